@@ -1,0 +1,59 @@
+"""Train one run, or with -m a sweep of runs: python scripts/train.py --help. A finished run is skipped at once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig
+
+from bnrepro import run
+from bnrepro.config import from_hydra, register_schema
+from bnrepro.errors import UserError
+from bnrepro.plan import Composer
+
+log = logging.getLogger("train")
+register_schema()
+
+
+@hydra.main(config_path="../configs", config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    """One run; Hydra calls this in every process of a multirun."""
+    try:
+        planned = run.plan(from_hydra(cfg))
+        status = run.execute(planned, _print)
+    except UserError as error:
+        # Here, because Hydra would print it as a traceback.
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
+
+
+def _print(report: run.Report) -> None:
+    values = "  ".join(f"{name} {value:.4f}" for name, value in report.values.items())
+    log.info(
+        "%s  step %d/%d  %s  %.0f steps/s", report.name, report.step, report.steps, values, report.steps_per_second
+    )
+
+
+def _check(arguments: list[str]) -> None:
+    """Refuse, before anything starts, what a run of the call would refuse; Hydra's own output is left to Hydra."""
+    given = get_args_parser().parse_args(arguments)
+    if given.help or given.hydra_help or given.info or given.shell_completion:
+        return
+    with Composer(given.config_dir) as composer:
+        composer.sweep(given.overrides, single=not given.multirun)
+
+
+if __name__ == "__main__":
+    try:
+        _check(sys.argv[1:])
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same call goes on from the last checkpoints", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,25 @@
+"""What can be wrong with a user's input or machine: each error is one message and an exit code, no traceback."""
+
+
+class UserError(Exception):
+    """Something the user can mend; the message says what and how. Exit code 2."""
+
+
+class ConfigError(UserError):
+    """A configuration value that is unknown, of the wrong type or out of range."""
+
+
+class DataError(UserError):
+    """Data files that are present but wrong: truncated, altered, unreadable."""
+
+
+class DataUnavailable(UserError):
+    """A data set that is neither in the data folder nor to be downloaded."""
+
+
+class StoreError(UserError):
+    """A run or a table on disk that is not what was written there."""
+
+
+class Interrupted(UserError):
+    """The work was stopped on request; what is finished is kept and the next call goes on."""

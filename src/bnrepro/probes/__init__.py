@@ -1,0 +1,21 @@
+"""What is looked at inside a network while it trains.
+
+A probe reads; it never changes weights, running statistics, mode or any random state. Its rows are CSV lines.
+"""
+
+from __future__ import annotations
+
+from bnrepro.config import Config
+from bnrepro.data import Dataset
+from bnrepro.probes.activations import ActivationProbe
+from bnrepro.probes.base import Observation, Probe, watching
+
+__all__ = ["ActivationProbe", "Observation", "Probe", "build_probes", "watching"]
+
+
+def build_probes(config: Config, data: Dataset) -> list[Probe]:
+    """The probes that the configuration switches on."""
+    probes: list[Probe] = []
+    if config.probes.activations.enabled:
+        probes.append(ActivationProbe(config, data))
+    return probes

@@ -1,0 +1,160 @@
+"""One run from its configuration to its finished folder: identity, lock, skip or resume, train, write."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from bnrepro import data, store, tracking
+from bnrepro.config import Config, arm_label, run_key, scientific
+from bnrepro.errors import ConfigError, StoreError
+from bnrepro.train import METRICS_HEADER, Callbacks, Trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run with its identity, before or after it is trained."""
+
+    config: Config
+    key: str
+    folder: store.Run
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a running training tells those who watch: losses and accuracies by ``split/metric``, and its speed."""
+
+    name: str
+    step: int
+    steps: int
+    values: dict[str, float]
+    steps_per_second: float
+
+
+def plan(config: Config) -> Planned:
+    """The identity of a run. Loads its data, whose fingerprint is part of it."""
+    key = run_key(config, data.load(config.data).fingerprint)
+    return Planned(config, key, store.run(config.experiment, arm_label(config), config.seed, key))
+
+
+def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: None) -> str:
+    """Bring a run to its end: ``skipped`` if it is already there, else ``finished`` or ``diverged``.
+
+    Continues from the last checkpoint, if there is one. Two processes never train one run: the second waits, then
+    skips. Raises :class:`~bnrepro.errors.UserError` for what the user can mend; nothing finished is touched.
+    """
+    config, folder = planned.config, planned.folder
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: no CUDA device is available here; use device=cpu")
+    if folder.is_done():
+        return "skipped"
+    dataset = data.load(config.data)
+    trainer = Trainer(config, dataset)  # refuses what cannot be built before a folder is made
+    with folder.lock(on_wait=lambda: log.info("waiting: another process is training %s", folder.name)):
+        if folder.is_done():
+            return "skipped"
+        store.remove_unfinished_parts(folder)
+        _resume(trainer, folder)
+        tracker = tracking.Tracker(config, planned.key)
+        first_step, began = trainer.progress.step, time.perf_counter()
+
+        def evaluated(step: int, values: dict[str, float]) -> None:
+            tracker.evaluation(step, values)
+            speed = (step - first_step) / max(time.perf_counter() - began, 1e-9)
+            watch(Report(folder.name, step, config.steps, values, speed))
+
+        trainer.callbacks = Callbacks(evaluated, tracker.observation, folder.write_checkpoint)
+        progress = trainer.run()
+        tracker.finish(progress.status, progress.last_step)
+        folder.finish(_files(planned, trainer, dataset))
+        return progress.status
+
+
+def _resume(trainer: Trainer, folder: store.Run) -> None:
+    try:
+        payload = folder.read_checkpoint()
+        if payload is not None:
+            trainer.restore(payload)
+            log.info("%s: continues at step %d", folder.name, trainer.progress.step)
+    except StoreError as error:
+        # An unfinished run alone is lost: it starts over, and says so.
+        log.warning("%s: %s; this run starts over", folder.name, error)
+        folder.checkpoint.unlink(missing_ok=True)
+
+
+def _files(planned: Planned, trainer: Trainer, dataset: data.Dataset) -> dict[str, str]:
+    config, progress = planned.config, trainer.progress
+    headers = {"metrics": METRICS_HEADER}
+    for probe in trainer.probes:
+        headers |= probe.headers
+    files = {f"{name}.csv": "\n".join([headers[name], *lines, ""]) for name, lines in progress.tables.items()}
+    meta = {
+        "run": planned.folder.name,
+        "key": planned.key,
+        "experiment": config.experiment,
+        "arm": arm_label(config),
+        "seed": config.seed,
+        "status": progress.status,
+        "last_step": progress.last_step,
+        "data": dataset.label,
+        "fingerprint": dataset.fingerprint,
+        "config": scientific(config),
+        "versions": versions(),
+        "machine": machine(config.device),
+        "seconds": round(progress.seconds, 3),
+        "finished": round(time.time(), 3),
+    }
+    files["config.yaml"] = OmegaConf.to_yaml(OmegaConf.structured(config))
+    files["meta.json"] = json.dumps(meta, indent=1)
+    return files
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """What the numbers of a run depend on besides its configuration."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "commit": _commit(),
+    }
+
+
+def machine(device: str) -> dict[str, Any]:
+    """The hardware a run was timed on."""
+    name = torch.cuda.get_device_name() if device == "cuda" else _cpu_model()
+    return {"hardware": name, "cores": os.cpu_count()}
+
+
+@functools.cache
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(store.REPOSITORY), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
