@@ -1,0 +1,135 @@
+"""What a claim is, what judging it yields, and how it gets at the tables."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bnrepro import tables
+from bnrepro.stats import NOT_RUN, Interval
+from bnrepro.tables import Tables
+
+BASELINE = "none"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number of a claim. The one that decides the verdict is ``primary``; the others are printed beside it."""
+
+    name: str
+    arm: str
+    interval: Interval
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with the estimates behind it, what has to be said about them, and every seed's numbers."""
+
+    verdict: str
+    estimates: list[Estimate] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seeds: pd.DataFrame | None = None
+
+    @property
+    def primary(self) -> Estimate | None:
+        return next((estimate for estimate in self.estimates if estimate.primary), None)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of one results folder, seen as the exam of one treatment against the network without it."""
+
+    folder: Path
+    treatment: str = "batch"
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as one report
+    def tables(self, experiment: str) -> Tables | None:
+        """An experiment's tables, None where it has not been run."""
+        return tables.read(experiment, self.folder)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence that an experiment could refute. Declared here, before its full runs, and not retuned after.
+
+    ``rule`` says when it counts as supported, in words; ``margin`` is the number in it (None: only measured).
+    """
+
+    slug: str
+    group: str
+    sentence: str
+    source: str
+    experiment: str
+    metric: str
+    rule: str
+    margin: float | None
+    paper: str
+    deviation: str
+    figure: str
+    judge: Callable[[Results], Judgement]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All claims that an experiment's runs can judge, and the figures drawn from its tables."""
+
+    name: str
+    claims: tuple[Claim, ...]
+    figures: Callable[[Results], dict[str, Figure]]
+
+
+def not_run(experiment: str, reason: str = "") -> Judgement:
+    """The judgement where there is no data, with how to get it."""
+    why = reason or f"no table of {experiment}"
+    return Judgement(NOT_RUN, notes=[f"{why}: python scripts/reproduce.py --experiments {experiment}"])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Runs of one seed side by side: ``frame`` has a row a seed and the run names of baseline and treatment."""
+
+    frame: pd.DataFrame
+    notes: list[str]
+    treatment_diverged: int
+
+    @property
+    def baseline(self) -> list[str]:
+        return list(self.frame["baseline"])
+
+    @property
+    def treatment(self) -> list[str]:
+        return list(self.frame["treatment"])
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def pair_by_seed(runs: pd.DataFrame, treatment: str, treatment_runs: pd.DataFrame | None = None) -> Pairs:
+    """Seeds that both arms finished. What had to be left out, and why, is in ``notes``.
+
+    ``treatment_runs`` is the ``runs`` table that holds the treatment's runs, if it is another experiment's.
+    """
+    other = runs if treatment_runs is None else treatment_runs
+    columns, notes, diverged = {}, [], 0
+    for label, source, arm in (("baseline", runs, BASELINE), ("treatment", other, treatment)):
+        chosen = source[source["arm"] == arm]
+        finished = chosen[chosen["status"] == "finished"]
+        lost = len(chosen) - len(finished)
+        if lost:
+            notes.append(f"{lost} of {len(chosen)} runs of the arm {arm} diverged and have no final value")
+        if label == "treatment":
+            diverged = lost
+        columns[label] = finished.set_index("seed")["run"]
+    frame = pd.DataFrame(columns).dropna().sort_index()
+    return Pairs(frame, notes, diverged)
+
+
+def counted(interval: Interval) -> bool:
+    return not math.isnan(interval.low)

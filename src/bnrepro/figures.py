@@ -1,0 +1,126 @@
+"""The house style and a few plot primitives: paper-sized, colour-blind safe, byte-identical when drawn twice."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bnrepro import store
+from bnrepro.stats import CONFIDENCE
+
+COLUMN = 3.35
+"""Width of one column of the paper in inches; PAGE is the width of both."""
+PAGE = 6.9
+FORMATS = ("png", "svg", "pdf")
+
+# Okabe & Ito's palette: told apart with any colour vision, and by lightness in print.
+COLOURS = {"none": "#000000", "batch": "#D55E00", "batch-after": "#0072B2"}
+OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0072B2")
+NAMES = {"none": "Without BN", "batch": "With BN", "batch-after": "With BN, after the activation"}
+
+STYLE: dict[str, Any] = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.1,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "bnrepro",
+    "svg.fonttype": "path",
+}
+
+
+def colour(arm: str) -> str:
+    """The one colour of an arm in every figure."""
+    if arm in COLOURS:
+        return COLOURS[arm]
+    return OTHER_COLOURS[sum(arm.encode()) % len(OTHER_COLOURS)]
+
+
+def name(arm: str) -> str:
+    """How a legend calls an arm."""
+    return NAMES.get(arm, f"With {arm} norm")
+
+
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of ``width`` × ``height`` inches in the house style, and its axes as a (rows, columns) array."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, axes
+
+
+def band(axes: Axes, curves: pd.DataFrame, arm: str, label: str | None = None, style: str = "-") -> None:
+    """The median over seeds (columns) with a band from the smallest to the largest, over steps (rows)."""
+    whole = curves.dropna(how="all")
+    axes.plot(whole.index, whole.median(axis=1), style, color=colour(arm), label=label or name(arm))
+    axes.fill_between(whole.index, whole.min(axis=1), whole.max(axis=1), color=colour(arm), alpha=0.18, linewidth=0)
+
+
+def thousands(axes: Axes) -> None:
+    """Steps on the x-axis as 10K, 20K, … as in the paper's figures."""
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}K" if value >= 1000 else f"{value:g}")
+
+
+def heat_map(axes: Axes, frame: pd.DataFrame, *, limits: tuple[float, float], text: str, map_name: str) -> None:
+    """``frame`` as coloured cells, each with its number formatted by ``text``; NaN is drawn blank with a dash."""
+    axes.imshow(frame.to_numpy(dtype=float), cmap=map_name, vmin=limits[0], vmax=limits[1], aspect="auto")
+    axes.set_xticks(range(frame.shape[1]), [f"{value:g}" for value in frame.columns])
+    axes.set_yticks(range(frame.shape[0]), [f"{value:g}" for value in frame.index])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    low, high = limits
+    for row in range(frame.shape[0]):
+        for column in range(frame.shape[1]):
+            value = frame.iat[row, column]
+            dark = not np.isnan(value) and (value - low) / (high - low) < 0.55
+            shown = "–" if np.isnan(value) else text.format(value)
+            axes.text(column, row, shown, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+
+
+def panel_letters(axes: Sequence[Axes], titles: Sequence[str]) -> None:
+    """(a), (b), … under the panels, as the paper sets them."""
+    for letter, axis, title in zip("abcdefgh", axes, titles, strict=False):
+        axis.set_title(f"({letter}) {title}", fontsize=8)
+
+
+def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write each figure as PNG, SVG and PDF; the bytes depend on the figure and the pinned versions alone."""
+    nothing = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
+    paths = []
+    for figure_name, figure in figures.items():
+        for kind in FORMATS:
+            buffer = io.BytesIO()
+            with mpl.rc_context(STYLE):
+                figure.savefig(buffer, format=kind, metadata=nothing[kind])
+            path = folder / f"{figure_name}.{kind}"
+            if not path.exists() or path.read_bytes() != buffer.getvalue():
+                store.write_atomic(path, buffer.getvalue())
+            paths.append(path)
+    return paths
+
+
+def interval_label() -> str:
+    return f"{CONFIDENCE:.0%} interval"

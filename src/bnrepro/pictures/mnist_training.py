@@ -1,0 +1,140 @@
+"""Fig. 1 of the paper, the readers' training-loss curve, and the activation histograms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bnrepro import stats
+from bnrepro.figures import COLUMN, PAGE, band, canvas, colour, name, panel_letters, thousands
+
+if TYPE_CHECKING:
+    from bnrepro.claims.base import Results
+    from bnrepro.tables import Tables
+
+UNIT = 0
+SEED_SHOWN = 0
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Every figure that the tables allow, by file name."""
+    tables = results.tables("mnist_training")
+    if tables is None:
+        return {}
+    arms = [arm for arm in ("none", results.treatment) if arm in set(tables.runs["arm"])]
+    found = {
+        "mnist_training_accuracy": accuracy(tables, arms),
+        "mnist_training_loss": training_loss(tables, arms),
+    }
+    if "activations" in tables.probes:
+        found["mnist_training_inputs"] = inputs(tables, arms)
+    if "histograms" in tables.probes:
+        found["mnist_training_activations"] = activations(tables, arms)
+    return found
+
+
+def runs_of(tables: Tables, arm: str) -> list[str]:
+    return list(tables.runs.loc[tables.runs["arm"] == arm, "run"])
+
+
+def accuracy(tables: Tables, arms: list[str]) -> Figure:
+    """Fig. 1a: test accuracy against training steps, median and range of the seeds."""
+    figure, [[axes]] = canvas(COLUMN, 2.5)
+    curves = stats.curve(tables.metrics, "test", "accuracy")
+    for arm in arms:
+        band(axes, curves[runs_of(tables, arm)], arm, style="-" if arm != "none" else "--")
+    seeds = tables.runs["seed"].nunique()
+    axes.set(xlabel="training steps", ylabel="test accuracy", ylim=(0.7, 1.0), xlim=(0, curves.index.max()))
+    axes.set_title(f"{tables.data_label}; median and range of {seeds} seeds", loc="left")
+    axes.legend(loc="lower right")
+    thousands(axes)
+    _late_part(axes, curves, tables, arms)
+    return figure
+
+
+def _late_part(axes: Axes, curves: pd.DataFrame, tables: Tables, arms: list[str]) -> None:
+    """An inset of the curves after the first tenth, where the paper's axis leaves no room to see the difference."""
+    late = curves[curves.index >= curves.index.max() / 10]
+    shown = late[[run for arm in arms for run in runs_of(tables, arm)]]
+    inset = axes.inset_axes((0.36, 0.34, 0.6, 0.38))
+    for arm in arms:
+        band(inset, late[runs_of(tables, arm)], arm, style="-" if arm != "none" else "--")
+    low, high = np.nanquantile(shown.to_numpy(), [0.02, 1.0])
+    inset.set_ylim(low - 0.002, high + 0.002)
+    inset.set_xlim(late.index.min(), late.index.max())
+    inset.tick_params(labelsize=6)
+    thousands(inset)
+
+
+def training_loss(tables: Tables, arms: list[str]) -> Figure:
+    """The readers' figure: mean mini-batch loss since the last evaluation, on a log axis."""
+    figure, [[axes]] = canvas(COLUMN, 2.4)
+    curves = stats.curve(tables.metrics, "train", "loss")
+    for arm in arms:
+        band(axes, curves[runs_of(tables, arm)], arm, style="-" if arm != "none" else "--")
+    axes.axhline(0.1, color="0.6", linewidth=0.6, linestyle=":")
+    axes.set(xlabel="training steps", ylabel="training loss (nats)", yscale="log", xlim=(0, curves.index.max()))
+    axes.set_title(f"{tables.data_label}; mini-batch loss", loc="left")
+    axes.legend(loc="upper right")
+    thousands(axes)
+    return figure
+
+
+def inputs(tables: Tables, arms: list[str]) -> Figure:
+    """Fig. 1b, c: percentiles of the inputs to a sigmoid of the last hidden layer over training, on one y-axis."""
+    figure, grid = canvas(PAGE, 2.4, 1, len(arms), sharey=True)
+    seen = tables.probes["activations"]
+    seen = seen[seen["statistics"] == "running"]
+    activation = tables.runs["model.activation"].iloc[0]
+    for axes, arm in zip(grid[0], arms, strict=True):
+        runs = tables.runs[tables.runs["arm"] == arm]
+        shown = runs.loc[runs["seed"] == min(SEED_SHOWN, runs["seed"].min()), "run"].iloc[0]
+        rows = seen[seen["run"] == shown]
+        unit = rows[rows["unit"] == UNIT].set_index("step")
+        typical = rows.groupby("step")[["p15", "p50", "p85"]].median()
+        for percentile, style in (("p85", "--"), ("p50", "-"), ("p15", ":")):
+            label = f"{percentile[1:]}th percentile"
+            axes.plot(unit.index, unit[percentile], style, color=colour(arm), label=label)
+            axes.plot(typical.index, typical[percentile], style, color="0.55", linewidth=0.7)
+        axes.set(xlabel="training steps", xlim=(0, rows["step"].max()))
+        thousands(axes)
+        axes.legend(loc="upper right", ncols=3, handlelength=1.8, columnspacing=1.0)
+    grid[0][0].set_ylabel(f"input to the {activation}")
+    low, high = grid[0][0].get_ylim()
+    grid[0][0].set_ylim(low, high + 0.15 * (high - low))
+    panel_letters(list(grid[0]), [name(arm) for arm in arms])
+    figure.suptitle(
+        f"{tables.data_label}, seed {SEED_SHOWN}: the first unit of the last hidden layer (grey: median of its units)",
+        fontsize=8,
+    )
+    return figure
+
+
+def activations(tables: Tables, arms: list[str]) -> Figure:
+    """Ridgelines: distribution of every hidden layer's outputs at points of training, from the first to the last."""
+    seen = tables.probes["histograms"]
+    seen = seen[seen["quantity"] == "output"]
+    layers, steps = sorted(seen["layer"].unique()), sorted(seen["step"].unique())
+    figure, grid = canvas(PAGE, 3.2, 1, len(layers), sharey=True)
+    for axes, layer in zip(grid[0], layers, strict=True):
+        for arm in arms:
+            chosen = seen[(seen["arm"] == arm) & (seen["layer"] == layer)]
+            counts = chosen.groupby(["step", "low", "high"])["count"].sum().reset_index()
+            for height, step in enumerate(steps):
+                rows = counts[counts["step"] == step]
+                centres = (rows["low"] + rows["high"]).to_numpy() / 2
+                # Square root: the saturated ends and the middle of one layer differ a hundredfold.
+                share = np.sqrt(rows["count"].to_numpy() / rows["count"].sum())
+                base = -float(height)
+                axes.plot(centres, base + share, color=colour(arm), linewidth=0.8, label=name(arm) if not height else None)
+                axes.fill_between(centres, base, base + share, color=colour(arm), alpha=0.2, linewidth=0)
+        axes.set_title(f"hidden layer {layer + 1}")
+        axes.set_xlabel(f"output of the {tables.runs['model.activation'].iloc[0]}")
+    grid[0][0].set_yticks([-float(height) for height in range(len(steps))], [f"step {step:,}" for step in steps])
+    grid[0][-1].legend(loc="upper right", handlelength=1.2)
+    figure.suptitle(f"{tables.data_label}; height: square root of the share of outputs, all seeds", fontsize=8)
+    return figure
