@@ -1,1 +1,53 @@
-all:
+# make help names the targets. Everything needs only Python 3.11+, make and git; the first target sets up by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= quick
+TREATMENT ?= batch
+ARGS ?=
+
+.PHONY: help setup reproduce test verify figures report bench lint clean
+
+help:
+	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [ARGS=...]  train what is missing, draw, judge"
+	@echo "make test      the test suite          make lint     ruff and pyright"
+	@echo "make figures   redraw from the tables  make report   rewrite the report and the README's table"
+	@echo "make verify    train 200 steps of one committed run per experiment again, and compare"
+	@echo "make bench     the benchmark           make clean    remove the virtual environment and caches"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one by: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+reproduce: setup
+	$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --treatment $(TREATMENT) $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+verify: setup
+	$(BIN)/python scripts/verify.py $(ARGS)
+
+figures: setup
+	$(BIN)/python scripts/figures.py $(ARGS)
+
+report: setup
+	$(BIN)/python scripts/report.py $(ARGS)
+
+bench: setup
+	$(BIN)/python scripts/benchmark.py $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check src scripts tests
+	$(BIN)/ruff format --check src scripts tests
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	find src scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from bnrepro import store
-from bnrepro.stats import CONFIDENCE
 
 COLUMN = 3.35
 """Width of one column of the paper in inches; PAGE is the width of both."""
@@ -64,12 +65,15 @@ def name(arm: str) -> str:
     return NAMES.get(arm, f"With {arm} norm")
 
 
+def house_style() -> AbstractContextManager[None]:
+    """The style, for as long as figures are built and saved: text takes its font where it is made."""
+    return mpl.rc_context(STYLE)
+
+
 def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of ``width`` × ``height`` inches in the house style, and its axes as a (rows, columns) array."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+    """A figure of ``width`` × ``height`` inches, and its axes as a (rows, columns) array."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def band(axes: Axes, curves: pd.DataFrame, arm: str, label: str | None = None, style: str = "-") -> None:
@@ -84,20 +88,18 @@ def thousands(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}K" if value >= 1000 else f"{value:g}")
 
 
-def heat_map(axes: Axes, frame: pd.DataFrame, *, limits: tuple[float, float], text: str, map_name: str) -> None:
+def heat_map(axes: Axes, frame: pd.DataFrame, *, colours: Normalize, map_name: str, text: str) -> None:
     """``frame`` as coloured cells, each with its number formatted by ``text``; NaN is drawn blank with a dash."""
-    axes.imshow(frame.to_numpy(dtype=float), cmap=map_name, vmin=limits[0], vmax=limits[1], aspect="auto")
+    image = axes.imshow(frame.to_numpy(dtype=float), cmap=map_name, norm=colours, aspect="auto")
     axes.set_xticks(range(frame.shape[1]), [f"{value:g}" for value in frame.columns])
     axes.set_yticks(range(frame.shape[0]), [f"{value:g}" for value in frame.index])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    low, high = limits
-    for row in range(frame.shape[0]):
-        for column in range(frame.shape[1]):
-            value = frame.iat[row, column]
-            dark = not np.isnan(value) and (value - low) / (high - low) < 0.55
-            shown = "–" if np.isnan(value) else text.format(value)
-            axes.text(column, row, shown, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    for (row, column), value in np.ndenumerate(frame.to_numpy(dtype=float)):
+        red, green, blue, _ = image.cmap(image.norm(value)) if np.isfinite(value) else (1, 1, 1, 1)
+        dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+        shown = text.format(value) if np.isfinite(value) else "–"
+        axes.text(column, row, shown, ha="center", va="center", fontsize=7, color="white" if dark else "black")
 
 
 def panel_letters(axes: Sequence[Axes], titles: Sequence[str]) -> None:
@@ -113,14 +115,9 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     for figure_name, figure in figures.items():
         for kind in FORMATS:
             buffer = io.BytesIO()
-            with mpl.rc_context(STYLE):
-                figure.savefig(buffer, format=kind, metadata=nothing[kind])
+            figure.savefig(buffer, format=kind, metadata=nothing[kind])
             path = folder / f"{figure_name}.{kind}"
             if not path.exists() or path.read_bytes() != buffer.getvalue():
                 store.write_atomic(path, buffer.getvalue())
             paths.append(path)
     return paths
-
-
-def interval_label() -> str:
-    return f"{CONFIDENCE:.0%} interval"

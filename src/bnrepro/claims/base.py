@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,8 @@ class Estimate:
     arm: str
     interval: Interval
     primary: bool = False
+    unit: str = "ratio"
+    """``ratio``, ``share`` (printed in percent), ``difference`` (of shares, in percentage points) or ``number``."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Experiment:
     name: str
     claims: tuple[Claim, ...]
     figures: Callable[[Results], dict[str, Figure]]
+    section: Callable[[Results], str] | None = None
+    """A section of the report besides the claims' own, if the tables exist."""
 
 
 def not_run(experiment: str, reason: str = "") -> Judgement:
@@ -129,7 +132,3 @@ def pair_by_seed(runs: pd.DataFrame, treatment: str, treatment_runs: pd.DataFram
         columns[label] = finished.set_index("seed")["run"]
     frame = pd.DataFrame(columns).dropna().sort_index()
     return Pairs(frame, notes, diverged)
-
-
-def counted(interval: Interval) -> bool:
-    return not math.isnan(interval.low)

@@ -35,18 +35,18 @@ def faster_training(results: Results) -> Judgement:
         return not_run(EXPERIMENT, f"no seed finished with both none and {results.treatment}")
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
     goals = {
-        "steps to the plain network's final test accuracy": stats.final(accuracy[pairs.baseline]),
-        "steps to the plain network's maximum test accuracy": accuracy[pairs.baseline].max(),
-        "steps to 95% test accuracy": pd.Series(TARGET_ACCURACY, index=pairs.baseline),
+        "the plain network's final test accuracy": stats.final(accuracy[pairs.baseline]),
+        "the plain network's maximum test accuracy": accuracy[pairs.baseline].max(),
+        "95% test accuracy": pd.Series(TARGET_ACCURACY, index=pairs.baseline),
     }
     estimates, notes, seeds, censored = [], list(pairs.notes), {}, 0
     for position, (name, goal) in enumerate(goals.items()):
         ratio, columns, missed = _steps_ratio(accuracy, accuracy, pairs, goal)
-        estimates.append(Estimate(f"ratio of {name}", results.treatment, ratio, primary=position == 0))
+        estimates.append(Estimate(f"ratio of steps to {name}", results.treatment, ratio, primary=position == 0))
         if position == 0:
             seeds, censored = columns, missed
         if missed:
-            notes.append(f"{missed} of {len(pairs)} runs with {results.treatment} never reached the {name[9:]}")
+            notes.append(f"{missed} of {len(pairs)} runs with {results.treatment} never reached {name}")
     own = results.tables(OWN_RATE)
     if own is not None:
         own_pairs = pair_by_seed(tables.runs, results.treatment, own.runs)
@@ -54,9 +54,8 @@ def faster_training(results: Results) -> Judgement:
             goal = stats.final(accuracy[own_pairs.baseline])
             ratio, _, missed = _steps_ratio(accuracy, stats.curve(own.metrics, "test", "accuracy"), own_pairs, goal)
             rate = ", ".join(f"{value:g}" for value in sorted(set(own.runs["optimizer.lr"])))
-            estimates.append(
-                Estimate(f"ratio of steps to it, each at its own best rate ({rate})", results.treatment, ratio)
-            )
+            name = f"ratio of steps to its final test accuracy, BN at its own best rate ({rate})"
+            estimates.append(Estimate(name, results.treatment, ratio))
             if missed:
                 notes.append(f"{missed} of {len(own_pairs)} runs at the own rate never reached it")
     found = stats.verdict(estimates[0].interval, zero=1, margin=0.5, claimed="below")
@@ -97,14 +96,15 @@ def higher_accuracy(results: Results) -> Judgement:
     without, normalised = ends[pairs.baseline].to_numpy(), ends[pairs.treatment].to_numpy()
     final = stats.paired_difference(normalised - without)
     estimates = [
-        Estimate("final test accuracy, difference", results.treatment, final, primary=True),
+        Estimate("final test accuracy, difference", results.treatment, final, primary=True, unit="difference"),
         Estimate(
             "maximum test accuracy, difference",
             results.treatment,
             stats.paired_difference(tops[pairs.treatment].to_numpy() - tops[pairs.baseline].to_numpy()),
+            unit="difference",
         ),
-        Estimate("final test accuracy", "none", stats.paired_difference(without)),
-        Estimate("final test accuracy", results.treatment, stats.paired_difference(normalised)),
+        Estimate("final test accuracy", "none", stats.paired_difference(without), unit="share"),
+        Estimate("final test accuracy", results.treatment, stats.paired_difference(normalised), unit="share"),
     ]
     own = results.tables(OWN_RATE)
     if own is not None:
@@ -113,7 +113,7 @@ def higher_accuracy(results: Results) -> Judgement:
             own_ends = stats.final(stats.curve(own.metrics, "test", "accuracy"))
             gain = own_ends[beside.treatment].to_numpy() - ends[beside.baseline].to_numpy()
             label = "final test accuracy, difference, each at its own best rate"
-            estimates.append(Estimate(label, results.treatment, stats.paired_difference(gain)))
+            estimates.append(Estimate(label, results.treatment, stats.paired_difference(gain), unit="difference"))
     seeds = pd.DataFrame(
         {"without": without, "with": normalised, "difference": normalised - without}, index=pairs.frame.index
     )
@@ -141,9 +141,14 @@ def lower_training_loss(results: Results) -> Judgement:
     end_difference = ends[pairs.treatment].to_numpy() - ends[pairs.baseline].to_numpy()
     estimates = [
         Estimate("ratio of steps to a training loss of 0.1", results.treatment, ratio, primary=True),
-        Estimate("final training loss, difference", results.treatment, stats.paired_difference(end_difference)),
-        Estimate("final training loss", "none", stats.paired_difference(ends[pairs.baseline].to_numpy())),
-        Estimate("final training loss", results.treatment, stats.paired_difference(ends[pairs.treatment].to_numpy())),
+        *(
+            Estimate(label, arm, stats.paired_difference(values), unit="number")
+            for label, arm, values in (
+                ("final training loss, difference", results.treatment, end_difference),
+                ("final training loss", "none", ends[pairs.baseline].to_numpy()),
+                ("final training loss", results.treatment, ends[pairs.treatment].to_numpy()),
+            )
+        ),
     ]
     seeds = pd.DataFrame(
         {"steps without": without, "steps with": normalised, "ratio": normalised / without}, index=pairs.frame.index
@@ -189,8 +194,8 @@ def stable_inputs(results: Results) -> Judgement:
     medians = running.median()
     without, normalised = medians[pairs.baseline].to_numpy(), medians[pairs.treatment].to_numpy()
     estimates += [
-        Estimate("drift, in widths of the final distribution", "none", stats.paired_difference(without)),
-        Estimate("drift, in widths of the final distribution", results.treatment, stats.paired_difference(normalised)),
+        Estimate("drift, in widths of the final distribution", arm, stats.paired_difference(values), unit="number")
+        for arm, values in (("none", without), (results.treatment, normalised))
     ]
     seeds = pd.DataFrame(
         {"drift without": without, "drift with": normalised, "ratio": normalised / without}, index=pairs.frame.index
@@ -231,18 +236,20 @@ def activation_distribution(results: Results) -> Judgement:
         return stats.paired_difference(mean[pairs.treatment].to_numpy() - mean[pairs.baseline].to_numpy())
 
     primary = difference(saturated)
-    estimates = [Estimate("saturated share, mean of the layers, difference", results.treatment, primary, primary=True)]
-    estimates += [
-        Estimate(f"saturated share, hidden layer {layer + 1}, difference", results.treatment, difference(saturated[[layer]]))
-        for layer in saturated.columns
+    shown = {"mean of the layers": primary} | {
+        f"hidden layer {layer + 1}": difference(saturated[[layer]]) for layer in saturated.columns
+    }
+    estimates = [
+        Estimate(f"saturated share, {where}, difference", results.treatment, found, found is primary, "difference")
+        for where, found in shown.items()
     ]
     mean = saturated.mean(axis=1)
     without, normalised = mean[pairs.baseline].to_numpy(), mean[pairs.treatment].to_numpy()
     seeds = pd.DataFrame(
         {"without": without, "with": normalised, "difference": normalised - without}, index=pairs.frame.index
     )
-    found = stats.verdict(primary, zero=0, margin=0, claimed="below")
-    return Judgement(found, estimates, pairs.notes, seeds)
+    verdict = stats.verdict(primary, zero=0, margin=0, claimed="below")
+    return Judgement(verdict, estimates, pairs.notes, seeds)
 
 
 CLAIMS = (

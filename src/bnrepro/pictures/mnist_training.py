@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 UNIT = 0
 SEED_SHOWN = 0
+RIDGE = 1.4
+"""Height of a ridge that holds all outputs in one bin, in distances between two ridges."""
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -128,13 +130,15 @@ def activations(tables: Tables, arms: list[str]) -> Figure:
                 rows = counts[counts["step"] == step]
                 centres = (rows["low"] + rows["high"]).to_numpy() / 2
                 # Square root: the saturated ends and the middle of one layer differ a hundredfold.
-                share = np.sqrt(rows["count"].to_numpy() / rows["count"].sum())
+                share = RIDGE * np.sqrt(rows["count"].to_numpy() / rows["count"].sum())
                 base = -float(height)
-                axes.plot(centres, base + share, color=colour(arm), linewidth=0.8, label=name(arm) if not height else None)
+                axes.plot(
+                    centres, base + share, color=colour(arm), linewidth=0.8, label=name(arm) if not height else None
+                )
                 axes.fill_between(centres, base, base + share, color=colour(arm), alpha=0.2, linewidth=0)
         axes.set_title(f"hidden layer {layer + 1}")
         axes.set_xlabel(f"output of the {tables.runs['model.activation'].iloc[0]}")
     grid[0][0].set_yticks([-float(height) for height in range(len(steps))], [f"step {step:,}" for step in steps])
-    grid[0][-1].legend(loc="upper right", handlelength=1.2)
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(arms))
     figure.suptitle(f"{tables.data_label}; height: square root of the share of outputs, all seeds", fontsize=8)
     return figure

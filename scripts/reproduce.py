@@ -1,0 +1,47 @@
+"""Reproduce the claims: train what is missing, then tables, figures, report. Called by `make reproduce`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from bnrepro.claims import EXPERIMENTS
+from bnrepro.errors import Interrupted, UserError
+from bnrepro.reproduce import Request, reproduce
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="quick", choices=["smoke", "quick", "full"])
+    parser.add_argument("--treatment", default="batch", help="the normaliser put against none: a name in configs/norm")
+    parser.add_argument("--config-dir", help="a folder with groups of your own, e.g. norm/mine.yaml")
+    parser.add_argument("--experiments", default="", help=f"only these, by comma: {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--jobs", type=int, help="processes at a time (default: one per core)")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run, e.g. wandb=disabled")
+    given = parser.parse_args()
+    request = Request(
+        profile=given.profile,
+        treatment=given.treatment,
+        only=tuple(name for name in given.experiments.split(",") if name),
+        overrides=tuple(given.overrides),
+        config_dir=given.config_dir,
+        jobs=given.jobs,
+    )
+    try:
+        reproduce(request, Console())
+    except Interrupted as stop:
+        print(f"\n{stop}", file=sys.stderr)
+        return 130
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same call goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

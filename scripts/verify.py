@@ -1,0 +1,40 @@
+"""Train 200 steps of one committed run per experiment again, and compare every number with the committed table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bnrepro import store
+from bnrepro.claims import EXPERIMENTS
+from bnrepro.errors import UserError
+from bnrepro.verify import verify
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=store.committed_results(), help="a folder with tables/")
+    parser.add_argument("--experiments", default=",".join(EXPERIMENTS), help="only these, by comma")
+    given = parser.parse_args()
+    table = Table("experiment", "run", "numbers compared", "equal to the digit", "largest relative error")
+    failed = False
+    try:
+        for name in given.experiments.split(","):
+            found = verify(name, given.results)
+            failed |= not found.agrees
+            table.add_row(name, found.run, str(found.compared), str(found.equal), f"{found.worst:.1e}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    Console().print(table)
+    if failed:
+        print("the committed tables are not what this code produces: raise CODE_EPOCH and run anew", file=sys.stderr)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Does the code still produce the committed tables? One run of each experiment again, its first steps only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from bnrepro import data, tables
+from bnrepro.config import Config, from_hydra, register_schema, unflatten
+from bnrepro.train import Trainer
+
+STEPS = 200
+TOLERANCE = 1e-5
+"""Relative; on the machine and with the pins that made a table the numbers agree to the last digit written."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run again: how many numbers were compared, how many are equal to the digit, the largest relative error."""
+
+    experiment: str
+    run: str
+    compared: int
+    equal: int
+    worst: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.compared > 0 and self.worst <= TOLERANCE
+
+
+def verify(experiment: str, results: Path) -> Comparison:
+    """Train the first committed run with a normaliser again for 200 steps and compare every metric on the way.
+
+    Raises :class:`~bnrepro.errors.UserError` if there is no table, or its data are not to be had.
+    """
+    found = tables.read(experiment, results)
+    if found is None:
+        return Comparison(experiment, "–", 0, 0, float("inf"))
+    runs = found.runs[found.runs["last_step"] > 0]
+    row = runs.loc[runs["arm"] != "none"].iloc[0] if (runs["arm"] != "none").any() else runs.iloc[0]
+    config = config_of(row)
+    # The schedule depends on the steps so far alone: the first evaluations of a shorter run are the same ones.
+    config.steps = min(STEPS, config.steps)
+    progress = Trainer(config, data.load(config.data)).run()
+    again = pd.DataFrame([line.split(",") for line in progress.tables["metrics"]], columns=tables.LONG[4:])
+    again = again.astype({"step": int, "value": float})
+    committed = found.metrics[found.metrics["run"] == row["run"]]
+    both = committed.merge(again, on=["step", "split", "metric"], suffixes=("_committed", "_again"))
+    scale = both["value_committed"].abs().clip(lower=1e-12)
+    errors = (both["value_again"] - both["value_committed"]).abs() / scale
+    return Comparison(experiment, str(row["run"]), len(both), int((errors == 0).sum()), float(errors.max()))
+
+
+def config_of(row: pd.Series) -> Config:
+    """The configuration that a row of ``X.runs.csv`` records."""
+    register_schema()
+    described = list(row.index).index("commit") + 1
+    flat: dict[str, Any] = {}
+    for key, value in row.iloc[described:].items():
+        if not pd.isna(value):
+            plain = value.item() if hasattr(value, "item") else value
+            flat[str(key)] = json.loads(plain) if isinstance(plain, str) and plain.startswith("[") else plain
+    tree = unflatten(flat) | {"experiment": str(row["experiment"]), "seed": int(row["seed"])}
+    from hydra.core.config_store import ConfigStore
+
+    schema = ConfigStore.instance().load(f"schema/model/{tree['model']['name']}.yaml").node
+    node = OmegaConf.merge(OmegaConf.structured(Config(model=schema)), tree)
+    return from_hydra(node)
