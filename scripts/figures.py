@@ -1,4 +1,4 @@
-"""Redraw the figures from the committed tables, in seconds and without torch: python scripts/figures.py [experiment …]."""
+"""Redraw the figures from the committed tables, in seconds and without torch."""
 
 from __future__ import annotations
 

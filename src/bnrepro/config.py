@@ -26,7 +26,7 @@ from bnrepro.errors import ConfigError
 CODE_EPOCH = 1
 """Raised by hand when a change of code changes results: runs of an older epoch are then no longer reused."""
 
-NOT_SCIENTIFIC = ("experiment", "profile", "profiles", "treatment", "wandb", "checkpoint_every_s")
+NOT_SCIENTIFIC = ("experiment", "profile", "profiles", "treatment", "wandb", "checkpoint_every_s", "keep_weights")
 """Keys that cannot change a run's numbers, and so are no part of its identity."""
 
 
@@ -111,6 +111,7 @@ class Config:
     device: str = "cpu"
     precision: str = "float32"
     checkpoint_every_s: float = 15.0
+    keep_weights: bool = False
     wandb: str = "offline"
 
 
@@ -166,6 +167,7 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one flat mapping with dotted keys; lists stay values."""
     if is_dataclass(tree) and not isinstance(tree, type):
         tree = asdict(tree)
+    assert isinstance(tree, dict)
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -78,7 +78,7 @@ def _load(name: str, threshold: float | None, validation_examples: int, train_ex
     kept, held_out = order[:left], order[left:]
     digest = hashlib.blake2b(digest_size=8)
     for tensor in (source.images, source.labels, source.test_images, source.test_labels):
-        digest.update(tensor.contiguous().numpy())
+        digest.update(tensor.contiguous().numpy().tobytes())
 
     def split(images: Tensor, labels: Tensor) -> Split:
         if threshold is None:
@@ -173,9 +173,9 @@ def _torchvision_datasets() -> ModuleType:
 def _digits() -> Source:
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(bunch.target).long()
+    features, target = load_digits(return_X_y=True)
+    images = torch.as_tensor(features).to(torch.uint8).reshape(-1, 1, 8, 8)
+    labels = torch.as_tensor(target).long()
     order = torch.randperm(len(labels), generator=generator(0, "test", "digits"))
     test, rest = order[:DIGITS_TEST_EXAMPLES], order[DIGITS_TEST_EXAMPLES:]
     return Source("UCI digits", 16, images[rest], labels[rest], images[test], labels[test])

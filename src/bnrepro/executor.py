@@ -142,7 +142,7 @@ def _train(planned: Planned) -> str:
 
 
 class Display:
-    """Runs done / total, what runs now with step, loss and steps/s, time left. Plain lines where there is no terminal."""
+    """Runs done / total, what runs now with step, loss and steps/s, time left; plain lines without a terminal."""
 
     def __init__(self, console: Console, pending: Sequence[Planned], done: int) -> None:
         self.console, self.live = console, console.is_terminal

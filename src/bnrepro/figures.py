@@ -27,7 +27,7 @@ COLOURS = {"none": "#000000", "batch": "#D55E00", "batch-after": "#0072B2"}
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0072B2")
 NAMES = {"none": "Without BN", "batch": "With BN", "batch-after": "With BN, after the activation"}
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 8,

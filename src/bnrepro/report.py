@@ -139,7 +139,8 @@ def verdict_table(found: Found, root: str = "") -> str:
         n = primary.interval.n if primary else 0
         label = f"[{claim.sentence}]({root}REPORT.md#{claim.slug.replace('_', '-')})"
         lines.append(
-            f"| {label} | {claim.source} | {claim.paper} | {ours} | {n} | {MARKS[judgement.verdict]} {judgement.verdict} |"
+            f"| {label} | {claim.source} | {claim.paper} | {ours} | {n} | "
+            f"{MARKS[judgement.verdict]} {judgement.verdict} |"
         )
     return "\n".join(lines)
 
@@ -163,8 +164,8 @@ def as_markdown(found: Found) -> str:
         f"Treatment: **{results.treatment}** against none.",
         "## Verdicts",
         verdict_table(found),
-        "**supported**: the whole 95% interval lies beyond the declared margin. **weaker**: beyond zero, not beyond the "
-        "margin. **contradicted**: wholly on the other side of zero. **inconclusive**: anything else. Margins were "
+        "**supported**: the whole 95% interval lies beyond the declared margin. **weaker**: beyond zero, not beyond "
+        "the margin. **contradicted**: wholly on the other side of zero. **inconclusive**: anything else. Margins were "
         "committed before the runs; arms are paired by seed (same data order, same initial weights of common layers).",
     ]
     for group, title in GROUPS.items():
@@ -251,9 +252,10 @@ def _environment(used: dict[str, Tables]) -> str:
 def _tracing() -> str:
     return (
         "## From a number to its run\n\n"
-        "Every number above stands in `claims.json`; each seed's stands in the claim's own list. The rows behind it are "
-        "in `tables/<experiment>.csv` under the run's name; `tables/<experiment>.runs.csv` holds that run's key and every "
-        "value of its configuration. `make verify` trains one run of each experiment again for 200 steps and compares."
+        "Every number above stands in `claims.json`; each seed's stands in the claim's own list. The rows behind it "
+        "are in `tables/<experiment>.csv` under the run's name; `tables/<experiment>.runs.csv` holds that run's key "
+        "and every value of its configuration. `make verify` trains one run of each experiment again for 200 steps "
+        "and compares."
     )
 
 

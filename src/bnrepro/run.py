@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from bnrepro.errors import ConfigError, StoreError
 from bnrepro.train import METRICS_HEADER, Callbacks, Trainer
 
 log = logging.getLogger(__name__)
+WEIGHTS = "weights.pt"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _resume(trainer: Trainer, folder: store.Run) -> None:
         folder.checkpoint.unlink(missing_ok=True)
 
 
-def _files(planned: Planned, trainer: Trainer, dataset: data.Dataset) -> dict[str, str]:
+def _files(planned: Planned, trainer: Trainer, dataset: data.Dataset) -> dict[str, str | bytes]:
     config, progress = planned.config, trainer.progress
     headers = {"metrics": METRICS_HEADER}
     for probe in trainer.probes:
@@ -118,6 +120,10 @@ def _files(planned: Planned, trainer: Trainer, dataset: data.Dataset) -> dict[st
         "seconds": round(progress.seconds, 3),
         "finished": round(time.time(), 3),
     }
+    if config.keep_weights and progress.status == "finished":
+        buffer = io.BytesIO()
+        torch.save(trainer.model.state_dict(), buffer)
+        files[WEIGHTS] = buffer.getvalue()
     files["config.yaml"] = OmegaConf.to_yaml(OmegaConf.structured(config))
     files["meta.json"] = json.dumps(meta, indent=1)
     return files

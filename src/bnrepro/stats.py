@@ -88,7 +88,7 @@ def curve(metrics: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
 
 def final(curves: pd.DataFrame) -> pd.Series:
     """Per run the mean of its last five evaluations."""
-    return curves.apply(lambda column: column.dropna().tail(FINAL_EVALUATIONS).mean())
+    return pd.Series({run: curves[run].dropna().tail(FINAL_EVALUATIONS).mean() for run in curves}, dtype=float)
 
 
 def steps_to(curves: pd.DataFrame, target: float | pd.Series, *, falling: bool = False) -> pd.Series:

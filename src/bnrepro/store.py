@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import gzip
 import hashlib
 import io
@@ -55,9 +56,10 @@ def results_folder(profile: str, treatment: str = "batch", substitute: str | Non
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace ``path`` by ``content``, wholly or not at all, also if the machine stops in between."""
     data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove_parts_of_the_dead(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(data)
             file.flush()
@@ -69,6 +71,16 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         raise StoreError(
             f"cannot write {path}: {error.strerror}. Nothing finished is lost; make room and run again."
         ) from error
+
+
+def _remove_parts_of_the_dead(path: Path) -> None:
+    """Drop what processes of this machine that were killed while they wrote ``path`` left beside it."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(ValueError, OSError):
+            try:
+                os.kill(int(part.name.rsplit(".", 2)[1]), 0)
+            except ProcessLookupError:
+                part.unlink()
 
 
 def write_table(folder: Path, name: str, text: str) -> Path:
@@ -131,26 +143,25 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def finish(self, files: dict[str, str]) -> None:
+    def finish(self, files: dict[str, str | bytes]) -> None:
         """Write the run's files, then vouch for them in ``DONE``, then drop what was only needed on the way."""
         digests = {}
-        for name, text in files.items():
-            write_atomic(self.path / name, text)
-            digests[name] = _digest(text.encode())
+        for name, content in files.items():
+            write_atomic(self.path / name, content)
+            digests[name] = _digest(content.encode() if isinstance(content, str) else content)
         write_atomic(self.path / "DONE", json.dumps(digests, indent=1))
         self.checkpoint.unlink(missing_ok=True)
 
-    def read(self) -> dict[str, str]:
-        """Every file of a finished run, name → text. Raises :class:`StoreError` if one is not what was written."""
+    def read(self) -> dict[str, bytes]:
+        """Every file of a finished run by name. Raises :class:`StoreError` if one is not what was written."""
         try:
             digests = json.loads((self.path / "DONE").read_text())
-            texts = {}
+            found = {}
             for name, expected in digests.items():
-                data = (self.path / name).read_bytes()
-                if _digest(data) != expected:
+                found[name] = (self.path / name).read_bytes()
+                if _digest(found[name]) != expected:
                     raise ValueError(f"{name} has changed since")
-                texts[name] = data.decode()
-            return texts
+            return found
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"the finished run {self.path} is not as it was written ({error}). Delete that folder and run again: "

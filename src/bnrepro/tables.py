@@ -140,7 +140,7 @@ def read_table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame | No
 def _read(run: store.Run) -> tuple[dict[str, Any], dict[str, str]]:
     files = run.read()
     meta = json.loads(files["meta.json"])
-    return meta, {name: text for name, text in files.items() if name.endswith(".csv")}
+    return meta, {name: content.decode() for name, content in files.items() if name.endswith(".csv")}
 
 
 def _order(meta: dict[str, Any]) -> tuple[Any, ...]:

@@ -25,12 +25,15 @@ def grid_of(tables: Tables, arm: str) -> pd.DataFrame:
 
 def best_cell(grid: pd.DataFrame) -> tuple[float, float]:
     """Init scale and learning rate of the highest mean; of equals, the smaller rate. Raises ``ValueError`` if none."""
-    ranked = grid.stack().dropna()
-    if ranked.empty:
+    values = grid.to_numpy(dtype=float)
+    cells = [(float(scale), float(rate)) for scale in grid.index for rate in grid.columns]
+    ranked = [
+        (value, -rate, -scale) for (scale, rate), value in zip(cells, values.ravel(), strict=True) if value == value
+    ]
+    if not ranked:
         raise ValueError("every cell of the grid diverged")
-    best = ranked[ranked == ranked.max()]
-    scale, rate = min(best.index, key=lambda cell: (cell[1], cell[0]))
-    return float(scale), float(rate)
+    _, rate, scale = max(ranked)
+    return -scale, -rate
 
 
 def on_edge(grid: pd.DataFrame) -> bool:
@@ -57,9 +60,9 @@ def steps_ratio(tables: Tables, treatment: str) -> pd.DataFrame:
     plain = stats.steps_to(accuracy[wide["none"]], goals).fillna(budget)
     other = stats.steps_to(accuracy[wide[treatment]], pd.Series(goals.to_numpy(), index=wide[treatment])).fillna(budget)
     logs = pd.Series(np.log(other.to_numpy() / plain.to_numpy()), index=wide.index)
-    ratios = np.exp(logs.groupby(level=[0, 1]).mean()).unstack()
+    means = logs.groupby(level=[0, 1]).mean().unstack()
     index, columns = _axes(runs)
-    return ratios.reindex(index=index, columns=columns)
+    return means.reindex(index=index, columns=columns).apply(np.exp)
 
 
 def _axes(runs: pd.DataFrame) -> tuple[list[float], list[float]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
 from bnrepro import data, tables
 from bnrepro.config import Config, from_hydra, register_schema, unflatten
@@ -67,8 +68,9 @@ def config_of(row: pd.Series) -> Config:
             plain = value.item() if hasattr(value, "item") else value
             flat[str(key)] = json.loads(plain) if isinstance(plain, str) and plain.startswith("[") else plain
     tree = unflatten(flat) | {"experiment": str(row["experiment"]), "seed": int(row["seed"])}
-    from hydra.core.config_store import ConfigStore
-
     schema = ConfigStore.instance().load(f"schema/model/{tree['model']['name']}.yaml").node
-    node = OmegaConf.merge(OmegaConf.structured(Config(model=schema)), tree)
-    return from_hydra(node)
+    node = OmegaConf.structured(Config)
+    node.model = schema
+    merged = OmegaConf.merge(node, tree)
+    assert isinstance(merged, DictConfig)
+    return from_hydra(merged)

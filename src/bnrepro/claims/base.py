@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnrepro import tables
+from bnrepro import stats
+from bnrepro import tables as stored
 from bnrepro.stats import NOT_RUN, Interval
 from bnrepro.tables import Tables
 
@@ -53,7 +55,7 @@ class Results:
     @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as one report
     def tables(self, experiment: str) -> Tables | None:
         """An experiment's tables, None where it has not been run."""
-        return tables.read(experiment, self.folder)
+        return stored.read(experiment, self.folder)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ def not_run(experiment: str, reason: str = "") -> Judgement:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Runs of one seed side by side: ``frame`` has a row a seed and the run names of baseline and treatment."""
+    """Runs of one seed side by side: ``frame`` has a row a seed and the run names of baseline and treatment.
+
+    Its methods take one value a run (a series indexed by run name).
+    """
 
     frame: pd.DataFrame
     notes: list[str]
@@ -112,6 +117,35 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def without(self, values: pd.Series) -> np.ndarray:
+        """The baseline's values (seeds,)."""
+        return values.loc[self.baseline].to_numpy(dtype=float)
+
+    def treated(self, values: pd.Series) -> np.ndarray:
+        """The treatment's values (seeds,)."""
+        return values.loc[self.treatment].to_numpy(dtype=float)
+
+    def difference(self, values: pd.Series) -> Interval:
+        """Treatment minus baseline."""
+        return stats.paired_difference(self.treated(values) - self.without(values))
+
+    def ratio(self, values: pd.Series) -> Interval:
+        """Treatment over baseline."""
+        return stats.paired_ratio(self.treated(values), self.without(values))
+
+    def each(self, name: str, values: pd.Series, treatment: str, unit: str) -> list[Estimate]:
+        """The means of both arms, to be printed beside their difference or ratio."""
+        return [
+            Estimate(name, arm, stats.paired_difference(found), unit=unit)
+            for arm, found in ((BASELINE, self.without(values)), (treatment, self.treated(values)))
+        ]
+
+    def listed(self, values: pd.Series, comparison: str) -> pd.DataFrame:
+        """Every seed's values and their ``ratio`` or ``difference``."""
+        without, treated = self.without(values), self.treated(values)
+        compared = treated / without if comparison == "ratio" else treated - without
+        return pd.DataFrame({"without": without, "with": treated, comparison: compared}, index=self.frame.index)
 
 
 def pair_by_seed(runs: pd.DataFrame, treatment: str, treatment_runs: pd.DataFrame | None = None) -> Pairs:
@@ -132,3 +166,33 @@ def pair_by_seed(runs: pd.DataFrame, treatment: str, treatment_runs: pd.DataFram
         columns[label] = finished.set_index("seed")["run"]
     frame = pd.DataFrame(columns).dropna().sort_index()
     return Pairs(frame, notes, diverged)
+
+
+PairedJudge = Callable[[Results, Tables, Pairs], Judgement]
+
+
+def paired(experiment: str, probe: str | None = None) -> Callable[[PairedJudge], Callable[[Results], Judgement]]:
+    """For a claim that compares two arms seed by seed: fetches the tables (and a probe's), pairs the seeds, and
+    answers "not run" with the reason where there is nothing to compare."""
+
+    def decorate(judge: PairedJudge) -> Callable[[Results], Judgement]:
+        @functools.wraps(judge)
+        def judged(results: Results) -> Judgement:
+            tables = results.tables(experiment)
+            if tables is None:
+                return not_run(experiment)
+            if probe is not None and probe not in tables.probes:
+                return not_run(experiment, f"its runs recorded no {probe}")
+            pairs = pair_by_seed(tables.runs, results.treatment)
+            if not len(pairs):
+                return not_run(experiment, f"no seed finished with both {BASELINE} and {results.treatment}")
+            return judge(results, tables, pairs)
+
+        return judged
+
+    return decorate
+
+
+def unless_lost(verdict: str, lost: int) -> str:
+    """The verdict, but never "supported" where runs of the treatment diverged or never reached the target."""
+    return stats.INCONCLUSIVE if lost and verdict == stats.SUPPORTED else verdict

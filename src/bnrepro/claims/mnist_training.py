@@ -6,10 +6,20 @@ import numpy as np
 import pandas as pd
 
 from bnrepro import stats
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, Pairs, Results, not_run, pair_by_seed
+from bnrepro.claims.base import (
+    Claim,
+    Estimate,
+    Experiment,
+    Judgement,
+    Pairs,
+    Results,
+    pair_by_seed,
+    paired,
+    unless_lost,
+)
 from bnrepro.pictures import mnist_training as pictures
-from bnrepro.stats import Interval
 from bnrepro.tables import Tables
+from bnrepro.tuning import RATE, SCALE
 
 EXPERIMENT, OWN_RATE = "mnist_training", "mnist_training_own_rate"
 TARGET_ACCURACY, TARGET_LOSS = 0.95, 0.1
@@ -23,185 +33,112 @@ PROTOCOL = (
 )
 
 
-# --------------------------------------------------------------------------------------------- steps to accuracy
-
-
-def faster_training(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None:
-        return not_run(EXPERIMENT)
-    pairs = pair_by_seed(tables.runs, results.treatment)
-    if not len(pairs):
-        return not_run(EXPERIMENT, f"no seed finished with both none and {results.treatment}")
+@paired(EXPERIMENT)
+def faster_training(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
+    ends = stats.final(accuracy)
     goals = {
-        "the plain network's final test accuracy": stats.final(accuracy[pairs.baseline]),
-        "the plain network's maximum test accuracy": accuracy[pairs.baseline].max(),
-        "95% test accuracy": pd.Series(TARGET_ACCURACY, index=pairs.baseline),
+        "the plain network's final test accuracy": ends,
+        "the plain network's maximum test accuracy": accuracy.max(),
+        "95% test accuracy": pd.Series(TARGET_ACCURACY, index=accuracy.columns),
     }
-    estimates, notes, seeds, censored = [], list(pairs.notes), {}, 0
-    for position, (name, goal) in enumerate(goals.items()):
-        ratio, columns, missed = _steps_ratio(accuracy, accuracy, pairs, goal)
-        estimates.append(Estimate(f"ratio of steps to {name}", results.treatment, ratio, primary=position == 0))
-        if position == 0:
-            seeds, censored = columns, missed
+    estimates, notes, rows, lost = [], list(pairs.notes), [], pairs.treatment_diverged
+    for name, goal in goals.items():
+        steps, missed = _steps(accuracy, accuracy, pairs, goal)
+        estimates.append(Estimate(f"ratio of steps to {name}", results.treatment, pairs.ratio(steps), not estimates))
+        if not rows:
+            rows, lost = [pairs.listed(steps, "ratio").assign(target=pairs.without(goal))], lost + missed
         if missed:
             notes.append(f"{missed} of {len(pairs)} runs with {results.treatment} never reached {name}")
     own = results.tables(OWN_RATE)
-    if own is not None:
-        own_pairs = pair_by_seed(tables.runs, results.treatment, own.runs)
-        if len(own_pairs):
-            goal = stats.final(accuracy[own_pairs.baseline])
-            ratio, _, missed = _steps_ratio(accuracy, stats.curve(own.metrics, "test", "accuracy"), own_pairs, goal)
-            rate = ", ".join(f"{value:g}" for value in sorted(set(own.runs["optimizer.lr"])))
-            name = f"ratio of steps to its final test accuracy, BN at its own best rate ({rate})"
-            estimates.append(Estimate(name, results.treatment, ratio))
-            if missed:
-                notes.append(f"{missed} of {len(own_pairs)} runs at the own rate never reached it")
+    beside = None if own is None else pair_by_seed(tables.runs, results.treatment, own.runs)
+    if own is not None and beside:
+        steps, missed = _steps(accuracy, stats.curve(own.metrics, "test", "accuracy"), beside, ends)
+        estimates.append(Estimate(f"ratio of steps to it, {_own_choice(own)}", results.treatment, beside.ratio(steps)))
+        if missed:
+            notes.append(f"{missed} of {len(beside)} runs {_own_choice(own)} never reached it")
     found = stats.verdict(estimates[0].interval, zero=1, margin=0.5, claimed="below")
-    if censored + pairs.treatment_diverged and found == stats.SUPPORTED:
-        found = stats.INCONCLUSIVE
-    return Judgement(found, estimates, notes, pd.DataFrame(seeds, index=pairs.frame.index))
+    return Judgement(unless_lost(found, lost), estimates, notes, rows[0])
 
 
-def _steps_ratio(
-    baseline: pd.DataFrame, treatment: pd.DataFrame, pairs: Pairs, goal: pd.Series
-) -> tuple[Interval, dict[str, np.ndarray], int]:
-    """Ratio of steps until ``goal`` (one per baseline run), every seed's steps, how many treatment runs never got there.
+def _steps(plain: pd.DataFrame, other: pd.DataFrame, pairs: Pairs, goal: pd.Series) -> tuple[pd.Series, int]:
+    """Steps of every run until its pair's ``goal`` (one a baseline run), and how many treatment runs never get there.
 
-    A run that never reaches the goal counts as the whole budget: conservative for the baseline, and said so for the
+    A run that never reaches the goal counts as its whole budget: conservative for the baseline, and counted for the
     treatment, which then cannot be supported.
     """
-    goals = pd.Series(goal[pairs.baseline].to_numpy(), index=pairs.treatment)
-    plain = stats.steps_to(baseline[pairs.baseline], goal).fillna(baseline.index.max()).to_numpy()
-    normalised = stats.steps_to(treatment[pairs.treatment], goals)
-    missed = int(normalised.isna().sum())
-    steps = normalised.fillna(treatment.index.max()).to_numpy()
-    columns = {"target": goals.to_numpy(), "steps without": plain, "steps with": steps, "ratio": steps / plain}
-    return stats.paired_ratio(steps, plain), columns, missed
+    without = stats.steps_to(plain[pairs.baseline], goal)
+    treated = stats.steps_to(other[pairs.treatment], pd.Series(pairs.without(goal), index=pairs.treatment))
+    missed = int(treated.isna().sum())
+    return pd.concat([without.fillna(plain.index.max()), treated.fillna(other.index.max())]), missed
 
 
-# ------------------------------------------------------------------------------------------- accuracy and loss
+def _own_choice(own: Tables) -> str:
+    scale, rate = (", ".join(f"{value:g}" for value in sorted(set(own.runs[key]))) for key in (SCALE, RATE))
+    return f"at BN's own best learning rate and scale ({rate}, {scale})"
 
 
-def higher_accuracy(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None:
-        return not_run(EXPERIMENT)
-    pairs = pair_by_seed(tables.runs, results.treatment)
-    if not len(pairs):
-        return not_run(EXPERIMENT, f"no seed finished with both none and {results.treatment}")
+@paired(EXPERIMENT)
+def higher_accuracy(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
     ends, tops = stats.final(accuracy), accuracy.max()
-    without, normalised = ends[pairs.baseline].to_numpy(), ends[pairs.treatment].to_numpy()
-    final = stats.paired_difference(normalised - without)
+    final = pairs.difference(ends)
     estimates = [
-        Estimate("final test accuracy, difference", results.treatment, final, primary=True, unit="difference"),
-        Estimate(
-            "maximum test accuracy, difference",
-            results.treatment,
-            stats.paired_difference(tops[pairs.treatment].to_numpy() - tops[pairs.baseline].to_numpy()),
-            unit="difference",
-        ),
-        Estimate("final test accuracy", "none", stats.paired_difference(without), unit="share"),
-        Estimate("final test accuracy", results.treatment, stats.paired_difference(normalised), unit="share"),
+        Estimate("final test accuracy, difference", results.treatment, final, True, "difference"),
+        Estimate("maximum test accuracy, difference", results.treatment, pairs.difference(tops), unit="difference"),
+        *pairs.each("final test accuracy", ends, results.treatment, "share"),
     ]
     own = results.tables(OWN_RATE)
-    if own is not None:
-        beside = pair_by_seed(tables.runs, results.treatment, own.runs)
-        if len(beside):
-            own_ends = stats.final(stats.curve(own.metrics, "test", "accuracy"))
-            gain = own_ends[beside.treatment].to_numpy() - ends[beside.baseline].to_numpy()
-            label = "final test accuracy, difference, each at its own best rate"
-            estimates.append(Estimate(label, results.treatment, stats.paired_difference(gain), unit="difference"))
-    seeds = pd.DataFrame(
-        {"without": without, "with": normalised, "difference": normalised - without}, index=pairs.frame.index
-    )
+    beside = None if own is None else pair_by_seed(tables.runs, results.treatment, own.runs)
+    if own is not None and beside:
+        own_ends = stats.final(stats.curve(own.metrics, "test", "accuracy"))
+        gain = beside.difference(pd.concat([ends[beside.baseline], own_ends]))
+        label = f"final test accuracy, difference, {_own_choice(own)}"
+        estimates.append(Estimate(label, results.treatment, gain, unit="difference"))
     found = stats.verdict(final, zero=0, margin=0, claimed="above")
-    if pairs.treatment_diverged and found == stats.SUPPORTED:
-        found = stats.INCONCLUSIVE
-    return Judgement(found, estimates, pairs.notes, seeds)
+    rows = pairs.listed(ends, "difference")
+    return Judgement(unless_lost(found, pairs.treatment_diverged), estimates, pairs.notes, rows)
 
 
-def lower_training_loss(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None:
-        return not_run(EXPERIMENT)
-    pairs = pair_by_seed(tables.runs, results.treatment)
-    if not len(pairs):
-        return not_run(EXPERIMENT, f"no seed finished with both none and {results.treatment}")
+@paired(EXPERIMENT)
+def lower_training_loss(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
     loss = stats.curve(tables.metrics, "train", "loss")
-    budget = loss.index.max()
+    budget, ends = loss.index.max(), stats.final(loss)
     reached = stats.steps_to(loss, TARGET_LOSS, falling=True)
-    missed = int(reached[pairs.treatment].isna().sum())
-    without = reached[pairs.baseline].fillna(budget).to_numpy()
-    normalised = reached[pairs.treatment].fillna(budget).to_numpy()
-    ratio = stats.paired_ratio(normalised, without)
-    ends = stats.final(loss)
-    end_difference = ends[pairs.treatment].to_numpy() - ends[pairs.baseline].to_numpy()
+    never = {arm: int(np.isnan(reached[runs]).sum()) for arm, runs in (("none", pairs.baseline), ("", pairs.treatment))}
+    steps = reached.fillna(budget)
+    ratio = pairs.ratio(steps)
     estimates = [
-        Estimate("ratio of steps to a training loss of 0.1", results.treatment, ratio, primary=True),
-        *(
-            Estimate(label, arm, stats.paired_difference(values), unit="number")
-            for label, arm, values in (
-                ("final training loss, difference", results.treatment, end_difference),
-                ("final training loss", "none", ends[pairs.baseline].to_numpy()),
-                ("final training loss", results.treatment, ends[pairs.treatment].to_numpy()),
-            )
-        ),
+        Estimate("ratio of steps to a training loss of 0.1", results.treatment, ratio, True),
+        Estimate("final training loss, difference", results.treatment, pairs.difference(ends), unit="number"),
+        *pairs.each("final training loss", ends, results.treatment, "number"),
     ]
-    seeds = pd.DataFrame(
-        {"steps without": without, "steps with": normalised, "ratio": normalised / without}, index=pairs.frame.index
-    )
-    notes = list(pairs.notes)
-    never = int(reached[pairs.baseline].isna().sum())
-    if never:
-        notes.append(f"{never} of {len(pairs)} plain networks never reached 0.1 and count as the budget {budget:,}")
+    notes = pairs.notes + [
+        f"{count} of {len(pairs)} runs of the arm {arm or results.treatment} never reached 0.1 in {budget:,} steps"
+        for arm, count in never.items()
+        if count
+    ]
     found = stats.verdict(ratio, zero=1, margin=0.5, claimed="below")
-    if missed or pairs.treatment_diverged:
-        notes.append(f"{missed} of {len(pairs)} runs with {results.treatment} never reached 0.1")
-        found = stats.INCONCLUSIVE if found == stats.SUPPORTED else found
-    return Judgement(found, estimates, notes, seeds)
+    rows = pairs.listed(steps, "ratio")
+    return Judgement(unless_lost(found, never[""] + pairs.treatment_diverged), estimates, notes, rows)
 
 
-# -------------------------------------------------------------------------------------------- inside the network
-
-
-def stable_inputs(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None or "activations" not in tables.probes:
-        return not_run(EXPERIMENT, "" if tables is None else "no activations were recorded")
-    pairs = pair_by_seed(tables.runs, results.treatment)
-    if not len(pairs):
-        return not_run(EXPERIMENT, f"no seed finished with both none and {results.treatment}")
+@paired(EXPERIMENT, probe="activations")
+def stable_inputs(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
     running, batch = drifts(tables, "running"), drifts(tables, "batch")
-
-    def ratio(with_norm: pd.DataFrame, unit: int | None) -> Interval:
-        pick = (lambda frame: frame.median()) if unit is None else (lambda frame: frame.loc[unit])
-        over, under = pick(with_norm)[pairs.treatment], pick(running)[pairs.baseline]
-        return stats.paired_ratio(over.to_numpy(), under.to_numpy())
-
-    primary = ratio(running, None)
-    unit = f"unit {TYPICAL_UNIT} alone"
+    medians, typical = running.median(), running.T[TYPICAL_UNIT]
+    primary = pairs.ratio(medians)
+    label = "drift, in widths of the final distribution"
     estimates = [
-        Estimate("ratio of drift, median over the units", results.treatment, primary, primary=True),
-        Estimate(f"ratio of drift, {unit}", results.treatment, ratio(running, TYPICAL_UNIT)),
+        Estimate("ratio of drift, median over the units", results.treatment, primary, True),
+        Estimate(f"ratio of drift, unit {TYPICAL_UNIT} alone", results.treatment, pairs.ratio(typical)),
+        *pairs.each(label, medians, results.treatment, "number"),
     ]
     if set(pairs.treatment) <= set(batch.columns):
-        estimates.append(
-            Estimate("ratio of drift, by the batch's own statistics", results.treatment, ratio(batch, None))
-        )
-    medians = running.median()
-    without, normalised = medians[pairs.baseline].to_numpy(), medians[pairs.treatment].to_numpy()
-    estimates += [
-        Estimate("drift, in widths of the final distribution", arm, stats.paired_difference(values), unit="number")
-        for arm, values in (("none", without), (results.treatment, normalised))
-    ]
-    seeds = pd.DataFrame(
-        {"drift without": without, "drift with": normalised, "ratio": normalised / without}, index=pairs.frame.index
-    )
+        own = pairs.ratio(pd.concat([medians[pairs.baseline], batch.median()]))
+        estimates.append(Estimate("ratio of drift, by the batch's own statistics", results.treatment, own))
     found = stats.verdict(primary, zero=1, margin=0.5, claimed="below")
-    return Judgement(found, estimates, pairs.notes, seeds)
+    return Judgement(found, estimates, pairs.notes, pairs.listed(medians, "ratio"))
 
 
 def drifts(tables: Tables, statistics: str) -> pd.DataFrame:
@@ -210,46 +147,37 @@ def drifts(tables: Tables, statistics: str) -> pd.DataFrame:
     seen = tables.probes["activations"]
     found = {}
     for run, rows in seen[seen["statistics"] == statistics].groupby("run", sort=False):
-        steps = np.sort(rows["step"].unique())
-        units = int(rows["unit"].max()) + 1
-        values = rows.sort_values(["step", "unit"])[["p15", "p50", "p85"]].to_numpy().reshape(len(steps), units, 3)
-        end = values[-1]
-        late = steps >= steps[-1] / 100
+        steps, units = rows["step"].drop_duplicates().to_numpy(), rows["unit"].nunique()
+        values = rows[["p15", "p50", "p85"]].to_numpy().reshape(len(steps), units, 3)
+        end, late = values[-1], steps >= steps[-1] / 100
         moved = stats.time_weighted_mean(np.abs(values[late] - end).mean(axis=2), steps[late])
         found[run] = moved / (end[:, 2] - end[:, 0])
     return pd.DataFrame(found)
 
 
-def activation_distribution(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None or "layers" not in tables.probes:
-        return not_run(EXPERIMENT, "" if tables is None else "no activations were recorded")
-    pairs = pair_by_seed(tables.runs, results.treatment)
-    if not len(pairs):
-        return not_run(EXPERIMENT, f"no seed finished with both none and {results.treatment}")
+@paired(EXPERIMENT, probe="layers")
+def activation_distribution(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
     layers = tables.probes["layers"]
     layers = layers[(layers["statistics"] == "running") & (layers["step"] == layers["step"].max())]
     saturated = layers.pivot(index="run", columns="layer", values="saturated")
-
-    def difference(columns: pd.DataFrame) -> Interval:
-        mean = columns.mean(axis=1)
-        return stats.paired_difference(mean[pairs.treatment].to_numpy() - mean[pairs.baseline].to_numpy())
-
-    primary = difference(saturated)
-    shown = {"mean of the layers": primary} | {
-        f"hidden layer {layer + 1}": difference(saturated[[layer]]) for layer in saturated.columns
-    }
-    estimates = [
-        Estimate(f"saturated share, {where}, difference", results.treatment, found, found is primary, "difference")
-        for where, found in shown.items()
-    ]
     mean = saturated.mean(axis=1)
-    without, normalised = mean[pairs.baseline].to_numpy(), mean[pairs.treatment].to_numpy()
-    seeds = pd.DataFrame(
-        {"without": without, "with": normalised, "difference": normalised - without}, index=pairs.frame.index
-    )
-    verdict = stats.verdict(primary, zero=0, margin=0, claimed="below")
-    return Judgement(verdict, estimates, pairs.notes, seeds)
+    primary = pairs.difference(mean)
+    label = "saturated share, {}, difference"
+    estimates = [
+        Estimate(label.format("mean of the layers"), results.treatment, primary, True, "difference"),
+        *(
+            Estimate(
+                label.format(f"hidden layer {layer + 1}"),
+                results.treatment,
+                pairs.difference(column),
+                unit="difference",
+            )
+            for layer, column in saturated.items()
+        ),
+        *pairs.each("saturated share, mean of the layers", mean, results.treatment, "share"),
+    ]
+    found = stats.verdict(primary, zero=0, margin=0, claimed="below")
+    return Judgement(found, estimates, pairs.notes, pairs.listed(mean, "difference"))
 
 
 CLAIMS = (

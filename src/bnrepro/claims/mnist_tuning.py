@@ -24,7 +24,7 @@ def section(results: Results) -> str:
         edge = "; it lies on the edge of the grid" if on_edge(grid) else ""
         lines.append(
             f"- **{arm}**: best on validation at initial standard deviation {scale:g}, learning rate {rate:g} "
-            f"({100 * grid.loc[scale, rate]:.2f}%){edge}."
+            f"({100 * float(grid.max().max()):.2f}%){edge}."
         )
     ratios = steps_ratio(tables, results.treatment)
     values = sorted(value for value in ratios.to_numpy().ravel() if not math.isnan(value))
@@ -33,9 +33,9 @@ def section(results: Results) -> str:
         faster = sum(value <= 0.5 for value in values)
         slower = sum(value >= 1 for value in values)
         lines.append(
-            f"- Steps with {results.treatment} over steps without, to the plain network's own final accuracy in the same "
-            f"cell: from {values[0]:.2f} to {values[-1]:.2f} over {len(values)} cells; at most 1/2 in {faster} of them, 1 or "
-            f"more in {slower}. In {blank} cells the plain network does not learn at all, and no ratio exists."
+            f"- Steps with {results.treatment} over steps without, to the plain network's own final accuracy in the "
+            f"same cell: from {values[0]:.2f} to {values[-1]:.2f} over {len(values)} cells; at most 1/2 in {faster} of "
+            f"them, 1 or more in {slower}. In {blank} cells the plain network does not learn, and no ratio exists."
         )
     lines += ["", "![validation accuracy and ratio of steps over the grid](figures/mnist_tuning_grid.png)"]
     return "\n".join(lines)

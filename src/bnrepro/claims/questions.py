@@ -23,6 +23,6 @@ OPEN_QUESTIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "The paper trains on all 60,000 images.",
-        "5,000 of them are held out by a fixed permutation, since choices need a validation set; 55,000 are trained on.",
+        "5,000 of them are held out by a fixed permutation, since choices need a validation set; 55,000 train.",
     ),
 )

@@ -25,7 +25,7 @@ def figures(results: Results) -> dict[str, Figure]:
         grid = grid_of(tables, arm)
         heat_map(panel, 100 * grid, colours=Normalize(80, 100), map_name="viridis", text="{:.1f}")
         scale, rate = best_cell(grid)
-        row, column = list(grid.index).index(scale), list(grid.columns).index(rate)
+        row, column = grid.index.get_loc(scale), grid.columns.get_loc(rate)
         panel.plot(column, row, "s", markersize=17, markerfacecolor="none", color="#D55E00", markeredgewidth=1.2)
     ratios = steps_ratio(tables, results.treatment)
     heat_map(axes[-1], ratios, colours=LogNorm(1 / 8, 8), map_name="RdBu_r", text="{:.2f}")
