@@ -8,6 +8,7 @@ import os
 import queue
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -37,7 +38,8 @@ class Outcome:
 def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Console | None = None) -> Outcome:
     """Bring every run to its end; those that are done are skipped without starting a process.
 
-    Raises :class:`Interrupted` on Ctrl-C or if a training process died: what is finished stays, checkpoints too.
+    Raises :class:`Interrupted` on Ctrl-C, on SIGTERM, or if a training process died: what is finished stays, and so do
+    the checkpoints.
     """
     outcome = Outcome()
     unique = {item.folder.path: item for item in planned}
@@ -55,6 +57,7 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     pool = ProcessPoolExecutor(
         min(workers, len(pending)), mp_context=context, initializer=_start_worker, initargs=(reports,)
     )
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with display:
             futures = {pool.submit(_train, item): item for item in pending}
@@ -70,6 +73,8 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
             f"a training process was killed ({display.done} of {display.total} runs done): out of memory? "
             "The same call goes on from here."
         ) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
     pool.shutdown()
     return outcome
 
@@ -123,7 +128,16 @@ def _start_worker(reports: Any) -> None:
     _reports = reports
     # Ctrl-C reaches the whole group; the parent alone decides, and ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its workers: they end themselves, as safely as by a kill of their own."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _train(planned: Planned) -> str:

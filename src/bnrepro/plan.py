@@ -47,7 +47,8 @@ class Composer:
         GlobalHydra.instance().clear()
         self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
         self._context.__enter__()
-        self._templates: dict[tuple[Any, ...], tuple[Config, str]] = {}
+        self._templates: dict[tuple[Any, ...], Config] = {}
+        self._referred: dict[tuple[Any, ...], list[str]] = {}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -83,18 +84,22 @@ class Composer:
         """One run. Runs that differ only in plain values are copies of one that Hydra composed, checked as it was."""
         values = {item.key_or_group: item.value() for item in overrides if self._is_value(item)}
         rest = tuple(item.input_line for item in overrides if not self._is_value(item))
-        template = self._templates.get((rest, *values))
-        if template is not None:
-            config, interpolations = template
-            if not any(key.rpartition(".")[2] in interpolations for key in values):
-                config = copy.deepcopy(config)
+        shape = (rest, *values)
+        # Keys that others refer to by interpolation: only runs with the same values of these are copies.
+        referred = self._referred.get(shape)
+        if referred is not None:
+            template = self._templates.get((shape, *(repr(values[key]) for key in referred)))
+            if template is not None:
+                config = copy.deepcopy(template)
                 if all(_assign(config, key, value) for key, value in values.items()):
                     return validated(config)
         self._known_keys(overrides)
         cfg = compose("train", [*self._extra, *(str(item.input_line) for item in overrides)])
         config = from_hydra(cfg)
         interpolations = " ".join(re.findall(r"\$\{[^\n]*", OmegaConf.to_yaml(cfg)))
-        self._templates[(rest, *values)] = copy.deepcopy(config), interpolations
+        self._referred[shape] = [key for key in values if key.rpartition(".")[2] in interpolations]
+        same = (shape, *(repr(values[key]) for key in self._referred[shape]))
+        self._templates[same] = copy.deepcopy(config)
         return config
 
     def _known_keys(self, overrides: Sequence[Override]) -> None:

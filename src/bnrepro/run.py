@@ -103,7 +103,9 @@ def _files(planned: Planned, trainer: Trainer, dataset: data.Dataset) -> dict[st
     headers = {"metrics": METRICS_HEADER}
     for probe in trainer.probes:
         headers |= probe.headers
-    files: dict[str, str | bytes] = {f"{name}.csv": "\n".join([headers[name], *lines, ""]) for name, lines in progress.tables.items()}
+    files: dict[str, str | bytes] = {
+        f"{name}.csv": "\n".join([headers[name], *lines, ""]) for name, lines in progress.tables.items()
+    }
     meta = {
         "run": planned.folder.name,
         "key": planned.key,
