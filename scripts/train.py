@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from bnrepro import run
 from bnrepro.config import from_hydra, register_schema
+from bnrepro.data import ExampleOrder, load
 from bnrepro.errors import UserError
 from bnrepro.plan import Composer
 
@@ -44,7 +45,10 @@ def _check(arguments: list[str]) -> None:
     if given.help or given.hydra_help or given.info or given.shell_completion:
         return
     with Composer(given.config_dir) as composer:
-        composer.sweep(given.overrides, single=not given.multirun)
+        configs = composer.sweep(given.overrides, single=not given.multirun)
+    if given.cfg is None:
+        for config in configs:
+            ExampleOrder(config, len(load(config.data).train))
 
 
 if __name__ == "__main__":

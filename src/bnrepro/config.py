@@ -19,7 +19,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from bnrepro.errors import ConfigError
 
@@ -198,6 +198,9 @@ def from_hydra(cfg: DictConfig) -> Config:
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
         given = OmegaConf.to_container(tree)
+    except (ConfigAttributeError, ConfigKeyError) as error:
+        key = str(error.full_key)
+        raise unknown_key(key, flatten(OmegaConf.to_container(tree)).keys() - {key}) from None
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
         raise ConfigError(key + str(error).splitlines()[0]) from None
@@ -233,8 +236,9 @@ def validated(config: Config) -> Config:
             least = f"at least {low:g}" if inclusive else f"above {low:g}"
             most = "" if high == math.inf else f" and at most {high:g}"
             faults.append(f"{key}={value}: must be finite, {least}{most}")
-    if config.evaluation.min_interval > config.evaluation.max_interval:
-        faults.append("evaluation.min_interval is larger than evaluation.max_interval")
+    for name in ("evaluation", "probes.activations"):
+        if flat[f"{name}.min_interval"] > flat[f"{name}.max_interval"]:
+            faults.append(f"{name}.min_interval is larger than {name}.max_interval")
     if isinstance(config.model, MLPConfig) and (not config.model.hidden or min(config.model.hidden) < 1):
         faults.append(f"model.hidden={config.model.hidden}: a list of one or more layer widths, each at least 1")
     if not isinstance(config.norm, dict) or not ("name" in config.norm or "_target_" in config.norm):

@@ -23,9 +23,14 @@ PAGE = 6.9
 FORMATS = ("png", "svg", "pdf")
 
 # Okabe & Ito's palette: told apart with any colour vision, and by lightness in print.
-COLOURS = {"none": "#000000", "batch": "#D55E00", "batch-after": "#0072B2"}
+COLOURS = {"none": "#000000", "batch": "#D55E00", "batch-after": "#0072B2", "batch_no_affine": "#0072B2"}
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0072B2")
-NAMES = {"none": "Without BN", "batch": "With BN", "batch-after": "With BN, after the activation"}
+NAMES = {
+    "none": "Without BN",
+    "batch": "With BN",
+    "batch-after": "With BN, after the activation",
+    "batch_no_affine": "With BN, no γ and β",
+}
 
 STYLE: Any = {
     "font.family": "STIXGeneral",

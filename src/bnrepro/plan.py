@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,10 +42,13 @@ class Composer:
             folder = Path(config_dir).resolve()
             if not folder.is_dir():
                 raise ConfigError(f"--config-dir {config_dir}: no such folder")
+            _importable(folder)
             self._extra = [f"hydra.searchpath=[file://{folder}]"]
 
     def __enter__(self) -> Composer:
         register_schema()
+        # A measurement composes its own runs while the command that asked for it has a composer open.
+        self._outer = GlobalHydra.instance().hydra
         GlobalHydra.instance().clear()
         self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
         self._context.__enter__()
@@ -53,6 +58,7 @@ class Composer:
 
     def __exit__(self, *exception: object) -> None:
         self._context.__exit__(*exception)
+        GlobalHydra.instance().hydra = self._outer
 
     def sweep(self, overrides: Sequence[str], single: bool = False) -> list[Config]:
         """All runs that ``python scripts/train.py -m`` with these overrides starts, without duplicates.
@@ -128,10 +134,21 @@ class Composer:
         return bool(GlobalHydra.instance().config_loader().get_group_options(key))
 
 
+def _importable(folder: Path) -> None:
+    """Let a user's classes lie beside the YAML files that name them, here and in every process started from here."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+        inherited = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([inherited] if inherited else [])])
+
+
 @functools.lru_cache(maxsize=100_000)
 def parse(text: str) -> Override:
-    """One override of the command line. Raises Hydra's error if it is not one."""
-    [override] = OverridesParser.create().parse_overrides([text])
+    """One override of the command line. Raises :class:`ConfigError` if it is not one."""
+    try:
+        [override] = OverridesParser.create().parse_overrides([text])
+    except HydraException as error:
+        raise ConfigError(f"{text}: not an override such as steps=1000 ({_plain(error)})") from None
     return override
 
 
@@ -145,6 +162,8 @@ def _assign(config: Config, key: str, value: Any) -> bool:
     if type(present) is float and type(value) is int:
         value = float(value)
     if type(present) is not type(value) or not isinstance(value, (int, float, str)):
+        return False
+    if isinstance(value, str) and "${" in value:
         return False
     if isinstance(node, dict):
         node[leaf] = value

@@ -16,7 +16,7 @@ from bnrepro import figures, store
 from bnrepro.claims import CLAIMS, EXPERIMENTS, Claim, Judgement, Results
 from bnrepro.claims.questions import OPEN_QUESTIONS
 from bnrepro.stats import MEASURED, NOT_RUN, Interval
-from bnrepro.tables import Tables
+from bnrepro.tables import Measured, Tables
 
 GROUPS = {
     "A": "What it does to training",
@@ -118,6 +118,8 @@ def amount(interval: Interval | None, unit: str) -> str:
     if interval is None:
         return "–"
     texts = [_amount(value, unit) for value in (interval.value, interval.low, interval.high)]
+    if interval.low == interval.high == interval.value:
+        return texts[0]
     if math.isnan(interval.low):
         return f"{texts[0]} (n = {interval.n}, no interval)"
     return f"{texts[0]} ({texts[1]} to {texts[2]})"
@@ -157,6 +159,7 @@ def with_block(text: str, block: str) -> str:
 def as_markdown(found: Found) -> str:
     results = found.results
     used = {name: tables for name in EXPERIMENTS if (tables := results.tables(name)) is not None}
+    measured = [made for name in EXPERIMENTS if (made := results.measured(name)) is not None]
     data = ", ".join(sorted({tables.data_label for tables in used.values()})) or "no runs yet"
     parts = [
         "# Report",
@@ -176,7 +179,7 @@ def as_markdown(found: Found) -> str:
     for name, experiment in EXPERIMENTS.items():
         if experiment.section is not None and name in used:
             parts.append(experiment.section(results))
-    parts += [_questions(), _environment(used), _tracing()]
+    parts += [_questions(), _environment(used, measured), _tracing()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -228,7 +231,7 @@ def _questions() -> str:
     return "\n".join(["## Open questions\n", "| what the paper leaves open | assumed here |", "|---|---|", *rows])
 
 
-def _environment(used: dict[str, Tables]) -> str:
+def _environment(used: dict[str, Tables], measured: list[Measured]) -> str:
     """Versions, commits, hardware and time from the runs' own records, never from the machine that prints them."""
     lines = [
         "## Environment of the runs\n",
@@ -246,6 +249,9 @@ def _environment(used: dict[str, Tables]) -> str:
         hardware = f"{listed(timing, 'hardware')} | {listed(timing, 'cores')}"
         hours = timing["seconds"].sum() / 3600
         lines.append(f"| {name} | {len(runs)} | {diverged} | {versions} | {hardware} | {hours:.2f} |")
+    for each in measured:
+        made = " | ".join(str(each.meta[key]) for key in ("python", "torch", "numpy", "commit", "hardware", "cores"))
+        lines.append(f"| {each.name} | measurement | – | {made} | {each.meta['seconds'] / 3600:.4f} |")
     return "\n".join(lines)
 
 

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from bnrepro import data, executor, report, run, store, tables
 from bnrepro.claims import EXPERIMENTS
-from bnrepro.config import NOT_SCIENTIFIC, Config
+from bnrepro.config import NOT_SCIENTIFIC
 from bnrepro.errors import ConfigError, DataUnavailable, UserError
+from bnrepro.measure import base as measure
+from bnrepro.measure.base import Measurement, measurements
 from bnrepro.plan import Composer, experiments
 
 SUBSTITUTE = "digits"
@@ -36,46 +38,69 @@ def reproduce(request: Request, console: Console) -> Path:
     Raises :class:`UserError`; what is finished by then stays, and the next call goes on.
     """
     names = _names(request)
-    substitute = _substitute(names, request, console)
-    configs = _configs(names, request, substitute)
-    planned = {name: [run.plan(config) for config in found] for name, found in configs.items()}
-    everything = [item for items in planned.values() for item in items]
-    outcome = executor.train_all(everything, request.jobs, console)
+    with Composer(request.config_dir) as composer:
+        substitute = _substitute(composer, names, request, console)
+        training = _overrides(request, substitute)
+        swept = {name: composer.sweep([f"experiment={name}", *training]) for name in names if name in experiments()}
+        planned = {name: [run.plan(config) for config in configs] for name, configs in swept.items()}
+        outcome = executor.train_all([item for items in planned.values() for item in items], request.jobs, console)
+        measured = _measure(composer, names, request, training, console, outcome.errors)
 
     treatment = "+".join([request.treatment, *_as_folder(request.overrides)])
     folder = store.results_folder(request.profile, treatment, substitute)
     for name, items in planned.items():
         tables.write(name, [item.folder for item in items if item.folder.is_done()], folder)
+    for item in measured:
+        tables.write_measurement(item.folder, folder)
     found = report.publish(folder, request.treatment)
     report.print_verdicts(found, console)
     console.print(f"figures: {_near(folder / 'figures')}\nreport:  {_near(folder / 'REPORT.md')}", highlight=False)
     if outcome.errors:
         name, message = next(iter(outcome.errors.items()))
-        raise UserError(f"{len(outcome.errors)} runs could not be trained. The first, {name}: {message}")
+        raise UserError(f"{len(outcome.errors)} could not be brought to their end. The first, {name}: {message}")
     return folder
+
+
+def _overrides(request: Request, substitute: str | None) -> list[str]:
+    """What every training run of this call has in common."""
+    data_override = [f"data={substitute}"] if substitute else []
+    return [*data_override, f"profile={request.profile}", f"treatment={request.treatment}", *request.overrides]
+
+
+def _measure(
+    composer: Composer,
+    names: Sequence[str],
+    request: Request,
+    training: Sequence[str],
+    console: Console,
+    errors: dict[str, str],
+) -> list[Measurement]:
+    """The measurements, one after another once nothing else runs, since some of them take times."""
+    done = []
+    for name in [name for name in names if name in measurements()]:
+        try:
+            item = measure.plan(composer, name, [f"profile={request.profile}"], training)
+            if not item.folder.is_done():
+                console.print(f"measuring {name}", highlight=False)
+            measure.execute(item)
+            done.append(item)
+        except UserError as error:
+            errors[name] = str(error)
+    return done
 
 
 def _names(request: Request) -> list[str]:
     unknown = [name for name in request.only if name not in EXPERIMENTS]
     if unknown:
         raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
-    present = experiments()
-    return [name for name in EXPERIMENTS if name in present and (not request.only or name in request.only)]
+    return [name for name in EXPERIMENTS if not request.only or name in request.only]
 
 
-def _configs(names: Sequence[str], request: Request, substitute: str | None) -> dict[str, list[Config]]:
-    common = [f"profile={request.profile}", f"treatment={request.treatment}", *request.overrides]
-    if substitute:
-        common.insert(0, f"data={substitute}")
-    with Composer(request.config_dir) as composer:
-        return {name: composer.sweep([f"experiment={name}", *common]) for name in names}
-
-
-def _substitute(names: Sequence[str], request: Request, console: Console) -> str | None:
+def _substitute(composer: Composer, names: Sequence[str], request: Request, console: Console) -> str | None:
     """``digits`` where the claims' own data are nowhere to be had, and one clear paragraph about it."""
-    for configs in _configs(names, request, None).values():
+    for name in (name for name in names if name in experiments()):
         try:
-            data.load(configs[0].data)
+            data.load(composer.sweep([f"experiment={name}", *_overrides(request, None)], single=True)[0].data)
         except DataUnavailable as error:
             console.print(
                 f"{error}\n\nGoing on with the 1,797 bundled UCI digits (8×8) instead: every figure and table of this "

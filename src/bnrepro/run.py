@@ -70,7 +70,7 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
         if folder.is_done():
             return "skipped"
         store.remove_unfinished_parts(folder)
-        _resume(trainer, folder)
+        trainer = _resume(trainer, folder, dataset)
         tracker = tracking.Tracker(config, planned.key)
         first_step, began = trainer.progress.step, time.perf_counter()
 
@@ -86,16 +86,19 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
         return progress.status
 
 
-def _resume(trainer: Trainer, folder: store.Run) -> None:
+def _resume(trainer: Trainer, folder: store.Run, dataset: data.Dataset) -> Trainer:
     try:
         payload = folder.read_checkpoint()
         if payload is not None:
             trainer.restore(payload)
             log.info("%s: continues at step %d", folder.name, trainer.progress.step)
+        return trainer
     except StoreError as error:
-        # An unfinished run alone is lost: it starts over, and says so.
+        # An unfinished run alone is lost: it starts over, and says so. With a fresh trainer: a checkpoint that does
+        # not fit may have been restored in part.
         log.warning("%s: %s; this run starts over", folder.name, error)
         folder.checkpoint.unlink(missing_ok=True)
+        return Trainer(trainer.config, dataset)
 
 
 def _files(planned: Planned, trainer: Trainer, dataset: data.Dataset) -> dict[str, str | bytes]:

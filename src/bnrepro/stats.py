@@ -33,10 +33,10 @@ def paired_difference(differences: Sequence[float] | np.ndarray) -> Interval:
     sample = np.asarray(differences, dtype=float)
     if sample.size == 0 or not np.isfinite(sample).all():
         raise ValueError("paired differences must be finite, and at least one")
-    mean = float(sample.mean())
+    mean = float(sample.mean()) if np.ptp(sample) else float(sample[0])
     if sample.size < 2:
         return Interval(mean, math.nan, math.nan, 1)
-    if np.ptp(sample) == 0:
+    if not np.ptp(sample):
         return Interval(mean, mean, mean, sample.size)
     interval = stats.ttest_1samp(sample, 0.0).confidence_interval(CONFIDENCE)
     return Interval(mean, float(interval.low), float(interval.high), sample.size)

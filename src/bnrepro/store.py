@@ -156,6 +156,8 @@ class Run:
         """Every file of a finished run by name. Raises :class:`StoreError` if one is not what was written."""
         try:
             digests = json.loads((self.path / "DONE").read_text())
+            if not isinstance(digests, dict):
+                raise ValueError("DONE is not a list of files")
             found = {}
             for name, expected in digests.items():
                 found[name] = (self.path / name).read_bytes()

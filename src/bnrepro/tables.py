@@ -83,12 +83,44 @@ def write(experiment: str, runs: Iterable[store.Run], results: Path) -> list[Pat
     return [store.write_table(folder, name, text) for name, text in texts.items()]
 
 
+def write_measurement(run: store.Run, results: Path) -> list[Path]:
+    """A measurement's table below ``results``, and ``X.meta.csv``: its key, settings, versions, hardware, seconds."""
+    files = run.read()
+    meta = json.loads(files["meta.json"])
+    name = meta["experiment"]
+    row = {key: meta[key] for key in ("key", "data")} | meta["versions"] | meta["machine"]
+    row |= {"settings": json.dumps(meta["settings"]), "seconds": meta["seconds"]}
+    folder = results / "tables"
+    table = store.write_table(folder, name, files[f"{name}.csv"].decode())
+    return [table, store.write_table(folder, f"{name}.meta", _csv([row], ["key"]))]
+
+
+@dataclass
+class Measured:
+    """A measurement's table and, as one row, what it was made with."""
+
+    name: str
+    frame: pd.DataFrame
+    meta: pd.Series
+
+
+def read_measurement(name: str, results: Path) -> Measured | None:
+    """The table of a measurement, None if it has not been made; :class:`StoreError` if it is damaged."""
+    meta = read_table(results / "tables", f"{name}.meta", ["key", "seconds"])
+    frame = None if meta is None else read_table(results / "tables", name, [])
+    if meta is None or frame is None:
+        return None
+    return Measured(name, frame, meta.iloc[0])
+
+
 def read(experiment: str, results: Path) -> Tables | None:
     """The tables of an experiment, None if there are none.
 
     Raises :class:`StoreError` that names the file if a column is missing or a line does not belong there.
     """
     folder = results / "tables"
+    if store.find_table(folder, f"{experiment}.meta") is not None:
+        return None  # a measurement, which has no runs
     metrics = read_table(folder, experiment, LONG)
     if metrics is None:
         return None
@@ -96,9 +128,6 @@ def read(experiment: str, results: Path) -> Tables | None:
     timing = read_table(folder, f"{experiment}.timing", ["run", "seconds"])
     if runs is None or timing is None:
         raise StoreError(f"{folder}: {experiment}.runs.csv or {experiment}.timing.csv is missing; restore or delete")
-    unknown = set(metrics["run"]) - set(runs["run"])
-    if unknown:
-        raise StoreError(f"{folder / experiment}.csv has lines of {sorted(unknown)[0]}, a run that is not in its runs")
     probes = {}
     for path in sorted(folder.glob(f"{experiment}.*.csv*")):
         name = path.name.removeprefix(f"{experiment}.").removesuffix(".gz").removesuffix(".csv")
@@ -106,6 +135,13 @@ def read(experiment: str, results: Path) -> Tables | None:
             probe = read_table(folder, f"{experiment}.{name}", list(IDENTITY))
             assert probe is not None
             probes[name] = probe
+    known = set(runs["run"])
+    for name, frame in ((experiment, metrics), *((f"{experiment}.{name}", probe) for name, probe in probes.items())):
+        unknown = set(frame["run"]) - known
+        if unknown:
+            raise StoreError(
+                f"{folder / name}.csv has lines of {sorted(map(str, unknown))[0]}, a run that is not in its runs"
+            )
     return Tables(experiment, metrics, runs, timing, probes)
 
 
@@ -115,8 +151,7 @@ def read_table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame | No
     if path is None:
         return None
     try:
-        # round_trip: the parsed number is the one that was written, on every machine.
-        frame = pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
         missing = [column for column in columns if column not in frame.columns]
         if missing:
             raise ValueError(f"column {missing[0]} is missing")

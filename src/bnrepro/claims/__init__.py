@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
-from bnrepro.claims import mnist_training, mnist_tuning
+from bnrepro.claims import (
+    affine,
+    backward_equations,
+    bias_redundant,
+    convention_traps,
+    gradient_estimate,
+    identity_recoverable,
+    mnist_training,
+    mnist_training_own_rate,
+    mnist_tuning,
+    normalized_activations,
+    population_statistics,
+    scale_invariance,
+    similar_samples,
+    step_cost,
+    stepwise_normalization,
+    whitening_cost,
+)
 from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, Results
 
 __all__ = ["CLAIMS", "EXPERIMENTS", "Claim", "Estimate", "Experiment", "Judgement", "Results"]
 
 EXPERIMENTS: dict[str, Experiment] = {
-    module.DECLARED.name: module.DECLARED for module in (mnist_training, mnist_tuning)
+    module.DECLARED.name: module.DECLARED
+    for module in (
+        mnist_tuning,
+        mnist_training,
+        mnist_training_own_rate,
+        affine,
+        normalized_activations,
+        scale_invariance,
+        identity_recoverable,
+        bias_redundant,
+        backward_equations,
+        population_statistics,
+        stepwise_normalization,
+        whitening_cost,
+        convention_traps,
+        step_cost,
+        similar_samples,
+        gradient_estimate,
+    )
 }
 CLAIMS: tuple[Claim, ...] = tuple(claim for experiment in EXPERIMENTS.values() for claim in experiment.claims)

@@ -57,6 +57,11 @@ class Results:
         """An experiment's tables, None where it has not been run."""
         return stored.read(experiment, self.folder)
 
+    @functools.lru_cache(maxsize=64)  # noqa: B019
+    def measured(self, name: str) -> stored.Measured | None:
+        """A measurement's table, None where it has not been made."""
+        return stored.read_measurement(name, self.folder)
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -134,11 +139,11 @@ class Pairs:
         """Treatment over baseline."""
         return stats.paired_ratio(self.treated(values), self.without(values))
 
-    def each(self, name: str, values: pd.Series, treatment: str, unit: str) -> list[Estimate]:
+    def each(self, name: str, values: pd.Series, treatment: str, unit: str, baseline: str = BASELINE) -> list[Estimate]:
         """The means of both arms, to be printed beside their difference or ratio."""
         return [
             Estimate(name, arm, stats.paired_difference(found), unit=unit)
-            for arm, found in ((BASELINE, self.without(values)), (treatment, self.treated(values)))
+            for arm, found in ((baseline, self.without(values)), (treatment, self.treated(values)))
         ]
 
     def listed(self, values: pd.Series, comparison: str) -> pd.DataFrame:
@@ -148,14 +153,16 @@ class Pairs:
         return pd.DataFrame({"without": without, "with": treated, comparison: compared}, index=self.frame.index)
 
 
-def pair_by_seed(runs: pd.DataFrame, treatment: str, treatment_runs: pd.DataFrame | None = None) -> Pairs:
+def pair_by_seed(
+    runs: pd.DataFrame, treatment: str, treatment_runs: pd.DataFrame | None = None, baseline: str = BASELINE
+) -> Pairs:
     """Seeds that both arms finished. What had to be left out, and why, is in ``notes``.
 
     ``treatment_runs`` is the ``runs`` table that holds the treatment's runs, if it is another experiment's.
     """
     other = runs if treatment_runs is None else treatment_runs
     columns, notes, diverged = {}, [], 0
-    for label, source, arm in (("baseline", runs, BASELINE), ("treatment", other, treatment)):
+    for label, source, arm in (("baseline", runs, baseline), ("treatment", other, treatment)):
         chosen = source[source["arm"] == arm]
         finished = chosen[chosen["status"] == "finished"]
         lost = len(chosen) - len(finished)
@@ -171,9 +178,14 @@ def pair_by_seed(runs: pd.DataFrame, treatment: str, treatment_runs: pd.DataFram
 PairedJudge = Callable[[Results, Tables, Pairs], Judgement]
 
 
-def paired(experiment: str, probe: str | None = None) -> Callable[[PairedJudge], Callable[[Results], Judgement]]:
+def paired(
+    experiment: str, probe: str | None = None, arms: tuple[str, str] | None = None
+) -> Callable[[PairedJudge], Callable[[Results], Judgement]]:
     """For a claim that compares two arms seed by seed: fetches the tables (and a probe's), pairs the seeds, and
-    answers "not run" with the reason where there is nothing to compare."""
+    answers "not run" with the reason where there is nothing to compare.
+
+    ``arms`` are (baseline, treatment) where they are not none and the treatment under exam.
+    """
 
     def decorate(judge: PairedJudge) -> Callable[[Results], Judgement]:
         @functools.wraps(judge)
@@ -183,14 +195,46 @@ def paired(experiment: str, probe: str | None = None) -> Callable[[PairedJudge],
                 return not_run(experiment)
             if probe is not None and probe not in tables.probes:
                 return not_run(experiment, f"its runs recorded no {probe}")
-            pairs = pair_by_seed(tables.runs, results.treatment)
+            baseline, treatment = arms or (BASELINE, results.treatment)
+            pairs = pair_by_seed(tables.runs, treatment, baseline=baseline)
             if not len(pairs):
-                return not_run(experiment, f"no seed finished with both {BASELINE} and {results.treatment}")
+                return not_run(experiment, f"no seed finished with both {baseline} and {treatment}")
             return judge(results, tables, pairs)
 
         return judged
 
     return decorate
+
+
+MeasuredJudge = Callable[[pd.DataFrame], Judgement]
+
+
+def measured(name: str) -> Callable[[MeasuredJudge], Callable[[Results], Judgement]]:
+    """For a claim that one measurement's table decides: fetches it, and answers "not run" where it is missing."""
+
+    def decorate(judge: MeasuredJudge) -> Callable[[Results], Judgement]:
+        @functools.wraps(judge)
+        def judged(results: Results) -> Judgement:
+            found = results.measured(name)
+            if found is None:
+                return Judgement(
+                    NOT_RUN, notes=[f"no table of {name}: python scripts/reproduce.py --experiments {name}"]
+                )
+            return judge(found.frame)
+
+        return judged
+
+    return decorate
+
+
+def exact(value: float) -> Interval:
+    """A number without an interval: measured exactly, once."""
+    return Interval(value, value, value, 1)
+
+
+def exact_verdict(error: float, tolerance: float) -> str:
+    """Exact claims: supported if and only if the error is at most the stated tolerance."""
+    return stats.SUPPORTED if error <= tolerance else stats.CONTRADICTED
 
 
 def unless_lost(verdict: str, lost: int) -> str:

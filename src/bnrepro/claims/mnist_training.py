@@ -145,11 +145,14 @@ def drifts(tables: Tables, statistics: str) -> pd.DataFrame:
     """Drift of every unit (rows) of every run (columns): mean distance of its percentiles from where they end, over
     the time after the first 1% of the steps, in widths (p85 − p15) of the final distribution."""
     seen = tables.probes["activations"]
+    units = [column for column in seen.columns if column.startswith("u")]
     found = {}
     for run, rows in seen[seen["statistics"] == statistics].groupby("run", sort=False):
-        steps, units = rows["step"].drop_duplicates().to_numpy(), rows["unit"].nunique()
-        values = rows[["p15", "p50", "p85"]].to_numpy().reshape(len(steps), units, 3)
+        steps = rows["step"].drop_duplicates().to_numpy()
+        values = np.stack([rows.loc[rows["percentile"] == p, units].to_numpy() for p in (15, 50, 85)], axis=2)
         end, late = values[-1], steps >= steps[-1] / 100
+        if late.sum() < 2:
+            continue  # too short a run for a drift
         moved = stats.time_weighted_mean(np.abs(values[late] - end).mean(axis=2), steps[late])
         found[run] = moved / (end[:, 2] - end[:, 0])
     return pd.DataFrame(found)

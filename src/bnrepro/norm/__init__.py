@@ -1,4 +1,4 @@
-"""Normalisation layers, and the one place that builds them from a configuration."""
+"""Normalisation layers: Algorithms 1 and 2 from scratch, the library's kernel, and the one place that builds them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,26 @@ from torch import nn
 
 from bnrepro.errors import ConfigError
 from bnrepro.norm.batch import BatchNorm
+from bnrepro.norm.functional import batch_norm_inference, batch_norm_train
+from bnrepro.norm.per_example import GroupNorm, LayerNorm
+from bnrepro.norm.population import PopulationStatistics, fold, fold_pair, freeze, population_statistics
+from bnrepro.norm.reference import ReferenceBatchNorm
 
-__all__ = ["BatchNorm", "has_running_statistics", "make_norm"]
+__all__ = [
+    "BatchNorm",
+    "GroupNorm",
+    "LayerNorm",
+    "PopulationStatistics",
+    "ReferenceBatchNorm",
+    "batch_norm_inference",
+    "batch_norm_train",
+    "fold",
+    "fold_pair",
+    "freeze",
+    "has_running_statistics",
+    "make_norm",
+    "population_statistics",
+]
 
 
 def make_norm(norm: dict[str, Any], num_features: int) -> nn.Module | None:

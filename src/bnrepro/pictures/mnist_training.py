@@ -96,12 +96,11 @@ def inputs(tables: Tables, arms: list[str]) -> Figure:
         runs = tables.runs[tables.runs["arm"] == arm]
         shown = runs.loc[runs["seed"] == min(SEED_SHOWN, runs["seed"].min()), "run"].iloc[0]
         rows = seen[seen["run"] == shown]
-        unit = rows[rows["unit"] == UNIT].set_index("step")
-        typical = rows.groupby("step")[["p15", "p50", "p85"]].median()
-        for percentile, style in (("p85", "--"), ("p50", "-"), ("p15", ":")):
-            label = f"{percentile[1:]}th percentile"
-            axes.plot(unit.index, unit[percentile], style, color=colour(arm), label=label)
-            axes.plot(typical.index, typical[percentile], style, color="0.55", linewidth=0.7)
+        for percentile, style in ((85, "--"), (50, "-"), (15, ":")):
+            units = rows[rows["percentile"] == percentile].set_index("step").filter(regex=r"^u\d+$")
+            label = f"{percentile}th percentile"
+            axes.plot(units.index, units[f"u{UNIT}"], style, color=colour(arm), label=label)
+            axes.plot(units.index, units.median(axis=1), style, color="0.55", linewidth=0.7)
         axes.set(xlabel="training steps", xlim=(0, rows["step"].max()))
         thousands(axes)
         axes.legend(loc="upper right", ncols=3, handlelength=1.8, columnspacing=1.0)

@@ -5,6 +5,8 @@ A probe reads; it never changes weights, running statistics, mode or any random 
 
 from __future__ import annotations
 
+from torch import nn
+
 from bnrepro.config import Config
 from bnrepro.data import Dataset
 from bnrepro.probes.activations import ActivationProbe
@@ -13,9 +15,9 @@ from bnrepro.probes.base import Observation, Probe, watching
 __all__ = ["ActivationProbe", "Observation", "Probe", "build_probes", "watching"]
 
 
-def build_probes(config: Config, data: Dataset) -> list[Probe]:
+def build_probes(config: Config, data: Dataset, model: nn.Module) -> list[Probe]:
     """The probes that the configuration switches on."""
     probes: list[Probe] = []
     if config.probes.activations.enabled:
-        probes.append(ActivationProbe(config, data))
+        probes.append(ActivationProbe(config, data, model))
     return probes

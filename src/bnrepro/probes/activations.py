@@ -21,21 +21,22 @@ HISTOGRAM_BINS = {"input": np.linspace(-10, 10, 81), "sigmoid": np.linspace(0, 1
 class ActivationProbe:
     """Percentiles of the *inputs* of the activations, and histograms of inputs and outputs, on fixed validation images.
 
-    Tables: ``activations`` holds every unit of the last hidden layer, ``layers`` the mean over the units of each
-    hidden layer and its share of saturated outputs, ``histograms`` the counts. ``statistics`` is ``running`` for the
-    network as it is evaluated, ``batch`` for the same with the probe batch's own mean and variance.
+    Tables: ``activations`` holds every unit of the last hidden layer, a row for each percentile and a column for each
+    unit; ``layers`` the mean over the units of each hidden layer and its share of saturated outputs; ``histograms`` the
+    counts. ``statistics`` is ``running`` for the network as it is evaluated, ``batch`` for the same with the probe
+    batch's own mean and variance.
     """
 
-    headers = {  # noqa: RUF012 - a constant
-        "activations": "step,unit,statistics,p15,p50,p85",
-        "layers": "step,layer,statistics,p15,p50,p85,saturated",
-        "histograms": "step,layer,quantity,low,high,count",
-    }
-
-    def __init__(self, config: Config, data: Dataset) -> None:
+    def __init__(self, config: Config, data: Dataset, model: nn.Module) -> None:
         probe = config.probes.activations
         self.batch = data.validation.images[: probe.examples].to(config.device, getattr(torch, config.precision))
         self.activation = config.model.activation
+        units = activation_inputs_outputs(model, self.batch[:2])[-1][0].shape[1]
+        self.headers = {
+            "activations": ",".join(["step,statistics,percentile", *(f"u{unit}" for unit in range(units))]),
+            "layers": "step,layer,statistics,p15,p50,p85,saturated",
+            "histograms": "step,layer,quantity,low,high,count",
+        }
         at = points(config.steps, probe)
         self.batch_steps = frozenset(at[:: probe.batch_every] if probe.batch_every else ())
         self.histogram_steps = frozenset(evenly(config.steps, probe.histograms))
@@ -45,11 +46,15 @@ class ActivationProbe:
     def observe(self, model: nn.Module, step: int) -> Observation:
         seen = Observation({name: [] for name in self.headers})
         layers = activation_inputs_outputs(model, self.batch)
+        if not finite(layers):
+            # A network that has just diverged, which the loop is about to find out: of that there are no rows.
+            return seen
         if step in self.percentile_steps:
             self._percentiles(seen, step, layers, "running")
             if step in self.batch_steps and has_batch_statistics(model):
                 own = activation_inputs_outputs(model, self.batch, batch_statistics=True)
-                self._percentiles(seen, step, own, "batch")
+                if finite(own):
+                    self._percentiles(seen, step, own, "batch")
         if step in self.histogram_steps:
             self._histograms(seen, step, layers)
         return seen
@@ -62,8 +67,8 @@ class ActivationProbe:
             seen.rows["layers"].append(f"{step},{index},{statistics},{mean},{saturated}")
         # Four digits resolve a hundredth of a line's width in the figure, and keep the committed table small.
         seen.rows["activations"] += [
-            f"{step},{unit},{statistics},{low:.4g},{middle:.4g},{high:.4g}"
-            for unit, (low, middle, high) in enumerate(values)
+            f"{step},{statistics},{percentile}," + ",".join(f"{value:.4g}" for value in column)
+            for percentile, column in zip(PERCENTILES, values.T, strict=True)
         ]
 
     def _histograms(self, seen: Observation, step: int, layers: list[tuple[Tensor, Tensor]]) -> None:
@@ -111,6 +116,11 @@ def activation_inputs_outputs(
         for handle in handles:
             handle.remove()
     return caught
+
+
+def finite(layers: list[tuple[Tensor, Tensor]]) -> bool:
+    """Whether every activation has a finite input."""
+    return all(bool(torch.isfinite(inputs).all()) for inputs, _ in layers)
 
 
 def has_batch_statistics(model: nn.Module) -> bool:

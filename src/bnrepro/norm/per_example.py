@@ -1,0 +1,29 @@
+"""Normalisations over the features of each example alone: the library's kernels behind BN's calling convention."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation (Wu & He 2018) of (N, C) or (N, C, …) inputs; ``num_features`` comes first, as for BN.
+
+    ``num_groups`` is lowered to the largest divisor of ``num_features``, so that one setting serves layers of any
+    width. Raises ``ValueError`` if it is below 1.
+    """
+
+    def __init__(self, num_features: int, num_groups: int = 10, eps: float = 1e-5, affine: bool = True) -> None:
+        if num_groups < 1:
+            raise ValueError(f"num_groups must be at least 1, got {num_groups}")
+        divisor = max(d for d in range(1, min(num_groups, num_features) + 1) if num_features % d == 0)
+        super().__init__(divisor, num_features, eps, affine)
+
+
+class LayerNorm(nn.GroupNorm):
+    """Layer normalisation (Ba et al. 2016): all features of an example are one group; γ and β are per feature.
+
+    For (N, C) the same as ``nn.LayerNorm(C)``; for (N, C, H, W) over channels and positions together.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = True) -> None:
+        super().__init__(1, num_features, eps, affine)

@@ -1,0 +1,251 @@
+"""Algorithm 2: population statistics, the layers frozen into affine maps, and the maps folded away.
+
+    statistics = population_statistics(model, batches)   # steps 7 to 10
+    frozen = freeze(model, statistics)                    # step 11
+    folded = fold(frozen)                                 # the affine map joins the layer before it
+
+Batch normalisation layers are the library's (``nn.BatchNorm1d`` and its kin) and ``ReferenceBatchNorm``.
+None of the functions changes the model it is given: each works on a deep copy.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
+
+from bnrepro.norm.functional import batch_norm_inference, batch_statistics, values_per_channel
+from bnrepro.norm.reference import ReferenceBatchNorm
+
+
+class PopulationStatistics(NamedTuple):
+    """E[x] and Var[x] of the input of one layer, each of shape (C,)."""
+
+    mean: Tensor
+    var: Tensor
+
+
+class FrozenBatchNorm(nn.Module):
+    """The fixed affine map of Algorithm 2, step 11: no parameters, the same in training and evaluation.
+
+    Its buffers ``running_mean``, ``running_var``, ``weight`` and ``bias`` are those of the layer it replaces,
+    with E[x] and Var[x] in the place of the moving averages.
+
+    Args:
+        layer: the batch normalisation layer to replace.
+        statistics: E[x] and Var[x], each (C,).
+
+    Raises:
+        ValueError: the statistics are not of shape (C,).
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layer: _BatchNorm | ReferenceBatchNorm, statistics: PopulationStatistics) -> None:
+        super().__init__()
+        mean, var = statistics
+        self.num_features, self.eps = layer.num_features, layer.eps
+        if mean.shape != (self.num_features,) or var.shape != (self.num_features,):
+            raise ValueError(
+                f"expected statistics of shape ({self.num_features},), got {tuple(mean.shape)} and {tuple(var.shape)}"
+            )
+        gamma, beta = layer.weight, layer.bias
+        self.register_buffer("running_mean", mean.clone())
+        self.register_buffer("running_var", var.clone())
+        self.register_buffer("weight", torch.ones_like(mean) if gamma is None else gamma.detach().clone())
+        self.register_buffer("bias", torch.zeros_like(mean) if beta is None else beta.detach().clone())
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}"
+
+    def forward(self, input: Tensor) -> Tensor:
+        return batch_norm_inference(input, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
+
+
+class _Moments:
+    """One layer's batch statistics over the mini-batches, collected by a forward pre-hook."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.m = 0
+        self.means: list[Tensor] = []
+        self.variances: list[Tensor] = []
+
+    def observe(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        """Add mu_B and sigma2_B of the mini-batch that enters the layer."""
+        shape, m = tuple(args[0].shape), values_per_channel(args[0])
+        if m < 2:
+            raise ValueError(
+                f"layer '{self.name}': a batch of one value per channel, shape {shape}: m/(m-1) is undefined"
+            )
+        if self.m not in (0, m):
+            raise ValueError(f"layer '{self.name}': batches must be equal, got m = {self.m}, then {m}")
+        self.m = m
+        mean, var = batch_statistics(args[0])
+        self.means.append(mean)
+        self.variances.append(var)
+
+    def population(self) -> PopulationStatistics:
+        """Step 10: E[x] = mean of mu_B; Var[x] = m/(m-1) times the mean of sigma2_B."""
+        mean = torch.stack(self.means).mean(0)
+        var = torch.stack(self.variances).mean(0) * (self.m / (self.m - 1))
+        return PopulationStatistics(mean, var)
+
+
+def population_statistics(
+    model: nn.Module, batches: Iterable[Tensor | Sequence[Tensor]]
+) -> dict[str, PopulationStatistics]:
+    """Algorithm 2, steps 7 to 10: E[x] and Var[x] of every batch normalisation layer's input.
+
+    The network runs as in training: each layer normalises by the mini-batch's own statistics, and dropout
+    drops. For a convolutional layer m is the effective mini-batch N*H*W (section 3.2). The model is left
+    as it was: weights, running statistics, mode, and the random state of the CPU and of its GPUs.
+
+    Args:
+        model: the trained network. Its copy runs entirely in training mode.
+        batches: mini-batches of N examples each, tensors or tuples that begin with one, on the model's
+            device. The first sets N; a shorter *last* one is dropped.
+
+    Returns:
+        For each layer that was reached, by its name in ``model.named_modules()``, the statistics in the
+        layer's input type, or float32 if that is of half precision.
+
+    Raises:
+        ValueError: no batches or no such layers; batches of different sizes, other than a short last one; or
+            a batch of one value per channel, whose m/(m-1) is undefined.
+    """
+    network = copy.deepcopy(model).train()
+    moments = {name: _Moments(name) for name, _ in _batch_norms(network)}
+    if not moments:
+        raise ValueError("the model has no batch normalisation layers")
+    for name, layer in _batch_norms(network):
+        layer.register_forward_pre_hook(moments[name].observe)
+    gpus = {p.device for p in network.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(gpus)), torch.no_grad():
+        for inputs in _equal_batches(batches):
+            network(inputs)
+    reached = {name: record.population() for name, record in moments.items() if record.means}
+    if not reached:
+        raise ValueError("no batches, or none that reached a batch normalisation layer")
+    return reached
+
+
+def freeze(model: nn.Module, statistics: Mapping[str, PopulationStatistics]) -> nn.Module:
+    """Algorithm 2, step 11: a copy of ``model`` whose batch normalisation layers are fixed affine maps.
+
+    Args:
+        model: the network that the statistics belong to.
+        statistics: of every batch normalisation layer, from :func:`population_statistics`.
+
+    Returns:
+        The frozen network, in evaluation mode.
+
+    Raises:
+        ValueError: a layer has no statistics, statistics name no layer, or their shapes differ.
+    """
+    frozen = copy.deepcopy(model).eval()
+    layers = dict(_batch_norms(frozen))
+    if layers.keys() != statistics.keys():
+        missing = sorted(layers.keys() - statistics.keys())
+        unknown = sorted(statistics.keys() - layers.keys())
+        raise ValueError(f"statistics do not fit the model: missing {missing}, unknown {unknown}")
+    maps: dict[nn.Module, FrozenBatchNorm] = {
+        layer: FrozenBatchNorm(layer, statistics[name]).eval() for name, layer in layers.items()
+    }
+    if frozen in maps:
+        return maps[frozen]
+    # A layer may sit in several places: all of them are replaced.
+    for path, module in list(frozen.named_modules(remove_duplicate=False)):
+        if module in maps:
+            frozen.set_submodule(path, maps[module])
+    return frozen
+
+
+def fold_pair(layer: nn.Linear | nn.Conv2d, norm: FrozenBatchNorm) -> nn.Linear | nn.Conv2d:
+    """A new layer that computes ``norm(layer(x))``: the affine map goes into weight and bias (section 3.1).
+
+    Args:
+        layer: a Linear applied to (N, features) inputs, or a Conv2d.
+        norm: the frozen normalisation of its outputs.
+
+    Returns:
+        A layer of the same kind, with a bias, in evaluation mode.
+
+    Raises:
+        TypeError: ``layer`` is of another type; subclasses, parametrised layers among them, may compute
+            something else from their weights and are refused.
+        ValueError: ``norm`` has another number of channels than ``layer`` puts out.
+    """
+    if type(layer) not in (nn.Linear, nn.Conv2d):
+        raise TypeError(f"only a Linear or a Conv2d can be folded, got {type(layer).__name__}")
+    outputs = layer.weight.shape[0]
+    if outputs != norm.num_features:
+        raise ValueError(f"the layer has {outputs} outputs, the norm {norm.num_features} features")
+    folded = copy.deepcopy(layer).eval()
+    affine = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    if isinstance(folded, nn.Linear):
+        folded.weight, folded.bias = fuse_linear_bn_weights(folded.weight, folded.bias, *affine)
+    else:
+        folded.weight, folded.bias = fuse_conv_bn_weights(folded.weight, folded.bias, *affine)
+    return folded
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` with the frozen layers that directly follow a linear map folded into it.
+
+    Which pairs follow each other is read from the modules, in two cases: a block with ``placement ==
+    "before"``, a ``norm`` and a ``linear`` or ``conv``; and neighbours in an ``nn.Sequential``. A folded
+    norm becomes ``nn.Identity``. All other frozen layers, those placed after the activation among them, stay
+    the affine maps they are. A Linear's inputs are taken to be (N, features).
+
+    Args:
+        model: a network returned by :func:`freeze`.
+
+    Returns:
+        The folded network, in evaluation mode; equal to ``model`` up to rounding.
+    """
+    folded = copy.deepcopy(model).eval()
+    for module in list(folded.modules()):
+        if getattr(module, "placement", None) == "before":
+            name = "linear" if hasattr(module, "linear") else "conv"
+            layer, norm = getattr(module, name, None), getattr(module, "norm", None)
+            if _can_fold(layer, norm):
+                setattr(module, name, fold_pair(cast(Any, layer), cast(Any, norm)))
+                module.norm = nn.Identity()
+        # A subclass with a forward of its own may run its children in another order.
+        elif isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+            for i in range(len(module) - 1):
+                layer, norm = module[i], module[i + 1]
+                if _can_fold(layer, norm):
+                    module[i] = fold_pair(cast(Any, layer), cast(Any, norm))
+                    module[i + 1] = nn.Identity()
+    return folded
+
+
+def _can_fold(layer: object, norm: object) -> bool:
+    return type(layer) in (nn.Linear, nn.Conv2d) and isinstance(norm, FrozenBatchNorm)
+
+
+def _batch_norms(model: nn.Module) -> Iterator[tuple[str, _BatchNorm | ReferenceBatchNorm]]:
+    for name, module in model.named_modules():
+        if isinstance(module, (_BatchNorm, ReferenceBatchNorm)):
+            yield name, module
+
+
+def _equal_batches(batches: Iterable[Tensor | Sequence[Tensor]]) -> Iterator[Tensor]:
+    size = 0
+    short = False
+    for batch in batches:
+        inputs = batch if isinstance(batch, Tensor) else batch[0]
+        size = size or len(inputs)
+        if short or len(inputs) > size:
+            raise ValueError(f"batches must be equal but for a short last one; the first has {size} examples")
+        short = len(inputs) < size
+        if not short:
+            yield inputs

@@ -1,0 +1,256 @@
+"""Algorithm 1 with the paper's own derivatives, and the layer built on it.
+
+:class:`BatchNormFunction` writes the forward pass of Algorithm 1 and the backward pass of section 3 beside
+their equations. :class:`ReferenceBatchNorm` adds the parameters, the running statistics and the input
+checks, and takes the place of ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``.
+"""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bnrepro.norm.functional import (
+    batch_norm_inference,
+    check_batch,
+    check_eps,
+    check_input,
+    per_channel,
+    reduced_dims,
+    statistics_dtype,
+    values_per_channel,
+)
+
+
+class BatchNormFunction(torch.autograd.Function):
+    """(x, gamma, beta, eps) -> (y, mu_B, sigma2_B), with the derivatives of section 3.
+
+    The two statistics are outputs like ``y``: a loss may depend on them, and since the backward pass reads
+    them as outputs and is itself made of differentiable operations, differentiating it again is right.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        dims = reduced_dims(x)
+        # mu_B = 1/m sum x_i
+        mean = x.mean(dims, dtype=statistics_dtype(x))
+        centered = x - per_channel(mean, x)
+        # sigma2_B = 1/m sum (x_i - mu_B)^2
+        var = centered.square().mean(dims)
+        # x_hat_i = (x_i - mu_B) / sqrt(sigma2_B + eps);  y_i = gamma x_hat_i + beta.
+        # gamma and the root are one factor per channel, so that x_hat needs no memory of its own.
+        inv_std = torch.rsqrt(var + eps)
+        scale = inv_std if gamma is None else gamma * inv_std
+        if beta is None:
+            y = centered * per_channel(scale, x)
+        else:
+            y = torch.addcmul(per_channel(beta, x), centered, per_channel(scale, x))
+        return y.to(x.dtype), mean, var
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        x, gamma, beta, eps = inputs
+        _, mean, var = output
+        # The input and per-channel values only: x - mu_B is cheaper to compute again than to keep.
+        ctx.save_for_backward(x, gamma, beta, mean, var)
+        ctx.eps = eps
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        grad_y, grad_mean, grad_var = grad_outputs
+        x, gamma, beta, mean, var = ctx.saved_tensors
+        dims, m = reduced_dims(x), values_per_channel(x)
+        centered = x - per_channel(mean, x)
+        inv_std = torch.rsqrt(var + ctx.eps)
+        # gamma and sigma2_B are constant within a channel. They are taken out of the paper's sums, which
+        # leaves these three to compute over the batch.
+        sum_dy = grad_y.sum(dims, dtype=mean.dtype)
+        sum_dy_centered = (grad_y * centered).sum(dims)
+        sum_centered = centered.sum(dims)
+
+        # dl/dx_hat_i = dl/dy_i gamma
+        sum_dx_hat = sum_dy if gamma is None else sum_dy * gamma
+        sum_dx_hat_centered = sum_dy_centered if gamma is None else sum_dy_centered * gamma
+        # dl/dsigma2_B = sum dl/dx_hat_i (x_i - mu_B) (-1/2) (sigma2_B + eps)^(-3/2)
+        d_var = grad_var + sum_dx_hat_centered * (-0.5) * inv_std**3
+        # dl/dmu_B = -sum dl/dx_hat_i / sqrt(sigma2_B + eps) + dl/dsigma2_B (-2/m) sum (x_i - mu_B).
+        # The last sum is zero but for the rounding of mu_B; kept, it cancels that rounding's effect on dl/dx.
+        d_mean = grad_mean - sum_dx_hat * inv_std + d_var * (-2.0 / m) * sum_centered
+        # dl/dx_i = dl/dx_hat_i / sqrt(sigma2_B + eps) + dl/dsigma2_B 2 (x_i - mu_B) / m + dl/dmu_B / m
+        scale = inv_std if gamma is None else gamma * inv_std
+        # Summed in place: to allocate a third array of the input's size costs more than the arithmetic.
+        d_x = centered * per_channel(d_var * (2.0 / m), x)
+        del centered
+        d_x.add_(per_channel(d_mean / m, x)).add_(grad_y * per_channel(scale, x))
+        # dl/dgamma = sum dl/dy_i x_hat_i
+        d_gamma = None if gamma is None else (sum_dy_centered * inv_std).to(gamma.dtype)
+        # dl/dbeta = sum dl/dy_i
+        d_beta = None if beta is None else sum_dy.to(beta.dtype)
+        return d_x.to(x.dtype), d_gamma, d_beta, None
+
+
+class ReferenceBatchNorm(nn.Module):
+    """Batch Normalization of (N, C), (N, C, L) or (N, C, H, W) inputs (Algorithm 1; section 3.2).
+
+    A drop-in for ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``: same arguments, same ``state_dict``, same
+    behaviour in training and evaluation. In training, and always when no running statistics are kept, the
+    mini-batch's own statistics normalise it; otherwise the running ones do. Half-precision inputs are
+    computed in float32 and may have float32 parameters. The layer can be differentiated in reverse any number
+    of times; PyTorch refuses it in forward mode (``jvp``), which the paper does not derive. Under ``vmap`` it
+    works where it has no running statistics to update, like the library's.
+
+    A NaN or an infinity in a channel makes that channel's output NaN and, in training, its running mean and
+    variance too; an average never forgets it, so that both stay NaN until ``reset_running_stats``. Other
+    channels are untouched. With ``track_running_stats=False`` nothing outlives the batch.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: weight of the new batch in the running statistics, new = (1 - momentum) * old + momentum *
+            batch; None for the plain average over all batches so far.
+        affine: whether to learn gamma (``weight``) and beta (``bias``).
+        track_running_stats: whether to keep ``running_mean``, ``running_var`` (of the *unbiased* batch
+            variances) and ``num_batches_tracked``.
+        device, dtype: of the parameters and the running statistics.
+        bias: with ``affine``, whether to learn beta.
+
+    Raises:
+        ValueError: no features, ``eps`` <= 0 or not finite, ``momentum`` outside [0, 1]; in the call, wrong
+            rank, wrong number of channels, or one value per channel in training.
+        TypeError: ``num_features`` is not an integer; in the call, an input that is not floating-point or
+            does not go with the type of the parameters.
+    """
+
+    _version = 2  # the library layer's: from 2 on a state_dict holds num_batches_tracked
+    weight: Tensor | None
+    bias: Tensor | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if isinstance(num_features, bool) or not isinstance(num_features, int):
+            raise TypeError(f"num_features must be an integer, got {num_features!r}")
+        if num_features < 1:
+            raise ValueError(f"num_features must be at least 1, got {num_features}")
+        check_eps(eps)
+        if momentum is not None and not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"momentum must be None or in [0, 1], got {momentum}")
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        kwargs: dict[str, Any] = {"device": device, "dtype": dtype}
+        gamma = nn.Parameter(torch.empty(num_features, **kwargs)) if affine else None
+        beta = nn.Parameter(torch.empty(num_features, **kwargs)) if affine and bias else None
+        self.register_parameter("weight", gamma)
+        self.register_parameter("bias", beta)
+        tracked = track_running_stats
+        self.register_buffer("running_mean", torch.empty(num_features, **kwargs) if tracked else None)
+        self.register_buffer("running_var", torch.empty(num_features, **kwargs) if tracked else None)
+        count = torch.empty((), device=device, dtype=torch.long) if tracked else None
+        self.register_buffer("num_batches_tracked", count)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Running mean 0, running variance 1, no batch counted."""
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            cast(Tensor, self.num_batches_tracked).zero_()
+
+    def reset_parameters(self) -> None:
+        """gamma 1, beta 0 (section 3: the layer starts as the plain normalisation), and new statistics."""
+        self.reset_running_stats()
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check(input)
+        mean, var = self.running_mean, self.running_var
+        if not self.training and mean is not None and var is not None:
+            return batch_norm_inference(input, mean, var, self.weight, self.bias, self.eps)
+        check_batch(input)
+        y, mean, var = self.normalize(input)
+        if self.training and self.track_running_stats:
+            self.update_running_stats(mean, var, values_per_channel(input))
+        return y
+
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Algorithm 1: y, and the batch mean and biased variance, each (C,)."""
+        return cast(tuple[Tensor, Tensor, Tensor], BatchNormFunction.apply(x, self.weight, self.bias, self.eps))
+
+    def update_running_stats(self, mean: Tensor, var: Tensor, m: int) -> None:
+        """Move the running statistics towards the (C,) mean and biased variance of a batch of ``m``."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        with torch.no_grad():
+            weight = self.batch_weight(mean.dtype)
+            try:
+                move_average(self.running_mean, mean, weight)
+            except RuntimeError as error:
+                if "vmap" not in str(error):
+                    raise
+                raise RuntimeError(
+                    "under vmap the running statistics cannot be updated in place: "
+                    "use track_running_stats=False, or evaluation mode"
+                ) from error
+            move_average(self.running_var, self.variance_to_track(var, m), weight)
+            self.num_batches_tracked.add_(1)
+
+    def batch_weight(self, dtype: torch.dtype) -> float | Tensor:
+        """The weight of a new batch in the running statistics."""
+        if self.momentum is not None:
+            return self.momentum
+        # Left on the device: reading the count would stop a GPU, and break a compiled graph, every step.
+        return (cast(Tensor, self.num_batches_tracked) + 1).to(dtype).reciprocal()
+
+    def variance_to_track(self, var: Tensor, m: int) -> Tensor:
+        """The unbiased estimate, m/(m-1) times the biased one (Algorithm 2)."""
+        return var * (m / (m - 1))
+
+    def _check(self, x: Tensor) -> None:
+        check_input(x)
+        if x.shape[1] != self.num_features:
+            raise ValueError(f"expected {self.num_features} channels, got shape {tuple(x.shape)}")
+        for values in (self.weight, self.running_mean):
+            if values is not None and values.dtype not in (x.dtype, statistics_dtype(x)):
+                raise TypeError(f"a layer of {values.dtype} cannot normalise an input of {x.dtype}")
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
+    ) -> None:
+        key = prefix + "num_batches_tracked"
+        count, version = self.num_batches_tracked, local_metadata.get("version")
+        if count is not None and key not in state_dict and (version is None or version < 2):
+            # Files older than the count: keep the layer's own, as the library does.
+            state_dict[key] = count
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+
+def move_average(running: Tensor, batch: Tensor, weight: float | Tensor) -> None:
+    """In place, running = (1 - weight) * running + weight * batch, computed in the type of ``batch``."""
+    running.copy_(torch.lerp(running.to(batch.dtype), batch, weight))

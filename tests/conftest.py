@@ -1,0 +1,99 @@
+"""What every test starts from: one thread, a folder of its own for outputs, small runs on the bundled digits."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+
+from bnrepro import data, run
+from bnrepro.config import Config
+from bnrepro.plan import Composer
+
+SMALL = (
+    "data=digits",
+    "wandb=disabled",
+    "checkpoint_every_s=0",
+    "model.hidden=[12,8]",
+    "batch_size=20",
+    "steps=40",
+)
+"""A run of some ten milliseconds."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path: Path) -> Iterator[Path]:
+    """The test's own outputs folder, not made yet; the repository's own outputs and results are out of reach.
+
+    Patched apart from the test's ``monkeypatch``, so that its ``undo`` does not undo this.
+    """
+    folder = tmp_path / "outputs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BNREPRO_OUTPUTS", str(folder))
+        patch.setenv("BNREPRO_RESULTS", str(tmp_path / "results"))
+        yield folder
+
+
+_composer = Composer()
+
+
+@functools.lru_cache(maxsize=1024)
+def _composed(overrides: tuple[str, ...], single: bool) -> tuple[Config, ...]:
+    # Opened once, for its caches; again after a test that had one of its own.
+    if not GlobalHydra.instance().is_initialized():
+        _composer.__enter__()
+    return tuple(_composer.sweep(overrides, single=single))
+
+
+@pytest.fixture
+def composed() -> Callable[..., list[Config]]:
+    """``composed("experiment=mnist_training")``: the configurations that a multirun with these overrides trains."""
+    return lambda *overrides: copy.deepcopy(list(_composed(overrides, False)))
+
+
+@pytest.fixture
+def sweep() -> Callable[..., list[Config]]:
+    """``sweep("norm=none,batch", "seed=0,1")``: the configurations of small runs on digits."""
+    return lambda *overrides: copy.deepcopy(list(_composed((*SMALL, *overrides), False)))
+
+
+@pytest.fixture
+def small() -> Callable[..., Config]:
+    """``small("norm=none")``: the configuration of one small run on digits."""
+
+    def one(*overrides: str) -> Config:
+        [config] = _composed((*SMALL, *overrides), True)
+        return copy.deepcopy(config)
+
+    return one
+
+
+@pytest.fixture
+def finished(small: Callable[..., Config]) -> Callable[..., run.Planned]:
+    """``finished("norm=none")``: one small run, brought to its end in this test's outputs."""
+
+    def one(*overrides: str) -> run.Planned:
+        planned = run.plan(small(*overrides))
+        run.execute(planned)
+        return planned
+
+    return one
+
+
+@pytest.fixture
+def mnist() -> Path:
+    """The folder of the real MNIST files; the test is skipped where they are missing. Never downloads."""
+    root = data.find_mnist()
+    if root is None:
+        pytest.skip("MNIST is neither in $BNREPRO_DATA nor in data/")
+    return root

@@ -1,0 +1,44 @@
+"""Tables with known answers, written as runs would write them: for the tests of claims, figures and reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from bnrepro import run, store, tables
+from bnrepro.config import Config, arm_label, scientific
+from bnrepro.train import METRICS_HEADER
+
+Curve = Callable[[int, int], float]
+"""(seed, step) → value."""
+
+
+def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: object) -> store.Run:
+    """A finished run of ``config`` whose ``split/metric`` values are those of ``curves`` at ``steps``.
+
+    ``more`` are further tables (name → CSV text), or ``status`` and ``last_step``.
+    """
+    planned = run.plan(config)
+    lines = [
+        f"{step},{step * config.batch_size},{name.replace('/', ',')},{value(config.seed, step):.6g}"
+        for step in steps
+        for name, value in curves.items()
+    ]
+    meta = {
+        "run": planned.folder.name, "key": planned.key, "experiment": config.experiment, "arm": arm_label(config),
+        "seed": config.seed, "status": more.pop("status", "finished"), "last_step": more.pop("last_step", config.steps),
+        "data": "made up", "fingerprint": "0" * 16, "config": scientific(config),
+        "versions": {"python": "3", "torch": "2", "numpy": "2", "commit": "c0ffee"},
+        "machine": {"hardware": "an abacus", "cores": 1}, "seconds": 1.0, "finished": 1.0,
+    }  # fmt: skip
+    files: dict[str, str | bytes] = {"metrics.csv": "\n".join([METRICS_HEADER, *lines, ""])}
+    files |= {f"{name}.csv": str(text) for name, text in more.items()}
+    planned.folder.path.mkdir(parents=True, exist_ok=True)
+    planned.folder.finish(files | {"meta.json": json.dumps(meta)})
+    return planned.folder
+
+
+def publish(experiment: str, folder: Path) -> None:
+    """The tables of every fabricated run of ``experiment`` below ``folder``."""
+    tables.write(experiment, store.runs_of(experiment), folder)

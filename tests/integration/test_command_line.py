@@ -1,0 +1,134 @@
+"""``python scripts/train.py`` as its users call it: refusals, help, sweeps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import processes
+import pytest
+
+SMALL = ["data=digits", "wandb=disabled", "model.hidden=[8]", "batch_size=20", "steps=30", "checkpoint_every_s=0"]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., SimpleNamespace]:
+    """``train("seed=0,1")``: the command in an empty working folder; its exit code, what it said and left behind."""
+    cwd, outputs = tmp_path / "cwd", tmp_path / "outputs"
+    cwd.mkdir()
+
+    def call(*arguments: str) -> SimpleNamespace:
+        said = tmp_path / "said"
+        code = processes.wait(
+            processes.start(processes.train_command, list(arguments), str(cwd), str(outputs), str(said))
+        )
+        return SimpleNamespace(
+            code=code,
+            out=said.with_suffix(".out").read_text(),
+            err=said.with_suffix(".err").read_text(),
+            written=sorted(path.name for path in [*cwd.rglob("*"), *outputs.rglob("*")]),
+        )
+
+    return call
+
+
+REFUSED = {
+    "unknown key": (["optimizer.learning_rate=1"], ["learning_rate", "optimizer.lr"]),
+    "added key": (["+stepz=1"], ["stepz", "steps"]),
+    "wrong type": (["steps=many"], ["steps", "many"]),
+    "lr 0": (["optimizer.lr=0"], ["optimizer.lr=0", "above 0"]),
+    "lr nan": (["optimizer.lr=nan"], ["optimizer.lr=nan", "finite"]),
+    "negative steps": (["steps=-1"], ["steps=-1", "at least 0"]),
+    "batch of none": (["batch_size=0"], ["batch_size=0", "at least 1"]),
+    "batch of too many": (["batch_size=5000"], ["batch_size=5000", "1237 training examples"]),
+    "placement": (["placement=middle"], ["placement=middle", "before", "after"]),
+    "norm": (["norm=nosuch"], ["norm/nosuch", "none", "batch"]),
+    "data": (["data=nosuch"], ["data/nosuch", "mnist", "digits"]),
+    "experiment": (["experiment=nosuch"], ["experiment/nosuch", "mnist_training"]),
+    "sweep without -m": (["seed=0,1"], ["add -m"]),
+    "no folder": (["--config-dir", "nowhere"], ["--config-dir nowhere", "no such folder"]),
+    "in a sweep": (["optimizer.lr=0.1,-1", "-m"], ["optimizer.lr=-1", "above 0"]),
+    "in a sweep, of the data": (["batch_size=20,5000", "-m"], ["batch_size=5000", "1237 training examples"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_one_clear_message_and_nothing_written(train: Callable[..., SimpleNamespace], case: str) -> None:
+    arguments, named = REFUSED[case]
+    call = train(*SMALL, *arguments)
+    assert call.code == 2
+    message = call.out + call.err
+    assert message.count("error:") == 1
+    assert all(text in message for text in named), message
+    assert "Traceback" not in message
+    assert "HYDRA_FULL_ERROR" not in message
+    assert call.written == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["experiment=mnist_training", "--help"]])
+def test_help_explains_the_groups(train: Callable[..., SimpleNamespace], arguments: list[str]) -> None:
+    call = train(*arguments)
+    assert call.code == 0
+    for group, choices in {"model": "mlp", "norm": "none", "data": "digits", "experiment": "mnist_tuning"}.items():
+        lines = [line for line in call.out.splitlines() if line.startswith(f"{group}: ")]
+        assert any(choices in line for line in lines), f"{group}'s choices are not listed"
+        assert any(line.strip().startswith(f"{group} ") for line in call.out.splitlines()), f"{group} is not explained"
+    assert "python scripts/train.py -m experiment=mnist_training" in call.out
+    assert call.written == []
+
+
+def test_cfg_job_shows_the_configuration_and_trains_nothing(train: Callable[..., SimpleNamespace]) -> None:
+    call = train("norm=none", "optimizer.lr=0.25", "--cfg", "job")
+    assert call.code == 0
+    assert "lr: 0.25" in call.out
+    assert "name: none" in call.out
+    assert call.written == []
+
+
+def test_a_run_says_where_it_is_and_the_next_call_skips_it(train: Callable[..., SimpleNamespace]) -> None:
+    first, second = train(*SMALL, "norm=none"), train(*SMALL, "norm=none", "placement=after")
+    assert (first.code, second.code) == (0, 0)
+    assert ": finished" in first.out
+    assert "step 30/30" in first.out
+    assert ": skipped" in second.out
+    assert "step" not in second.out
+    assert first.written == second.written
+    assert {"DONE", "metrics.csv"} <= set(first.written)
+
+
+def test_a_users_own_layer_in_a_folder_of_their_own(train: Callable[..., SimpleNamespace], tmp_path: Path) -> None:
+    (tmp_path / "own" / "norm").mkdir(parents=True)
+    (tmp_path / "own" / "norm" / "mine.yaml").write_text("name: mine\n_target_: torch.nn.LayerNorm\n")
+    call = train(*SMALL, "norm=mine", "--config-dir", str(tmp_path / "own"))
+    assert call.code == 0
+    assert "mine-s0-" in call.out
+    assert ": finished" in call.out
+
+
+def test_any_launcher_gives_the_same_tables_byte_for_byte(
+    train: Callable[..., SimpleNamespace], tmp_path: Path
+) -> None:
+    sweep = ["-m", *SMALL, "norm=batch", "seed=0,1"]
+    assert train(*sweep, "hydra/launcher=basic").code == 0
+    # A process of its own, not a forked one: the joblib launcher, the default, starts further ones.
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [sys.executable, str(processes.TRAIN), *sweep],
+        cwd=tmp_path / "elsewhere",
+        env={**os.environ, "BNREPRO_OUTPUTS": str(tmp_path / "joblib")},
+        capture_output=True,
+        text=True,
+        timeout=processes.TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Joblib.Parallel" in done.stdout + done.stderr
+    basic, joblib = (
+        {path.name: (path / "metrics.csv").read_bytes() for path in (tmp_path / name).glob("runs/single/*")}
+        for name in ("outputs", "joblib")
+    )
+    assert [name[:9] for name in sorted(basic)] == ["batch-s0-", "batch-s1-"]
+    assert basic == joblib

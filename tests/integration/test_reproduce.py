@@ -1,0 +1,117 @@
+"""`make reproduce` as its user meets it: from nothing to verdicts, again, elsewhere, interrupted."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bnrepro import data, store
+from bnrepro.errors import ConfigError, DataUnavailable
+from bnrepro.reproduce import Request, reproduce
+
+TINY = ("data=digits", "model.hidden=[12,8]", "wandb=disabled")
+ONLY = ("mnist_training", "scale_invariance")
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def said(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_from_nothing_to_verdicts_and_then_nothing_to_do(console: Console, outputs: Path) -> None:
+    request = Request("smoke", only=ONLY, overrides=(*TINY, "steps=60"))
+    folder = reproduce(request, console)
+    assert folder.parent == outputs  # never over results/
+    assert "to train" in said(console)
+    assert "supported" in said(console)
+    made = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for name in ("tables/mnist_training.csv", "tables/scale_invariance.csv", "claims.json", "REPORT.md"):
+        assert name in made
+    assert "figures/mnist_training_accuracy.png" in made
+    again = Console(file=io.StringIO(), width=200)
+    assert reproduce(request, again) == folder
+    assert "to train" not in said(again)
+    assert "measuring" not in said(again)
+    assert made == {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_without_data_it_says_so_and_goes_on_with_the_digits(
+    console: Console, monkeypatch: pytest.MonkeyPatch, outputs: Path
+) -> None:
+    load = data.load
+
+    def only_digits(config: data.DataConfig) -> data.Dataset:
+        if config.name == "mnist":
+            raise DataUnavailable("MNIST is nowhere")
+        return load(config)
+
+    monkeypatch.setattr(data, "load", only_digits)
+    request = Request("smoke", only=("mnist_training",), overrides=("model.hidden=[8]", "steps=30", "wandb=disabled"))
+    folder = reproduce(request, console)
+    assert "digits" in folder.name
+    assert "MNIST is nowhere" in said(console)
+    assert "1,797 bundled UCI digits" in said(console)
+    assert "UCI digits" in (folder / "REPORT.md").read_text()
+
+
+def test_full_results_on_other_data_never_go_where_the_committed_ones_lie() -> None:
+    committed = store.results_folder("full")
+    for others in (("quick",), ("smoke",), ("full", "group"), ("full", "batch", "digits"), ("full", "batch+steps-3")):
+        assert store.results_folder(*others) != committed
+
+
+def test_an_unknown_experiment_is_refused_with_the_known_ones(console: Console) -> None:
+    with pytest.raises(ConfigError, match=r"choose from .*mnist_training"):
+        reproduce(Request("smoke", only=("imagenet",)), console)
+
+
+@pytest.fixture
+def sweep_process(outputs: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [
+        sys.executable, str(store.REPOSITORY / "scripts" / "reproduce.py"), "--profile", "smoke", "--jobs", "1",
+        "--experiments", "mnist_training", *TINY, "steps=4000", "checkpoint_every_s=0.05",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_sweep_leaves_no_process_behind_and_can_go_on(
+    how: signal.Signals, sweep_process: subprocess.Popen[str], outputs: Path, console: Console
+) -> None:
+    deadline = time.monotonic() + 120
+    while not list(outputs.glob("runs/mnist_training/*/checkpoint.pt")):
+        assert sweep_process.poll() is None, sweep_process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    sweep_process.send_signal(how)
+    _, errors = sweep_process.communicate(timeout=60)
+    if how != signal.SIGKILL:
+        assert sweep_process.returncode == 130
+        assert "the same call goes on from here" in errors
+        assert "Traceback" not in errors
+    # A worker that lived on would hold the lock of its run.
+    request = Request("smoke", only=("mnist_training",), overrides=(*TINY, "steps=4000"), jobs=1)
+    reproduce(request, console)
+    assert all((path / "DONE").exists() for path in outputs.glob("runs/mnist_training/*"))
+    assert not list(outputs.glob("runs/mnist_training/*/checkpoint.pt"))

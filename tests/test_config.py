@@ -1,0 +1,271 @@
+"""The schema refuses what it should, and a run's key depends on every scientific value and on nothing else."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from bnrepro import config as configuration
+from bnrepro.config import (
+    CHOICES,
+    NOT_SCIENTIFIC,
+    RANGES,
+    Config,
+    arm_label,
+    flatten,
+    run_key,
+    scientific,
+    unflatten,
+    validated,
+)
+from bnrepro.errors import ConfigError
+
+FINGERPRINT = "0123456789abcdef"
+
+
+def leaf_keys() -> list[str]:
+    """Every key of a run with a normaliser and all probes on."""
+    flat = flatten(full())
+    return sorted(key for key in flat if not key.startswith("profiles"))
+
+
+def full() -> Config:
+    from bnrepro.plan import Composer
+
+    if "config" not in _CACHE:
+        with Composer() as composer:
+            [_CACHE["config"]] = composer.sweep(["data=digits", "probes.activations.enabled=true", "norm=batch"])
+    return copy.deepcopy(_CACHE["config"])
+
+
+_CACHE: dict[str, Config] = {}
+
+
+def set_key(config: Config, dotted: str, value: object) -> None:
+    node: object = config
+    *parents, leaf = dotted.split(".")
+    for parent in parents:
+        node = node[parent] if isinstance(node, dict) else getattr(node, parent)
+    if isinstance(node, dict):
+        node[leaf] = value
+    else:
+        assert hasattr(node, leaf)
+        setattr(node, leaf, value)
+
+
+def other(value: object) -> object:
+    """A value that is not ``value``, of its type where it has one."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, 7]
+    return "other" if value is None or isinstance(value, str) else None
+
+
+# -------------------------------------------------------------------------------------------------- identity
+
+
+@pytest.mark.parametrize("key", leaf_keys())
+def test_every_scientific_key_and_no_other_is_part_of_the_identity(key: str) -> None:
+    config = full()
+    before = run_key(config, FINGERPRINT)
+    value = flatten(config)[key]
+    set_key(config, key, "torch.nn.Identity" if key == "norm._target_" else other(value))
+    changed = run_key(config, FINGERPRINT) != before
+    assert changed == (key.partition(".")[0] not in NOT_SCIENTIFIC)
+
+
+def test_what_is_not_scientific_is_a_short_list_of_views_and_places() -> None:
+    views_and_places = {"experiment", "profile", "profiles", "treatment", "wandb", "checkpoint_every_s", "keep_weights"}
+    assert set(NOT_SCIENTIFIC) == views_and_places
+
+
+def test_the_key_depends_on_data_and_code_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = full()
+    keys = {run_key(config, FINGERPRINT), run_key(config, "another")}
+    monkeypatch.setattr(configuration, "CODE_EPOCH", configuration.CODE_EPOCH + 1)
+    keys.add(run_key(config, FINGERPRINT))
+    assert len(keys) == 3
+
+
+def test_settings_of_a_disabled_probe_are_no_part_of_the_key() -> None:
+    one, two = full(), full()
+    one.probes.activations.enabled = two.probes.activations.enabled = False
+    two.probes.activations.examples += 1
+    assert run_key(one, FINGERPRINT) == run_key(two, FINGERPRINT)
+    assert scientific(one)["probes"] == {}
+
+
+def test_the_key_is_the_same_in_every_process_and_order_of_keys() -> None:
+    config = full()
+    before = run_key(config, FINGERPRINT)
+    config.norm = dict(reversed(config.norm.items()))
+    assert run_key(config, FINGERPRINT) == before
+    assert len(before) == 16
+    int(before, 16)
+
+
+def test_the_source_of_a_users_own_layer_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "own_layer_of_a_user.py"
+    source.write_text("class Mine: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = full()
+    config.norm = {"_target_": "own_layer_of_a_user.Mine"}
+    before = run_key(config, FINGERPRINT)
+    assert run_key(config, FINGERPRINT) == before
+    source.write_text("class Mine: x = 1\n")
+    assert run_key(config, FINGERPRINT) != before
+
+
+def test_a_users_layer_that_is_nowhere_is_refused_by_name() -> None:
+    config = full()
+    config.norm = {"_target_": "no_such_module_at_all.Mine"}
+    with pytest.raises(ConfigError, match=r"no_such_module_at_all\.Mine.*PYTHONPATH"):
+        run_key(config, FINGERPRINT)
+
+
+def test_flatten_and_unflatten_are_inverse() -> None:
+    tree = asdict(full())
+    tree.pop("profiles")
+    assert unflatten(flatten(tree)) == tree
+
+
+# ---------------------------------------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    ("overrides", "label"),
+    [
+        (("norm=none",), "none"),
+        (("norm=none", "placement=after"), "none"),
+        (("norm=batch",), "batch"),
+        (("norm=batch", "placement=after"), "batch-after"),
+    ],
+)
+def test_the_arm_is_named_after_the_resolved_configuration(
+    small: Callable[..., Config], overrides: tuple[str, ...], label: str
+) -> None:
+    assert arm_label(small(*overrides)) == label
+
+
+def test_without_a_normaliser_both_placements_are_one_run(small: Callable[..., Config]) -> None:
+    before, after = small("norm=none", "placement=before"), small("norm=none", "placement=after")
+    assert run_key(before, FINGERPRINT) == run_key(after, FINGERPRINT)
+    own = small("norm=batch", "placement=after")
+    assert run_key(own, FINGERPRINT) != run_key(small("norm=batch"), FINGERPRINT)
+
+
+def test_a_layer_without_a_name_is_called_by_its_class() -> None:
+    config = full()
+    config.norm = {"_target_": "torch.nn.Identity"}
+    assert arm_label(validated(config)) == "Identity"
+
+
+# ------------------------------------------------------------------------------------------------ validation
+
+
+@pytest.mark.parametrize("key", sorted(CHOICES))
+def test_a_value_outside_the_choices_is_refused_with_all_of_them(key: str) -> None:
+    config = full()
+    set_key(config, key, "middle")
+    with pytest.raises(ConfigError) as caught:
+        validated(config)
+    assert f"{key}=middle" in str(caught.value)
+    assert all(choice in str(caught.value) for choice in CHOICES[key])
+
+
+@pytest.mark.parametrize("key", sorted(RANGES))
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1])
+def test_values_out_of_range_or_not_finite_are_refused(key: str, value: float) -> None:
+    config = full()
+    set_key(config, key, value)
+    with pytest.raises(ConfigError, match=key.replace(".", r"\.") + "=.*must be finite"):
+        validated(config)
+
+
+@pytest.mark.parametrize("key", sorted(RANGES))
+def test_the_edges_of_a_range_are_as_they_are_documented(key: str) -> None:
+    low, high, inclusive = RANGES[key]
+    for edge, allowed in ((low, inclusive), (high, True)):
+        config = full()
+        set_key(config, key, edge)
+        section, _, leaf = key.rpartition(".")
+        if leaf == "max_interval":
+            set_key(config, f"{section}.min_interval", 1)
+        if allowed and math.isfinite(edge):
+            validated(config)
+        else:
+            with pytest.raises(ConfigError, match=key):
+                validated(config)
+
+
+def test_every_number_of_the_schema_has_a_range() -> None:
+    numbers = {
+        key
+        for key, value in flatten(full()).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not key.startswith(("norm.", "profiles"))
+    }
+    assert numbers <= set(RANGES)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    config = full()
+    config.optimizer.lr, config.batch_size, config.placement = 0.0, 0, "middle"
+    with pytest.raises(ConfigError) as caught:
+        validated(config)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("hidden", [[], [0], [5, -1]])
+def test_a_network_without_units_is_refused(hidden: list[int]) -> None:
+    config = full()
+    config.model.hidden = hidden  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="layer widths"):
+        validated(config)
+
+
+@pytest.mark.parametrize("schedule", ["evaluation", "probes.activations"])
+def test_an_interval_whose_ends_are_swapped_is_refused(schedule: str) -> None:
+    config = full()
+    set_key(config, f"{schedule}.min_interval", 600)
+    with pytest.raises(ConfigError, match=schedule):
+        validated(config)
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "a b", "../x", "a,b"])
+def test_a_name_that_cannot_name_a_file_is_refused(name: str) -> None:
+    config = full()
+    config.experiment = name
+    with pytest.raises(ConfigError, match="it names files"):
+        validated(config)
+    config = full()
+    config.norm["name"] = name or "/"
+    with pytest.raises(ConfigError, match="it names files"):
+        validated(config)
+
+
+@pytest.mark.parametrize("norm", [None, {}, "batch", {"eps": 1.0}])
+def test_a_norm_that_describes_nothing_is_refused(norm: object) -> None:
+    config = full()
+    config.norm = norm
+    with pytest.raises(ConfigError, match="norm"):
+        validated(config)
+
+
+def test_every_key_is_explained_where_its_default_stands() -> None:
+    folder = Path(__file__).resolve().parents[1] / "configs"
+    text = "\n".join(path.read_text() for path in sorted(folder.rglob("*.yaml")))
+    for key in leaf_keys():
+        leaf = key.rpartition(".")[2]
+        lines = [line for line in text.splitlines() if line.strip().startswith(f"{leaf}:")]
+        assert lines, f"{key} has no default in configs/"
+        # A section's own line, and schedules explained once, speak for what stands below them.
+        explained = any("#" in line for line in lines) or leaf in ("_target_", "name", "enabled")
+        assert explained, f"{key} is not explained in configs/"
