@@ -44,8 +44,8 @@ bench: setup
 	$(BIN)/python scripts/benchmark.py $(ARGS)
 
 lint: setup
-	$(BIN)/ruff check src scripts tests
-	$(BIN)/ruff format --check src scripts tests
+	$(BIN)/ruff check src scripts tests notebooks
+	$(BIN)/ruff format --check src scripts tests notebooks
 	$(BIN)/pyright
 
 clean:

@@ -159,7 +159,8 @@ def disagreement(case: Case, ours: Layer, theirs: Layer, steps: int = 2, exact: 
         pass_b = forward_backward(b, x.double(), grad_y.double()) if exact else forward_backward(b, x, grad_y)
         a.zero_grad()
         b.zero_grad()
-        assert pass_a.y.dtype == x.dtype and pass_a.y.shape == pass_b.y.shape
+        assert pass_a.y.dtype == x.dtype
+        assert pass_a.y.shape == pass_b.y.shape
         pairs = [("y", pass_a.y, pass_b.y, pass_b.y.double().abs().max().item())]
         assert pass_a.gradients.keys() == pass_b.gradients.keys()
         for name, gradient in pass_b.gradients.items():

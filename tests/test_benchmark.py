@@ -15,8 +15,8 @@ from rich.console import Console
 
 from bnrepro import store
 from bnrepro.benchmark import ROWS, Bench, Bound, Measured, Row, Skipped, row, runner, subjects
-from bnrepro.benchmark.protocol import Timings, interleave
 from bnrepro.errors import ConfigError
+from bnrepro.timing import Timings, interleave
 
 
 class Clock:
@@ -108,7 +108,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Row]:
 def test_every_bound_of_the_design_has_its_row() -> None:
     assert list(ROWS) == [
         "usual-loop", "eager-loop", "matrix-products", "probes", "logging", "checkpoints", "parallel-sweep",
-        "second-reproduce", "peak-memory",
+        "second-reproduce", "peak-memory", "reference-layer",
     ]  # fmt: skip
 
 

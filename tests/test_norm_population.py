@@ -132,7 +132,8 @@ def test_a_short_last_batch_is_dropped_and_any_other_is_refused() -> None:
     with_labels = [(x, torch.zeros(7)) for x in data]
     for same in ([*data, data[0][:3]], with_labels, iter(data)):
         for name, (mean, var) in population_statistics(model, same).items():
-            assert torch.equal(mean, statistics[name].mean) and torch.equal(var, statistics[name].var)
+            assert torch.equal(mean, statistics[name].mean)
+            assert torch.equal(var, statistics[name].var)
     for wrong in ([data[0], data[1][:3], data[2]], [data[0][:3], data[1]]):
         with pytest.raises(ValueError, match="batches must be equal but for a short last one"):
             population_statistics(model, wrong)
@@ -190,7 +191,8 @@ def test_a_shared_layer_is_frozen_wherever_it_stands() -> None:
     norm = ReferenceBatchNorm(8)
     model = nn.Sequential(norm, nn.Linear(8, 8), norm)
     frozen: Any = freeze(model, population_statistics(model, batches((7, 8))))
-    assert isinstance(frozen[0], FrozenBatchNorm) and frozen[0] is frozen[2]
+    assert isinstance(frozen[0], FrozenBatchNorm)
+    assert frozen[0] is frozen[2]
 
 
 @pytest.mark.parametrize("layer", [*LAYERS, lambda c: ReferenceBatchNorm(c, affine=False)])
@@ -249,4 +251,5 @@ def test_half_precision_models_keep_float32_statistics() -> None:
     statistics = population_statistics(model, data)
     assert all(mean.dtype == var.dtype == torch.float32 for mean, var in statistics.values())
     y = freeze(model, statistics)(data[0])
-    assert y.dtype == torch.bfloat16 and y.isfinite().all()
+    assert y.dtype == torch.bfloat16
+    assert y.isfinite().all()

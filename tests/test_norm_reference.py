@@ -124,7 +124,8 @@ def test_output_and_gradient_keep_the_memory_format(dtype: torch.dtype, training
     y = case.layer(ReferenceBatchNorm)(x)
     y.backward(case.output_gradient())
     assert y.stride() == x.stride()
-    assert x.grad is not None and x.grad.stride() == x.stride()
+    assert x.grad is not None
+    assert x.grad.stride() == x.stride()
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -142,7 +143,8 @@ def test_backward_keeps_the_input_and_channel_values_only(dtype: torch.dtype, tr
         layer(x)
     sizes = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
     assert sizes.pop(x.untyped_storage().data_ptr()) == x.numel() * x.element_size()
-    assert sizes and all(size == 4 * 4 for size in sizes.values())
+    assert sizes
+    assert all(size == 4 * 4 for size in sizes.values())
     assert len(sizes) <= 6
 
 

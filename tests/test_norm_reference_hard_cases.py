@@ -84,7 +84,8 @@ def test_a_nan_stays_in_its_channel_and_in_its_statistics_until_they_are_reset(
             torch.testing.assert_close(getattr(layer, name)[good], getattr(clean, name)[good])
         assert layer.num_batches_tracked == 2
         layer.reset_running_stats()
-        assert layer.running_mean.isfinite().all() and layer.running_var.isfinite().all()
+        assert layer.running_mean.isfinite().all()
+        assert layer.running_var.isfinite().all()
 
 
 def test_bad_arguments_are_refused() -> None:
@@ -117,7 +118,8 @@ def test_bad_inputs_are_refused_and_change_nothing(training: bool) -> None:
     with pytest.raises(TypeError, match=r"cannot normalise an input of torch\.float64"):
         layer(torch.ones(4, 3, dtype=torch.float64))
     assert layer.num_batches_tracked == 0
-    assert layer.running_mean is not None and not layer.running_mean.any()
+    assert layer.running_mean is not None
+    assert not layer.running_mean.any()
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1), (1, 3, 1, 1), (0, 3)])

@@ -23,7 +23,7 @@ def grad_of(layer: nn.Module) -> Tensor:
 
 def test_there_are_ten_and_none_is_exported() -> None:
     assert len(ALL) == 10
-    assert not set(variant.__name__ for variant in ALL) & set(vars(bnrepro.norm))
+    assert not {variant.__name__ for variant in ALL} & set(vars(bnrepro.norm))
 
 
 @pytest.mark.parametrize("variant", ALL, ids=lambda variant: variant.__name__)
@@ -32,7 +32,8 @@ def test_each_trains_evaluates_and_says_what_it_does(variant: type[nn.Module]) -
     assert layer.num_features == 3
     assert (variant.__doc__ or "").startswith(("Wrong", "Right", "Another"))
     gradient = grad_of(layer)
-    assert gradient.isfinite().all() and gradient.abs().max() > 0
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
     assert layer.eval()(CASE.batch()).isfinite().all()
 
 
@@ -58,9 +59,11 @@ def test_whole_tensor_is_standardised_but_its_features_are_not(
 ) -> None:
     offsets = torch.tensor([-5.0, 0.0, 5.0]).view(1, -1, *(1,) * (len(shape) - 2))
     y = variant(3)(Case(shape, torch.float32).batch() + offsets)
-    assert y.mean().abs() < 1e-6 and (y.var(correction=0) - 1).abs() < 1e-5
+    assert y.mean().abs() < 1e-6
+    assert (y.var(correction=0) - 1).abs() < 1e-5
     means = y.movedim(1, 0).flatten(1).mean(1)
-    assert means[0] < -1 and means[2] > 1
+    assert means[0] < -1
+    assert means[2] > 1
     assert sum(p.numel() for p in variant(3).parameters()) == 2
 
 
@@ -74,7 +77,8 @@ def test_swapped_momentum_keeps_nearly_the_last_batch_alone() -> None:
     x = CASE.batch()
     layer = variants.SwappedMomentum(3, momentum=0.1)
     layer(x)
-    assert layer.running_mean is not None and layer.running_var is not None
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
     torch.testing.assert_close(layer.running_mean, 0.9 * x.mean(0))
     torch.testing.assert_close(layer.running_var, 0.1 + 0.9 * x.var(0))
     reference = ReferenceBatchNorm(3, momentum=0.9)
@@ -104,7 +108,8 @@ def test_plain_tensors_are_neither_trained_nor_saved_nor_moved() -> None:
     assert not list(layer.parameters())
     assert not {"weight", "bias"} & layer.state_dict().keys()
     layer.double()
-    assert layer.weight is not None and layer.weight.dtype == torch.float32
+    assert layer.weight is not None
+    assert layer.weight.dtype == torch.float32
     # They do act: the layer is the reference with a gamma and beta of one's own.
     layer = variants.PlainTensorAffine(3)
     layer.weight = torch.tensor([1.0, 2.0, 3.0])

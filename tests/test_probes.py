@@ -36,7 +36,10 @@ def scene(small: Callable[..., Config]) -> Callable[..., SimpleNamespace]:
         for i in range(3):
             model(loaded.train.images[i * 20 : i * 20 + 20])
         return SimpleNamespace(
-            config=config, model=model, probe=ActivationProbe(config, loaded), batch=loaded.validation.images[:120]
+            config=config,
+            model=model,
+            probe=ActivationProbe(config, loaded, model),
+            batch=loaded.validation.images[:120],
         )
 
     return build
@@ -126,10 +129,11 @@ def test_rows_say_what_was_seen(scene: Callable[..., SimpleNamespace]) -> None:
     last = inputs_by_hand(at.model, at.batch, training=False)[-1]
     expected = np.percentile(last.double().numpy(), (15, 50, 85), axis=0).T
     lines = [line.split(",") for line in seen.rows["activations"]]
-    for statistics, count in (("running", 8), ("batch", 8)):
-        units = [line for line in lines if line[2] == statistics]
-        assert [int(line[1]) for line in units] == list(range(count))
-    found = np.array([[float(x) for x in line[3:]] for line in lines if line[2] == "running"])
+    assert at.probe.headers["activations"].split(",") == ["step", "statistics", "percentile"] + [
+        f"u{unit}" for unit in range(8)
+    ]
+    assert [line[:3] for line in lines] == [["0", s, p] for s in ("running", "batch") for p in ("15", "50", "85")]
+    found = np.array([[float(x) for x in line[3:]] for line in lines if line[1] == "running"]).T
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     layers = [line.split(",") for line in seen.rows["layers"]]
     assert [line[1:3] for line in layers] == [[str(i), s] for s in ("running", "batch") for i in range(2)]
@@ -181,10 +185,11 @@ def test_batch_statistics_come_at_every_fourth_point_and_only_where_they_differ(
 def test_the_probe_batch_is_fixed_and_held_out(small: Callable[..., Config]) -> None:
     config = small(*ON)
     loaded = data.load(config.data)
-    [probe] = build_probes(config, loaded)
+    model = build_model(config, (1, 8, 8), 10)
+    [probe] = build_probes(config, loaded, model)
     assert isinstance(probe, ActivationProbe)
     assert torch.equal(probe.batch, loaded.validation.images[:120])
-    assert build_probes(small(), loaded) == []
+    assert build_probes(small(), loaded, model) == []
 
 
 def test_of_a_broken_network_there_are_no_rows(scene: Callable[..., SimpleNamespace]) -> None:

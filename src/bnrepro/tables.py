@@ -156,7 +156,7 @@ def read_table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame | No
         if missing:
             raise ValueError(f"column {missing[0]} is missing")
         for column in {"step", "value", "seed", "last_step"} & set(frame.columns):
-            if not pd.api.types.is_numeric_dtype(frame[column]):
+            if len(frame) and not pd.api.types.is_numeric_dtype(frame[column]):
                 bad = frame.index[pd.to_numeric(frame[column], errors="coerce").isna()][0]
                 raise ValueError(f"line {bad + 2}: {column} is {frame[column][bad]!r}")
             if frame[column].isna().any():

@@ -82,8 +82,6 @@ class Trainer:
         for probe in self.probes:
             self.progress.tables |= {name: [] for name in probe.headers}
         self._try_out()
-        # Layers that draw during training (dropout, a user's own) draw from the global generator, and nobody else.
-        torch.manual_seed(derive_seed(config.seed, "layers"))
 
     def _try_out(self) -> None:
         """Refuse, before anything is written, a network that cannot process the data."""
@@ -101,6 +99,8 @@ class Trainer:
         stops = sorted(self.evaluations.union(*(probe.steps for probe in self.probes)))
         started, saved = time.perf_counter() - self.progress.seconds, time.perf_counter()
         if self.progress.step == 0 and not self.progress.tables["metrics"]:
+            # Layers that draw during training (dropout, a user's own) draw from the global generator, and nobody else.
+            torch.manual_seed(derive_seed(self.config.seed, "layers"))
             self._look(0)
         for stop in stops:
             if self.progress.status == "diverged":
@@ -144,6 +144,12 @@ class Trainer:
             self.progress.status, self.progress.last_step = "diverged", self.progress.step + first + 1
         self.progress.pending += losses
         self.progress.step = stop
+
+    def advance(self, count: int) -> None:
+        """The next ``count`` updates alone, without looking at anything: for those who time or watch them."""
+        self.model.train()
+        self._steps_until(self.progress.step + count)
+        self.progress.pending.clear()  # the evaluation's part: else the losses pile up
 
     # -------------------------------------------------------------------------------------------- what is seen
 

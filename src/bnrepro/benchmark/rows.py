@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from bnrepro.benchmark.protocol import Timings
+from bnrepro.timing import Timings
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from bnrepro import data
 from bnrepro.benchmark import subjects
-from bnrepro.benchmark.protocol import interleave
 from bnrepro.benchmark.rows import Bench, Bound, Measured, Skipped, row
 from bnrepro.benchmark.subjects import BATCH_SIZE
+from bnrepro.timing import interleave
 from bnrepro.train import Trainer
 
 Other = Callable[[Trainer], Callable[[int], None]]

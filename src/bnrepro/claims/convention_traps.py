@@ -56,7 +56,8 @@ CLAIMS = (
     Claim(
         slug="convention_traps",
         group="B",
-        sentence="Readers' conventions and slips look alike in training; at inference some of them cost accuracy.",
+        sentence="Momentum the other way round, another variance, γ and β that nothing trains and the like cost "
+        "accuracy at inference.",
         source="readers",
         experiment=NAME,
         metric="test accuracy in evaluation mode with the momentum the other way round, minus the reference's",

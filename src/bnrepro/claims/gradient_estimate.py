@@ -31,11 +31,11 @@ def gradient_estimate(frame: pd.DataFrame) -> Judgement:
     slopes = errors.apply(slope, axis=1)
     primary = paired_difference(slopes.to_numpy())
     estimates = [Estimate("slope of the relative error", ARM, primary, True, "number")]
-    sizes = [size for size in (1, 64, 4096) if size in errors] or list(errors)[:1]
+    sizes = [size for size in (1, 64, 4096) if size in errors] or [errors.columns.min()]
     for size in sizes:
         error = paired_difference(errors[size].to_numpy())
         estimates.append(Estimate(f"relative error, {size} examples a batch", ARM, error, unit="number"))
-    smallest = min(speeds)
+    smallest = speeds.columns.min()
     for size in (size for size in sizes if size != smallest):
         gain = paired_ratio(speeds[size].to_numpy(), speeds[smallest].to_numpy())
         estimates.append(Estimate(f"examples per second, {size} a batch over {smallest}", ARM, gain))

@@ -49,7 +49,7 @@ def population_statistics(frame: pd.DataFrame) -> Judgement:
         "every example was judged twice at each batch size, at the same place in the batch and among others; a change "
         "is given ÷ the largest score",
     ]
-    listed = accuracies.set_axis([_called(*name) for name in accuracies], axis=1)
+    listed = accuracies.set_axis([_called(*name) for name in accuracies.columns], axis=1)
     return Judgement(exact_verdict(worst, TOLERANCE), estimates, notes, listed)
 
 
@@ -62,8 +62,8 @@ def _mean(values: pd.Series) -> Interval:
     return paired_difference(values.to_numpy())
 
 
-def _called(statistics: str, batch: int) -> str:
-    return f"statistics of {batch} test examples" if statistics == BATCH else statistics
+def _called(statistics: object, batch: object) -> str:
+    return f"statistics of {batch} test examples" if statistics == BATCH else str(statistics)
 
 
 CLAIMS = (

@@ -38,7 +38,7 @@ def step_cost(results: Results) -> Judgement:
     if core < SPARED:
         notes.append(MISSING_CORE.format(core))
     listed = frame.pivot(index="round", columns=["model", "arm"], values="seconds") * 1000
-    listed = listed.set_axis([f"{model}, {arm}: ms a step" for model, arm in listed], axis=1)
+    listed = listed.set_axis([f"{model}, {arm}: ms a step" for model, arm in listed.columns], axis=1)
     return Judgement(verdict(primary, zero=1, margin=1, claimed="above"), estimates, notes, listed)
 
 

@@ -84,13 +84,16 @@ def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training:
                 f"{name} works on the networks that {needs} trains, and there are none with their weights: "
                 f"python scripts/reproduce.py --profile {tree['profile']} --experiments {needs}"
             )
+    own = getattr(_module(name), "own_training", None)
     identity = {
         "epoch": CODE_EPOCH,
         "name": name,
         "settings": settings,
         "threads": tree["threads"],
         "trained": [item.key for item in trained],
-        "source": hashlib.blake2b(Path(str(_module(name).__file__)).read_bytes(), digest_size=8).hexdigest(),
+        # What it trains itself, briefly: those runs' keys stand for their configuration and their data.
+        "trains": [] if own is None else [run.plan(config).key for config in own(**settings)],
+        "source": _source(name),
     }
     text = json.dumps(identity, sort_keys=True)
     key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -140,6 +143,13 @@ def load(planned: Planned) -> Trained:
     model = build_model(planned.config, tuple(dataset.train.images.shape[1:]), dataset.classes)
     model.load_state_dict(torch.load(io.BytesIO(files[WEIGHTS]), weights_only=True))
     return Trained(planned, model.eval(), dataset)
+
+
+def _source(name: str) -> str:
+    """A hash of all code that a measurement's numbers come from, besides training: its module, and the layers."""
+    package = Path(__file__).parent
+    files = [package / f"{name}.py", package / "networks.py", *sorted((package.parent / "norm").glob("*.py"))]
+    return hashlib.blake2b(b"".join(path.read_bytes() for path in files), digest_size=8).hexdigest()
 
 
 def _module(name: str) -> ModuleType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,6 +21,11 @@ from bnrepro.train import Trainer
 REFERENCE = "ReferenceBatchNorm"
 
 
+def own_training(data: str, steps: int, **settings: Any) -> list[Config]:
+    """The network of §4.1 at the shared rate; seeds and layers vary from it."""
+    return [configuration("experiment=mnist_training", f"data={data}", "norm=none", f"steps={steps}")]
+
+
 def measure(
     data: str, variants: Sequence[str], steps: int, seeds: int, graph_steps: int, test_batch: int
 ) -> pd.DataFrame:
@@ -31,7 +37,7 @@ def measure(
     ``graph_steps`` (and so is the reference once more); it has ``graph nodes per step``, what that graph has grown by
     in a step, and ``can be copied``, 0 or 1.
     """
-    config = configuration("experiment=mnist_training", f"data={data}", "norm=none", f"steps={steps}")
+    [config] = own_training(data, steps)
     label = load(config.data).label
     graphed = GraphedRunningMean.__name__
     runs = [(variant, steps) for variant in (REFERENCE, *variants)] + [(REFERENCE, graph_steps), (graphed, graph_steps)]

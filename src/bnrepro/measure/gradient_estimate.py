@@ -5,22 +5,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnrepro.benchmark.protocol import interleave
 from bnrepro.config import Config
 from bnrepro.data import Split, load
 from bnrepro.measure.networks import configuration
 from bnrepro.randomness import generator
+from bnrepro.timing import interleave
 from bnrepro.train import EVALUATION_CHUNK, Trainer
 
 SLICE_EXAMPLES, SLICE_BATCHES = 512, 32
 """A slice of the timing is so many examples, but no more batches than that: neither too short to time nor long."""
 SLICES = 4
+
+
+def own_training(data: str, steps: int, **settings: Any) -> list[Config]:
+    """The network of §4.1 at the shared rate; seeds and layers vary from it."""
+    return [configuration("experiment=mnist_training", f"data={data}", "norm=none", f"steps={steps}")]
 
 
 def measure(
@@ -36,7 +42,7 @@ def measure(
     single gradients are now and then very long, and without these a mean would be too small.
     Batches are drawn with replacement: without it the error would vanish as the batch becomes the whole training set.
     """
-    config = configuration("experiment=mnist_training", f"data={data}", "norm=none", f"steps={steps}")
+    [config] = own_training(data, steps)
     label = load(config.data).label
     trained = [_trained(dataclasses.replace(config, seed=seed)) for seed in range(seeds)]
     rows = []

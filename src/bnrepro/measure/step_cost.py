@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
-from bnrepro.benchmark.protocol import interleave
-from bnrepro.benchmark.subjects import steps_of
+from bnrepro.config import Config
 from bnrepro.data import load
 from bnrepro.measure.networks import configuration
+from bnrepro.timing import interleave
 from bnrepro.train import Trainer
+
+
+def own_training(models: Mapping[str, Mapping[str, Sequence[str]]], **settings: Any) -> list[Config]:
+    """The runs whose steps are timed."""
+    return [configuration(*overrides) for arms in models.values() for overrides in arms.values()]
 
 
 def measure(models: Mapping[str, Mapping[str, Sequence[str]]], rounds: int, slices: int, steps: int) -> pd.DataFrame:
@@ -26,8 +33,9 @@ def measure(models: Mapping[str, Mapping[str, Sequence[str]]], rounds: int, slic
         for arm, overrides in arms.items():
             config = configuration(*overrides)
             trainers[arm] = Trainer(config, load(config.data))
-            trainers[arm].model.train()
-        timings = interleave({arm: steps_of(trainer, steps) for arm, trainer in trainers.items()}, rounds, slices)
+        timings = interleave(
+            {arm: partial(trainer.advance, steps) for arm, trainer in trainers.items()}, rounds, slices
+        )
         core = timings.cpu_seconds / timings.wall_seconds
         for arm, trainer in trainers.items():
             for turn, seconds in enumerate(timings.seconds(arm)):

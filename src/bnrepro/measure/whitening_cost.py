@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from bnrepro.benchmark.protocol import Timings, interleave
 from bnrepro.norm import ReferenceBatchNorm
 from bnrepro.norm.variants import ZCAWhitening
 from bnrepro.randomness import generator
+from bnrepro.timing import Timings, interleave
 
 SLICES_AT = 512
 """Narrow layers take microseconds and are timed more often: this over the width, at least thrice a round."""

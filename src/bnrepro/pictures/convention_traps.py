@@ -70,12 +70,21 @@ def figures(results: Results) -> dict[str, Figure]:
     ticks = [tick for tick in (-100, -30, -10, -3, -1, -0.5, 0, 0.5, 1, 3, 10, 30, 100) if low <= tick <= high]
     axes.set_xticks(ticks, [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
     axes.minorticks_off()
-    axes.set_yticks(range(len(variants)), [name(variant) for variant in variants])
+    axes.set_yticks(range(len(variants)), [_called(frame, variant) for variant in variants])
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="test accuracy minus the reference's, percentage points", ylim=(len(variants) - 0.4, -0.6))
+    axes.set(
+        xlabel="test accuracy minus the reference's, percentage points (linear within ±1)",
+        ylim=(len(variants) - 0.4, -0.6),
+    )
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     steps, seeds = int(frame["steps"].max()), frame["seed"].nunique()
     figure.suptitle(
         f"{frame['data'].iloc[0]}, {steps:,} steps; mean of {seeds} seeds with its 95% interval", fontsize=8
     )
     return {"convention_traps_accuracy": figure}
+
+
+def _called(frame: pd.DataFrame, variant: str) -> str:
+    """A variant's name, with its steps where they are not as many as the others'."""
+    steps = int(frame.loc[frame["variant"] == variant, "steps"].max())
+    return name(variant) if steps == frame["steps"].max() else f"{name(variant)}, {steps:,} steps"

@@ -103,7 +103,7 @@ def inputs(tables: Tables, arms: list[str]) -> Figure:
             axes.plot(units.index, units.median(axis=1), style, color="0.55", linewidth=0.7)
         axes.set(xlabel="training steps", xlim=(0, rows["step"].max()))
         thousands(axes)
-        axes.legend(loc="upper right", ncols=3, handlelength=1.8, columnspacing=1.0)
+        axes.legend(loc="upper center", ncols=3, handlelength=1.6, columnspacing=0.8, handletextpad=0.4, fontsize=7)
     grid[0][0].set_ylabel(f"input to the {activation}")
     low, high = grid[0][0].get_ylim()
     grid[0][0].set_ylim(low, high + 0.15 * (high - low))

@@ -34,7 +34,10 @@ def figures(results: Results, estimates: Sequence[Estimate]) -> dict[str, Figure
 
 
 def _times(axes: Axes, frame: pd.DataFrame) -> None:
-    groups = list(frame.groupby(["model", "arm"], sort=False)["seconds"])
+    groups = [
+        ((str(rows["model"].iloc[0]), str(rows["arm"].iloc[0])), rows["seconds"])
+        for _, rows in frame.groupby(["model", "arm"], sort=False)
+    ]
     for row, ((_, arm), seconds) in enumerate(groups):
         milliseconds = 1000 * seconds.to_numpy()
         axes.plot(milliseconds, np.full(len(seconds), row), "o", color=colour(arm), markersize=3.5, alpha=0.5)
