@@ -164,8 +164,15 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(store.REPOSITORY), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    """The commit of the code, marked where code or configuration differ from it; generated files do not count."""
+    git = ["git", "-C", str(store.REPOSITORY)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        found = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=10)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "src", "configs", "scripts"], capture_output=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+    if found.returncode or changed.returncode:
+        return "unknown"
+    return found.stdout.strip() + ("-dirty" if changed.stdout else "")
