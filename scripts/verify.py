@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from bnrepro import store
-from bnrepro.claims import EXPERIMENTS
 from bnrepro.errors import UserError
+from bnrepro.plan import experiments
 from bnrepro.verify import verify
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=store.committed_results(), help="a folder with tables/")
-    parser.add_argument("--experiments", default=",".join(EXPERIMENTS), help="only these, by comma")
+    parser.add_argument("--experiments", default=",".join(experiments()), help="only these, by comma")
     given = parser.parse_args()
     table = Table("experiment", "run", "numbers compared", "equal to the digit", "largest relative error")
     failed = False

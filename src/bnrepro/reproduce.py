@@ -18,6 +18,8 @@ from bnrepro.measure.base import Measurement, measurements
 from bnrepro.plan import Composer, experiments
 
 SUBSTITUTE = "digits"
+SUBSTITUTED = ("data=digits", "data.train_examples=null")
+"""What is overridden then: the digits are too few for the subsets that some experiments train on."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def reproduce(request: Request, console: Console) -> Path:
 
 def _overrides(request: Request, substitute: str | None) -> list[str]:
     """What every training run of this call has in common."""
-    data_override = [f"data={substitute}"] if substitute else []
+    data_override = list(SUBSTITUTED) if substitute else []
     return [*data_override, f"profile={request.profile}", f"treatment={request.treatment}", *request.overrides]
 
 

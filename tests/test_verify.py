@@ -1,0 +1,48 @@
+"""A committed table that this code produces is recognised, and one that it does not is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bnrepro import run, store, tables
+from bnrepro.config import Config, scientific
+from bnrepro.verify import config_of, verify
+
+
+def made(sweep: Callable[..., list[Config]], folder: Path) -> None:
+    for config in sweep("norm=none,batch", "experiment=mnist_training", "data=digits", "seed=0", "steps=300"):
+        run.execute(run.plan(config))
+    tables.write("mnist_training", store.runs_of("mnist_training"), folder)
+
+
+def test_what_the_code_produces_agrees_to_the_digit(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
+    made(sweep, tmp_path)
+    found = verify("mnist_training", tmp_path)
+    assert found.agrees
+    assert found.run.startswith("batch-s0-")
+    assert found.equal == found.compared > 50
+
+
+def test_another_number_is_noticed(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
+    made(sweep, tmp_path)
+    path = tmp_path / "tables" / "mnist_training.csv"
+    lines = path.read_text().splitlines()
+    changed = next(i for i, line in enumerate(lines) if line.startswith("batch") and ",100,2000,test,loss," in line)
+    head, _, value = lines[changed].rpartition(",")
+    lines[changed] = f"{head},{float(value) * 1.001:.6g}"
+    path.write_text("\n".join([*lines, ""]))
+    assert not verify("mnist_training", tmp_path).agrees
+
+
+def test_without_a_table_nothing_agrees(tmp_path: Path) -> None:
+    assert not verify("mnist_training", tmp_path).agrees
+
+
+def test_a_row_of_the_runs_table_is_its_configuration(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
+    made(sweep, tmp_path)
+    found = tables.read("mnist_training", tmp_path)
+    assert found is not None
+    originals = sweep("norm=none,batch", "experiment=mnist_training", "data=digits", "seed=0", "steps=300")
+    for config, (_, row) in zip(sorted(originals, key=lambda c: c.norm["name"]), found.runs.iterrows(), strict=True):
+        assert scientific(config_of(row)) == scientific(config)
