@@ -38,7 +38,7 @@ def robust_to_init(results: Results) -> Judgement:
     if complete.empty or len(shared) < 2:
         return not_run(EXPERIMENT, "no seed has both arms at two or more scales")
     decades = np.diff(np.log10(shared)).mean()
-    spans = {arm: decades * complete[arm].sum(axis=1) for arm in arms}
+    spans = {arm: decades * complete[[(arm, scale) for scale in shared]].sum(axis=1) for arm in arms}
     difference = stats.paired_difference((spans[arms[1]] - spans[arms[0]]).to_numpy())
     estimates = [
         Estimate("decades of initial scale that train, difference", results.treatment, difference, True, "number"),

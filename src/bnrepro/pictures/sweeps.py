@@ -30,7 +30,7 @@ def accuracy_against(
     for arm in (arm for arm in arms if arm in set(runs["arm"])):
         chosen = runs[runs["arm"] == arm]
         points = [
-            (value, stats.paired_difference(group["end"].dropna().to_numpy()))
+            (float(str(value)), stats.paired_difference(group["end"].dropna().to_numpy()))
             for value, group in chosen.groupby(factor)
             if group["end"].notna().any()
         ]
