@@ -122,7 +122,9 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=nothing[kind])
             path = folder / f"{figure_name}.{kind}"
-            if not path.exists() or path.read_bytes() != buffer.getvalue():
+            if path.exists() and path.read_bytes() == buffer.getvalue():
+                path.touch()
+            else:
                 store.write_atomic(path, buffer.getvalue())
             paths.append(path)
     return paths

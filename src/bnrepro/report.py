@@ -37,10 +37,22 @@ class Found:
 
 
 def publish(folder: Path, treatment: str = "batch") -> Found:
-    """Figures, claims.json and REPORT.md below ``folder`` from its tables; the README too for the committed ones."""
+    """Figures where they are out of date, claims.json and REPORT.md below ``folder`` from its tables; the README too for
+    the committed ones."""
     results = Results(folder, treatment)
-    draw(results)
+    if not figures_current(folder):
+        draw(results)
     return write_report(results)
+
+
+def figures_current(folder: Path) -> bool:
+    """Whether every figure is younger than every table and than the code that draws them, as make would ask."""
+    drawn = [path.stat().st_mtime for path in (folder / "figures").glob("*.*")]
+    code = [
+        path for path in Path(__file__).parent.rglob("*.py") if path.parent.name in ("bnrepro", "claims", "pictures")
+    ]
+    made_from = [path.stat().st_mtime for path in [*(folder / "tables").glob("*.csv*"), *code]]
+    return bool(drawn) and bool(made_from) and min(drawn) > max(made_from)
 
 
 def draw(results: Results, only: tuple[str, ...] = ()) -> list[Path]:

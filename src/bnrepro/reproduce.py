@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bnrepro import data, executor, report, run, store, tables
 from bnrepro.claims import EXPERIMENTS
-from bnrepro.config import NOT_SCIENTIFIC
+from bnrepro.config import NOT_SCIENTIFIC, Config
 from bnrepro.errors import ConfigError, DataUnavailable, UserError
 from bnrepro.measure import base as measure
 from bnrepro.measure.base import Measurement, measurements
@@ -41,9 +41,12 @@ def reproduce(request: Request, console: Console) -> Path:
     """
     names = _names(request)
     with Composer(request.config_dir) as composer:
-        substitute = _substitute(composer, names, request, console)
+        swept, substitute = _sweeps(composer, names, request, None), None
+        if missing := _missing_data(swept):
+            _say_substitute(missing, console)
+            substitute = SUBSTITUTE
+            swept = _sweeps(composer, names, request, substitute)
         training = _overrides(request, substitute)
-        swept = {name: composer.sweep([f"experiment={name}", *training]) for name in names if name in experiments()}
         planned = {name: [run.plan(config) for config in configs] for name, configs in swept.items()}
         outcome = executor.train_all([item for items in planned.values() for item in items], request.jobs, console)
         measured = _measure(composer, names, request, training, console, outcome.errors)
@@ -98,20 +101,30 @@ def _names(request: Request) -> list[str]:
     return [name for name in EXPERIMENTS if not request.only or name in request.only]
 
 
-def _substitute(composer: Composer, names: Sequence[str], request: Request, console: Console) -> str | None:
-    """``digits`` where the claims' own data are nowhere to be had, and one clear paragraph about it."""
-    for name in (name for name in names if name in experiments()):
-        try:
-            data.load(composer.sweep([f"experiment={name}", *_overrides(request, None)], single=True)[0].data)
-        except DataUnavailable as error:
-            console.print(
-                f"{error}\n\nGoing on with the 1,797 bundled UCI digits (8×8) instead: every figure and table of this "
-                "call says so, and its results lie in a folder of their own. The claims are about MNIST; what you see "
-                "below shows that everything works, not what the paper says.\n",
-                highlight=False, soft_wrap=True,
-            )  # fmt: skip
-            return SUBSTITUTE
-    return None
+def _sweeps(
+    composer: Composer, names: Sequence[str], request: Request, substitute: str | None
+) -> dict[str, list[Config]]:
+    common = _overrides(request, substitute)
+    return {name: composer.sweep([f"experiment={name}", *common]) for name in names if name in experiments()}
+
+
+def _missing_data(swept: dict[str, list[Config]]) -> str:
+    """Why the claims' own data are nowhere to be had; empty if they are."""
+    try:
+        for configs in swept.values():
+            data.load(configs[0].data)
+    except DataUnavailable as error:
+        return str(error)
+    return ""
+
+
+def _say_substitute(missing: str, console: Console) -> None:
+    console.print(
+        f"{missing}\n\nGoing on with the 1,797 bundled UCI digits (8×8) instead: every figure and table of this call says "
+        "so, and its results lie in a folder of their own. The claims are about MNIST; what you see below shows that "
+        "everything works, not what the paper says.\n",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _as_folder(overrides: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ def regularizes(results: Results) -> Judgement:
     gains, notes, estimates = {}, [], []
     for arm in arms:
         # Chosen on validation, no dropout among the choices: where it does not help, it gains nothing.
-        means = {rate: float(column.mean()) for rate, column in validation[arm].items()}
+        means = {float(str(rate)): float(column.mean()) for rate, column in validation[arm].items()}
         best = max(means, key=lambda rate: means[rate])
         gains[arm] = test[arm][best] - test[arm][0.0]
         notes.append(f"{arm}: best dropout on validation is {best:g}")
