@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bnrepro import store
@@ -81,8 +81,7 @@ class Composer:
 
     def _swept(self, overrides: list[str]) -> list[str]:
         """The sweep that the experiment declares; interpolations such as ``${treatment}`` resolved."""
-        self._known_keys([parse(text) for text in overrides])
-        cfg = compose("train", [*self._extra, *overrides], return_hydra_config=True)
+        cfg = self._composed([parse(text) for text in overrides], return_hydra_config=True)
         params = cfg.hydra.sweeper.get("params") or {}
         return [f"{key}={params[key]}" for key in params]
 
@@ -99,8 +98,7 @@ class Composer:
                 config = copy.deepcopy(template)
                 if all(_assign(config, key, value) for key, value in values.items()):
                     return validated(config)
-        self._known_keys(overrides)
-        cfg = compose("train", [*self._extra, *(str(item.input_line) for item in overrides)])
+        cfg = self._composed(overrides)
         config = from_hydra(cfg)
         interpolations = " ".join(re.findall(r"\$\{[^\n]*", OmegaConf.to_yaml(cfg)))
         self._referred[shape] = [key for key in values if key.rpartition(".")[2] in interpolations]
@@ -108,8 +106,15 @@ class Composer:
         self._templates[same] = copy.deepcopy(config)
         return config
 
-    def _known_keys(self, overrides: Sequence[Override]) -> None:
-        """Refuse a key that is not there, before Hydra does so without naming those that are."""
+    def _composed(self, overrides: Sequence[Override], **options: Any) -> DictConfig:
+        try:
+            return compose("train", [*self._extra, *(str(item.input_line) for item in overrides)], **options)
+        except (HydraException, OmegaConfBaseException):
+            self._refuse_unknown_keys(overrides)
+            raise
+
+    def _refuse_unknown_keys(self, overrides: Sequence[Override]) -> None:
+        """Name the keys that are there, if it was a key that Hydra refused: it does not."""
         groups = [str(item.input_line) for item in overrides if not self._is_value(item)]
         known = set(self._keys(tuple(groups)))
         for item in overrides:

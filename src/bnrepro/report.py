@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +40,7 @@ class Found:
 
 
 def publish(folder: Path, treatment: str = "batch") -> Found:
-    """Figures where they are out of date, claims.json and REPORT.md below ``folder`` from its tables; the README too for
-    the committed ones."""
+    """Figures (if out of date), claims.json and REPORT.md below ``folder``; the README too for the committed ones."""
     results = Results(folder, treatment)
     if not figures_current(folder):
         draw(results)
@@ -56,13 +58,19 @@ def figures_current(folder: Path) -> bool:
 
 
 def draw(results: Results, only: tuple[str, ...] = ()) -> list[Path]:
-    """The figures of every experiment that has tables; of those in ``only``, if any are named."""
-    paths = []
+    """The figures of every experiment that has tables; of those in ``only``, if any are named. On all cores."""
+    names = [name for name in EXPERIMENTS if not only or name in only]
+    workers = min(os.cpu_count() or 1, len(names) // 3)
+    if workers < 2:
+        return [path for name in names for path in _draw_one(results, name)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        return [path for paths in pool.map(_draw_one, [results] * len(names), names) for path in paths]
+
+
+def _draw_one(results: Results, name: str) -> list[Path]:
     with figures.house_style():
-        for name, experiment in EXPERIMENTS.items():
-            if not only or name in only:
-                paths += figures.save(experiment.figures(results), results.folder / "figures")
-    return paths
+        return figures.save(EXPERIMENTS[name].figures(results), results.folder / "figures")
 
 
 def write_report(results: Results) -> Found:

@@ -120,9 +120,9 @@ def _missing_data(swept: dict[str, list[Config]]) -> str:
 
 def _say_substitute(missing: str, console: Console) -> None:
     console.print(
-        f"{missing}\n\nGoing on with the 1,797 bundled UCI digits (8×8) instead: every figure and table of this call says "
-        "so, and its results lie in a folder of their own. The claims are about MNIST; what you see below shows that "
-        "everything works, not what the paper says.\n",
+        f"{missing}\n\nGoing on with the 1,797 bundled UCI digits (8×8) instead: every figure and table of this call "
+        "says so, and its results lie in a folder of their own. The claims are about MNIST; what you see below shows "
+        "that everything works, not what the paper says.\n",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 
