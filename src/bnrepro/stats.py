@@ -28,6 +28,18 @@ class Interval:
     n: int
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """One number of a claim. The one that decides the verdict is ``primary``; the others are printed beside it."""
+
+    name: str
+    arm: str
+    interval: Interval
+    primary: bool = False
+    unit: str = "ratio"
+    """``ratio``, ``share`` (printed in percent), ``difference`` (of shares, in percentage points) or ``number``."""
+
+
 def paired_difference(differences: Sequence[float] | np.ndarray) -> Interval:
     """Mean of paired differences with Student's t interval. Raises ``ValueError`` for an empty or non-finite one."""
     sample = np.asarray(differences, dtype=float)

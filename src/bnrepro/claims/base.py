@@ -5,30 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro import tables as stored
-from bnrepro.stats import NOT_RUN, Interval
+from bnrepro.results import Results
+from bnrepro.stats import NOT_RUN, Estimate, Interval
 from bnrepro.tables import Tables
 
 BASELINE = "none"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One number of a claim. The one that decides the verdict is ``primary``; the others are printed beside it."""
-
-    name: str
-    arm: str
-    interval: Interval
-    primary: bool = False
-    unit: str = "ratio"
-    """``ratio``, ``share`` (printed in percent), ``difference`` (of shares, in percentage points) or ``number``."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +30,6 @@ class Judgement:
     @property
     def primary(self) -> Estimate | None:
         return next((estimate for estimate in self.estimates if estimate.primary), None)
-
-
-@dataclass(frozen=True)
-class Results:
-    """The tables of one results folder, seen as the exam of one treatment against the network without it."""
-
-    folder: Path
-    treatment: str = "batch"
-
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as one report
-    def tables(self, experiment: str) -> Tables | None:
-        """An experiment's tables, None where it has not been run."""
-        return stored.read(experiment, self.folder)
-
-    @functools.lru_cache(maxsize=64)  # noqa: B019
-    def measured(self, name: str) -> stored.Measured | None:
-        """A measurement's table, None where it has not been made."""
-        return stored.read_measurement(name, self.folder)
 
 
 @dataclass(frozen=True)

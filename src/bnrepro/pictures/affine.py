@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.figure import Figure
 
 from bnrepro import stats
 from bnrepro.figures import PAGE, band, canvas, panel_letters, thousands
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 ARMS = {"batch_no_affine": "--", "batch": "-"}
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
 from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, colour
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 CHECKS = {
     "gradcheck": ("from-scratch layer, finite differences", colour("batch"), "o"),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.figure import Figure
 
 from bnrepro.figures import PAGE, canvas, colour, name, panel_letters
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 TOLERANCE, LOWEST = 1e-10, 1e-18
 MARKERS = {"linear": "o", "convolution": "x"}

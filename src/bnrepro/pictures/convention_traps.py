@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro.figures import PAGE, canvas, colour
+from bnrepro.results import Results
 from bnrepro.stats import Interval, paired_difference
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
 
 REFERENCE = "ReferenceBatchNorm"
 NAMES = {

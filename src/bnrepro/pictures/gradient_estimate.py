@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from bnrepro.figures import OTHER_COLOURS, PAGE, band, canvas, panel_letters
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 SHOWN = ("error", "examples per second")
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from bnrepro.figures import COLUMN, OTHER_COLOURS, canvas, colour
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 TOLERANCE, EPSILON = 1e-10, 1e-5
 LABELS = {"paper": r"$\gamma=\sqrt{\sigma^2+\epsilon}$", "readers": r"$\gamma=\sigma$"}

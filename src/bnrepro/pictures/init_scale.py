@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.figure import Figure
 
 from bnrepro.figures import COLUMN, canvas
 from bnrepro.pictures.sweeps import accuracy_against
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 
 def figures(results: Results) -> dict[str, Figure]:

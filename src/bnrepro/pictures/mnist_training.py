@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,10 +9,8 @@ from matplotlib.figure import Figure
 
 from bnrepro import stats
 from bnrepro.figures import COLUMN, PAGE, band, canvas, colour, name, panel_letters, thousands
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
-    from bnrepro.tables import Tables
+from bnrepro.results import Results
+from bnrepro.tables import Tables
 
 UNIT = 0
 SEED_SHOWN = 0

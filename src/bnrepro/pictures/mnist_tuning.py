@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from bnrepro.figures import PAGE, canvas, heat_map, name, panel_letters
+from bnrepro.results import Results
 from bnrepro.tuning import best_cell, grid_of, steps_ratio
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
 
 
 def figures(results: Results) -> dict[str, Figure]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, colour, panel_letters
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 EPSILON = 1e-5
 SHOWN = {"per feature": (colour("batch"), "o", "Algorithm 1"), "whole tensor": (OTHER_COLOURS[4], "x", "whole tensor")}

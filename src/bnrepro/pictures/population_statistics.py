@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, colour, panel_letters
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 # The fixed maps lie on each other: told apart by line and width, not by colour alone.
 LOOKS = {

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.figure import Figure
 
 from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, panel_letters
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "D", "^")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.figures import PAGE, canvas, colour, name, panel_letters
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Estimate, Results
+from bnrepro.results import Results
+from bnrepro.stats import Estimate
 
 STEPS = "ratio of steps to the plain network's final test accuracy"
 TIME = "ratio of time to it"

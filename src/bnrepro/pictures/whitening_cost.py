@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,7 @@ from matplotlib.figure import Figure
 
 from bnrepro import stats
 from bnrepro.figures import COLUMN, OTHER_COLOURS, canvas, colour
-
-if TYPE_CHECKING:
-    from bnrepro.claims.base import Results
+from bnrepro.results import Results
 
 LAYERS = {
     "whitening": ("full whitening", OTHER_COLOURS[4], "s", "--"),
