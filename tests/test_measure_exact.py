@@ -39,6 +39,7 @@ def measure(name: str, **changes: Any) -> pd.DataFrame:
     settings = OmegaConf.to_container(OmegaConf.load(store.configs_folder() / "measurement" / f"{name}.yaml"))
     assert isinstance(settings, dict)
     assert settings.pop("name") == name
+    settings.pop("profiles", None)
     return importlib.import_module(f"bnrepro.measure.{name}").measure(**(settings | SMALLER[name] | changes))
 
 

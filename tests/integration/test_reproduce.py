@@ -81,6 +81,11 @@ def test_an_unknown_experiment_is_refused_with_the_known_ones(console: Console) 
         reproduce(Request("smoke", only=("imagenet",)), console)
 
 
+def _at_a_terminal() -> None:
+    """What is started in the background ignores Ctrl-C, and so would its children: this one does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def sweep_process(outputs: Path) -> Iterator[subprocess.Popen[str]]:
     command = [
