@@ -93,7 +93,12 @@ def sweep_process(outputs: Path) -> Iterator[subprocess.Popen[str]]:
         "--experiments", "mnist_training", *TINY, "steps=4000", "checkpoint_every_s=0.05",
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ.copy(),
+        preexec_fn=_at_a_terminal,
     )
     yield process
     process.kill()
