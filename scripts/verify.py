@@ -18,12 +18,14 @@ from bnrepro.verify import verify
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=store.committed_results(), help="a folder with tables/")
-    parser.add_argument("--experiments", default=",".join(experiments()), help="only these, by comma")
+    parser.add_argument("--experiments", help="only these, by comma (default: all that have a table)")
     given = parser.parse_args()
+    tabulated = [name for name in experiments() if store.find_table(given.results / "tables", name)]
+    names = given.experiments.split(",") if given.experiments else tabulated
     table = Table("experiment", "run", "numbers compared", "equal to the digit", "largest relative error")
     failed = False
     try:
-        for name in given.experiments.split(","):
+        for name in names:
             found = verify(name, given.results)
             failed |= not found.agrees
             table.add_row(name, found.run, str(found.compared), str(found.equal), f"{found.worst:.1e}")

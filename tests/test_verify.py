@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bnrepro import run, store, tables
 from bnrepro.config import Config, scientific
 from bnrepro.verify import config_of, verify
 
 
-def made(sweep: Callable[..., list[Config]], folder: Path) -> None:
-    for config in sweep("norm=none,batch", "experiment=mnist_training", "data=digits", "seed=0", "steps=300"):
+def made(sweep: Callable[..., list[Config]], folder: Path, experiment: str = "mnist_training") -> None:
+    for config in sweep("norm=none,batch", f"experiment={experiment}", "data=digits", "seed=0", "steps=300"):
         run.execute(run.plan(config))
-    tables.write("mnist_training", store.runs_of("mnist_training"), folder)
+    tables.write(experiment, store.runs_of(experiment), folder)
 
 
-def test_what_the_code_produces_agrees_to_the_digit(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
-    made(sweep, tmp_path)
-    found = verify("mnist_training", tmp_path)
+@pytest.mark.parametrize("experiment", ["mnist_training", "mnist_tuning"])  # with a probe, and without
+def test_what_the_code_produces_agrees_to_the_digit(
+    experiment: str, sweep: Callable[..., list[Config]], tmp_path: Path
+) -> None:
+    made(sweep, tmp_path, experiment)
+    found = verify(experiment, tmp_path)
     assert found.agrees
     assert found.run.startswith("batch-s0-")
     assert found.equal == found.compared > 50
