@@ -120,6 +120,11 @@ def register_schema() -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=Config, package="_global_")
     store.store(group="schema/model", name="mlp", node=MLPConfig)
+    # The little arithmetic that sweeps over the batch size need: as many examples in all, and a rate for each size.
+    OmegaConf.register_new_resolver("quotient", lambda total, part: max(total // part, 1), replace=True)
+    OmegaConf.register_new_resolver(
+        "root_scaled", lambda value, size, at: float(f"{value * math.sqrt(size / at):.3g}"), replace=True
+    )
 
 
 # ---------------------------------------------------------------------------------------------- validation

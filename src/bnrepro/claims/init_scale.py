@@ -9,7 +9,7 @@ from bnrepro import stats
 from bnrepro.claims.base import BASELINE, Claim, Estimate, Experiment, Judgement, Results, not_run
 from bnrepro.pictures import init_scale as pictures
 from bnrepro.tables import Tables
-from bnrepro.tuning import SCALE
+from bnrepro.tuning import SCALE, lasts
 
 EXPERIMENT = "init_scale"
 PASS = 0.9
@@ -18,11 +18,10 @@ PASS = 0.9
 
 def passing(tables: Tables) -> pd.DataFrame:
     """Which runs pass: seeds (rows) × (arm, scale) (columns); NaN where there is no run."""
-    accuracy = stats.curve(tables.metrics, "test", "accuracy")
-    last = pd.Series({run: accuracy[run].dropna().iloc[-1] for run in accuracy}, dtype=float)
-    runs = tables.runs.set_index("run")
-    passed = (last.reindex(runs.index) >= PASS) & (runs["status"] == "finished")
-    return runs.assign(passed=passed.astype(float)).pivot(index="seed", columns=["arm", SCALE], values="passed")
+    runs = lasts(tables)
+    return runs.assign(passed=(runs["end"] >= PASS).astype(float)).pivot(
+        index="seed", columns=["arm", SCALE], values="passed"
+    )
 
 
 def robust_to_init(results: Results) -> Judgement:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnrepro.figures import PAGE, canvas, panel_letters
-from bnrepro.pictures.sweeps import accuracy_against
+from bnrepro.pictures.sweeps import arms_of, ends_against, seeds_note
 from bnrepro.results import Results
+from bnrepro.tuning import ends
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -16,9 +17,10 @@ def figures(results: Results) -> dict[str, Figure]:
         return {}
     figure, [axes] = canvas(PAGE, 2.3, 1, 2)
     for panel, split in zip(axes, ("test", "train"), strict=True):
-        accuracy_against(panel, tables, "model.dropout", ["none", results.treatment], split)
-        panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy")
+        runs = ends(tables, split)
+        lowest = float(runs["end"].min()) if runs["end"].notna().any() else 0.0
+        panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy", ylim=(lowest - 0.01, 1.0))
+        ends_against(panel, runs, "model.dropout", arms_of(tables, results.treatment), bottom=lowest - 0.01)
     axes[0].legend(loc="best")
-    seeds = tables.runs["seed"].nunique()
-    panel_letters(list(axes), [f"{tables.data_label}; mean of {seeds} seeds, 95% interval", "on the training examples"])
+    panel_letters(list(axes), [seeds_note(tables), "on the training examples"])
     return {"dropout_accuracy": figure}

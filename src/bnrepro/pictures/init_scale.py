@@ -5,8 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnrepro.figures import COLUMN, canvas
-from bnrepro.pictures.sweeps import accuracy_against
+from bnrepro.pictures.sweeps import arms_of, ends_against, seeds_note
 from bnrepro.results import Results
+from bnrepro.tuning import SCALE, ends
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -15,9 +16,9 @@ def figures(results: Results) -> dict[str, Figure]:
     if tables is None:
         return {}
     figure, [[axes]] = canvas(COLUMN, 2.5)
-    accuracy_against(axes, tables, "model.init_scale", ["none", results.treatment])
-    axes.set(xscale="log", xlabel="initial standard deviation", ylabel="final test accuracy")
+    axes.set(xscale="log", ylim=(0, 1), xlabel="initial standard deviation", ylabel="final test accuracy")
+    ends_against(axes, ends(tables), SCALE, arms_of(tables, results.treatment))
     axes.axhline(0.9, color="0.6", linewidth=0.6, linestyle=":")
     axes.legend(loc="lower center")
-    axes.set_title(f"{tables.data_label}; mean of {tables.runs['seed'].nunique()} seeds, 95% interval", loc="left")
+    axes.set_title(seeds_note(tables), loc="left")
     return {"init_scale_accuracy": figure}

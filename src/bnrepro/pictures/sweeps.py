@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,21 +11,26 @@ from bnrepro.figures import colour, name
 from bnrepro.tables import Tables
 
 STYLES = {"none": "--"}
+AFTER = ":"
 
 
-def ends(tables: Tables, split: str = "test", metric: str = "accuracy") -> pd.DataFrame:
-    """The runs table with each run's ``end`` (mean of its last five evaluations); NaN for a run that diverged."""
-    final = stats.final(stats.curve(tables.metrics, split, metric))
-    runs = tables.runs.set_index("run")
-    return runs.assign(end=final.reindex(runs.index).where(runs["status"] == "finished"))
+def arms_of(tables: Tables, treatment: str) -> list[str]:
+    """The arms that were run, the baseline first, then the treatment's, then any others that a user added."""
+    first = ["none", treatment, f"{treatment}-after"]
+    found = set(tables.runs["arm"])
+    return [arm for arm in first if arm in found] + sorted(found - set(first))
 
 
-def accuracy_against(
-    axes: Axes, tables: Tables, factor: str, arms: Sequence[str], split: str = "test", label: bool = True
-) -> None:
-    """Mean over seeds with its 95% interval against ``factor``; runs that diverged are crosses at the bottom."""
-    runs = ends(tables, split)
-    for arm in (arm for arm in arms if arm in set(runs["arm"])):
+def style(arm: str) -> str:
+    return STYLES.get(arm, AFTER if arm.endswith("-after") else "-")
+
+
+def ends_against(axes: Axes, runs: pd.DataFrame, factor: str, arms: list[str], bottom: float = 0.0) -> None:
+    """Mean ``end`` over seeds with its 95% interval against ``factor``; runs that diverged are crosses at the bottom.
+
+    Where some seeds of a point diverged, the line passes through the mean of the others, and the cross says so.
+    """
+    for arm in arms:
         chosen = runs[runs["arm"] == arm]
         points = [
             (float(str(value)), stats.paired_difference(group["end"].dropna().to_numpy()))
@@ -35,12 +38,18 @@ def accuracy_against(
             if group["end"].notna().any()
         ]
         x = [value for value, _ in points]
-        y = np.array([found.value for _, found in points])
-        low = np.array([found.low for _, found in points])
-        high = np.array([found.high for _, found in points])
-        style = STYLES.get(arm, "-")
-        axes.plot(x, y, style, marker="o", markersize=2.5, color=colour(arm), label=name(arm) if label else None)
+        y, low, high = (
+            np.array([getattr(found, part) for _, found in points], dtype=float) for part in ("value", "low", "high")
+        )
+        axes.plot(x, y, style(arm), marker="o", markersize=2.5, color=colour(arm), label=name(arm))
         axes.fill_between(x, low, high, color=colour(arm), alpha=0.18, linewidth=0)
-        lost = chosen[chosen["status"] == "diverged"]
+        lost = chosen.loc[chosen["status"] == "diverged", factor].unique()
         if len(lost):
-            axes.plot(lost[factor], np.zeros(len(lost)), "x", color=colour(arm), markersize=4, clip_on=False)
+            # Arms that diverge at the same value stand above one another, not on top of each other.
+            height = bottom + 0.03 * arms.index(arm) * (axes.get_ylim()[1] - bottom)
+            axes.plot(lost, np.full(len(lost), height), "x", color=colour(arm), markersize=4, clip_on=False)
+
+
+def seeds_note(tables: Tables) -> str:
+    """What a panel's title says of the data and the seeds."""
+    return f"{tables.data_label}; mean of {tables.runs['seed'].nunique()} seeds, 95% interval"

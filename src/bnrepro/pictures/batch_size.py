@@ -1,0 +1,38 @@
+"""Final test accuracy against the size of the mini-batch."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from bnrepro.figures import COLUMN, canvas
+from bnrepro.pictures.sweeps import arms_of, ends_against, seeds_note
+from bnrepro.results import Results
+from bnrepro.tuning import RATE, best_by, ends
+
+SIZE = "batch_size"
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    """One line an arm, at every size with its best learning rate on validation."""
+    tables = results.tables("batch_size")
+    if tables is None:
+        return {}
+    validation, test = ends(tables, "validation"), ends(tables)
+    best = [
+        group.index[group[RATE] == rate]
+        for _, group in validation.groupby(["arm", SIZE])
+        if (rate := best_by(group, RATE)) is not None
+    ]
+    runs = test.loc[[run for index in best for run in index]] if best else test.iloc[:0]
+    sizes = sorted(pd.unique(test[SIZE]))
+    lowest = float(runs["end"].min()) if len(runs) else 0.0
+    figure, [[axes]] = canvas(COLUMN, 2.5)
+    axes.set(xscale="log", xlabel="examples in a mini-batch", ylabel="final test accuracy", ylim=(lowest - 0.02, 1.0))
+    ends_against(axes, runs, SIZE, arms_of(tables, results.treatment), bottom=lowest - 0.02)
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.legend(loc="lower right")
+    axes.set_title(seeds_note(tables), loc="left")
+    return {"batch_size_accuracy": figure}
