@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
 TREATMENT ?= batch
+TREATMENTS ?= group layer
 ARGS ?=
 
-.PHONY: help setup reproduce test verify figures report bench lint clean
+.PHONY: help setup reproduce exam test verify figures report bench lint clean
 
 help:
 	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [ARGS=...]  train what is missing, draw, judge"
+	@echo "make exam [TREATMENTS='group layer']  ask the claims of other normalisers, side by side, into the report's table"
 	@echo "make test      the test suite          make lint     ruff and pyright"
 	@echo "make figures   redraw from the tables  make report   rewrite the report and the README's table"
 	@echo "make verify    train 200 steps of one committed run per experiment again, and compare"
@@ -27,6 +29,12 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 reproduce: setup
 	$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --treatment $(TREATMENT) $(ARGS)
+
+exam: setup
+	@for treatment in batch $(TREATMENTS); do \
+		$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --treatment $$treatment $(ARGS) || exit $$?; \
+	done
+	$(BIN)/python scripts/exam.py --profile $(PROFILE) $(TREATMENTS)
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)

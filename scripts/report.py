@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bnrepro import report, store
+from bnrepro import report, store, verdicts
 from bnrepro.claims import Results
 from bnrepro.errors import UserError
 
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--treatment", default="batch", help="the normaliser that the tables put against none")
     given = parser.parse_args()
     try:
-        report.print_verdicts(report.write_report(Results(given.results, given.treatment)), Console())
+        verdicts.print_verdicts(report.write_report(Results(given.results, given.treatment)), Console())
     except (UserError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--config-dir", help="a folder with groups of your own, e.g. norm/mine.yaml")
     parser.add_argument("--experiments", default="", help=f"only these, by comma: {', '.join(EXPERIMENTS)}")
     parser.add_argument("--jobs", type=int, help="processes at a time (default: one per core)")
+    parser.add_argument("--no-train", action="store_true", help="tables and report of the runs that are there")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run, e.g. wandb=disabled")
     given = parser.parse_args()
     request = Request(
@@ -28,6 +29,7 @@ def main() -> int:
         overrides=tuple(given.overrides),
         config_dir=given.config_dir,
         jobs=given.jobs,
+        train=not given.no_train,
     )
     try:
         reproduce(request, Console())

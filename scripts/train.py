@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 
 import hydra
@@ -12,8 +13,9 @@ from omegaconf import DictConfig
 from bnrepro import run
 from bnrepro.config import from_hydra, register_schema
 from bnrepro.data import ExampleOrder, load
-from bnrepro.errors import UserError
+from bnrepro.errors import ConfigError, UserError
 from bnrepro.plan import Composer
+from bnrepro.train import Trainer
 
 log = logging.getLogger("train")
 register_schema()
@@ -44,11 +46,16 @@ def _check(arguments: list[str]) -> None:
     given = get_args_parser().parse_args(arguments)
     if given.help or given.hydra_help or given.info or given.shell_completion:
         return
+    if "hydra/launcher=slurm" in given.overrides and shutil.which("srun") is None:
+        raise ConfigError("hydra/launcher=slurm: there is no Slurm here (srun is not found); leave it out to run here")
     with Composer(given.config_dir) as composer:
         configs = composer.sweep(given.overrides, single=not given.multirun)
     if given.cfg is None:
         for config in configs:
-            ExampleOrder(config, len(load(config.data).train))
+            dataset = load(config.data)
+            ExampleOrder(config, len(dataset.train))
+            if config.batch_size == 1:
+                Trainer(config, dataset)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fabricated import finish, publish
 
-from bnrepro import figures, report
+from bnrepro import figures, report, verdicts
 from bnrepro.claims import CLAIMS, EXPERIMENTS, Results
 from bnrepro.config import Config
 from bnrepro.stats import VERDICTS, Interval
@@ -44,11 +44,11 @@ def test_claims_json_holds_what_the_report_prints(folder: Path) -> None:
     stored = json.loads((folder / "claims.json").read_text())
     text = (folder / "REPORT.md").read_text()
     assert list(stored) == [claim.slug for claim in CLAIMS]
-    for slug, judgement in found.judgements.items():
+    for slug, judgement in ((claim.slug, judgement) for claim, judgement in found):
         assert stored[slug]["verdict"] in VERDICTS
         for estimate, written in zip(judgement.estimates, stored[slug]["estimates"], strict=True):
             assert written["value"] == float(f"{estimate.interval.value:.6g}")
-            assert report.amount(estimate.interval, estimate.unit) in text
+            assert verdicts.amount(estimate.interval, estimate.unit) in text
     assert stored["faster_training"]["n"] == 3
     assert stored["stable_inputs"]["verdict"] == "not run"
     assert "made up" in text
@@ -92,14 +92,14 @@ def test_the_readme_block_is_replaced_and_nothing_else() -> None:
     ("interval", "unit", "expected"),
     [
         (Interval(0.5, 0.4, 0.625, 5), "ratio", "0.5× (0.4× to 0.625×)"),
-        (Interval(0.0012, -0.0001, 0.0025, 5), "difference", "+0.12 points (-0.01 points to +0.25 points)"),
+        (Interval(0.0012, -0.0001, 0.0025, 5), "difference", "+0.12 points (-0.01 to +0.25)"),
         (Interval(0.98, 0.97, 0.99, 5), "share", "98.00% (97.00% to 99.00%)"),
         (Interval(1e-15, 1e-15, 1e-15, 1), "number", "1e-15"),
         (Interval(0.5, float("nan"), float("nan"), 1), "ratio", "0.5× (n = 1, no interval)"),
     ],
 )
 def test_amounts_read_as_a_reader_wants_them(interval: Interval, unit: str, expected: str) -> None:
-    assert report.amount(interval, unit) == expected
+    assert verdicts.amount(interval, unit) == expected
 
 
 def test_every_arm_keeps_its_colour() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bnrepro import data, executor, report, run, store, tables
-from bnrepro.claims import EXPERIMENTS
+from bnrepro import data, exam, executor, report, run, store, tables, verdicts
+from bnrepro.claims import EXPERIMENTS, asked_of
 from bnrepro.config import NOT_SCIENTIFIC, Config
 from bnrepro.errors import ConfigError, DataUnavailable, UserError
 from bnrepro.measure import base as measure
@@ -32,6 +32,8 @@ class Request:
     overrides: tuple[str, ...] = ()
     config_dir: str | None = None
     jobs: int | None = None
+    train: bool = True
+    """False: take the runs and measurements that are there, and say how many are not."""
 
 
 def reproduce(request: Request, console: Console) -> Path:
@@ -48,17 +50,25 @@ def reproduce(request: Request, console: Console) -> Path:
             swept = _sweeps(composer, names, request, substitute)
         training = _overrides(request, substitute)
         planned = {name: [run.plan(config) for config in configs] for name, configs in swept.items()}
-        outcome = executor.train_all([item for items in planned.values() for item in items], request.jobs, console)
+        everything = [item for items in planned.values() for item in items]
+        if request.train:
+            outcome = executor.train_all(everything, request.jobs, console)
+        else:
+            outcome = executor.Outcome()
+            missing_runs = sum(not item.folder.is_done() for item in everything)
+            console.print(f"{len(everything)} runs: {missing_runs} are not there, and are left out", highlight=False)
         measured = _measure(composer, names, request, training, console, outcome.errors)
 
-    treatment = "+".join([request.treatment, *_as_folder(request.overrides)])
-    folder = store.results_folder(request.profile, treatment, substitute)
+    changes = _as_folder(request.overrides)
+    folder = store.results_folder(request.profile, "+".join([request.treatment, *changes]), substitute)
+    own = store.results_folder(request.profile, "+".join(["batch", *changes]), substitute)
     for name, items in planned.items():
         tables.write(name, [item.folder for item in items if item.folder.is_done()], folder)
     for item in measured:
         tables.write_measurement(item.folder, folder)
-    found = report.publish(folder, request.treatment)
-    report.print_verdicts(found, console)
+    found = report.publish(folder, request.treatment, request.profile, own if folder != own else None)
+    verdicts.print_verdicts(found, console)
+    _print_exam(folder, own, request, console)
     console.print(f"figures: {_near(folder / 'figures')}\nreport:  {_near(folder / 'REPORT.md')}", highlight=False)
     if outcome.errors:
         name, message = next(iter(outcome.errors.items()))
@@ -85,6 +95,9 @@ def _measure(
     for name in [name for name in names if name in measurements()]:
         try:
             item = measure.plan(composer, name, [f"profile={request.profile}"], training)
+            if not (request.train or item.folder.is_done()):
+                console.print(f"{name} has not been measured, and is left out", highlight=False)
+                continue
             if not item.folder.is_done():
                 console.print(f"measuring {name}", highlight=False)
             measure.execute(item)
@@ -98,7 +111,7 @@ def _names(request: Request) -> list[str]:
     unknown = [name for name in request.only if name not in EXPERIMENTS]
     if unknown:
         raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
-    return [name for name in EXPERIMENTS if not request.only or name in request.only]
+    return [name for name in asked_of(request.treatment) if not request.only or name in request.only]
 
 
 def _sweeps(
@@ -133,6 +146,19 @@ def _as_folder(overrides: Sequence[str]) -> list[str]:
         text for text in overrides if text.lstrip("+~").partition("=")[0].partition(".")[0] not in NOT_SCIENTIFIC
     ]
     return ["".join(c if c.isalnum() or c in "._-" else "-" for c in text) for text in telling]
+
+
+def _print_exam(folder: Path, own: Path, request: Request, console: Console) -> None:
+    """Beside the verdicts on a normaliser under exam, those on Batch Normalization."""
+    frame = exam.read(folder) if folder != own else None
+    if frame is None:
+        return
+    exam.print_side_by_side(frame, console)
+    if not (own / "claims.json").exists():
+        console.print(
+            f"Batch Normalization itself has not been run here: make reproduce PROFILE={request.profile}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _near(path: Path) -> str:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnrepro.config import Config
+from bnrepro.config import Config, norm_name
 from bnrepro.data import Dataset, ExampleOrder, Split
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.models import build_model
@@ -90,6 +90,8 @@ class Trainer:
                 self.model(self.train_set.images[:2])
             except (RuntimeError, TypeError, ValueError) as error:
                 raise ConfigError(f"this network cannot process {self.data_label}: {error}") from error
+        if self.config.batch_size == 1:
+            refuse_batch_of_one(self.model, self.config, self.train_set.images[:1])
 
     # ------------------------------------------------------------------------------------------------ the loop
 
@@ -215,6 +217,24 @@ class Trainer:
                 torch.cuda.set_rng_state(state["cuda_generator"].cpu())
         except (RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
+
+
+def refuse_batch_of_one(model: nn.Module, config: Config, image: Tensor) -> None:
+    """Raise :class:`ConfigError` if ``model`` cannot be trained on mini-batches of one, as one that normalises over
+    the mini-batch cannot: the variance of a single value is 0 whatever the value, and every output the same.
+
+    Nothing of the network changes. ``image`` is (1, channels, height, width).
+    """
+    with watching(model):
+        model.train()
+        copies = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        try:
+            torch.func.functional_call(model, copies, (image,))
+        except ValueError as error:
+            raise ConfigError(
+                f"batch_size=1: norm={norm_name(config.norm)} has a single value of each feature to take a variance of. "
+                f"Use mini-batches of at least 2, or a norm over the features of one example: norm=layer. ({error})"
+            ) from error
 
 
 @torch.inference_mode()

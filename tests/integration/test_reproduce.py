@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -49,6 +50,19 @@ def test_from_nothing_to_verdicts_and_then_nothing_to_do(console: Console, outpu
     assert made == {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
+
+
+def test_without_training_it_takes_what_is_there(console: Console) -> None:
+    sweep = ("mnist_training",)
+    reproduce(Request("smoke", only=sweep, overrides=(*TINY, "steps=60", "seed=0,1")), console)
+    # Wider than what was run: the runs are those of the call above, the rest is left out and counted.
+    wider = Request(
+        "smoke", only=sweep, overrides=(*TINY, "steps=60", "seed=0,1,2", "norm=none,batch,group"), train=False
+    )
+    again = Console(file=io.StringIO(), width=200)
+    folder = reproduce(wider, again)
+    assert "9 runs: 5 are not there" in said(again)
+    assert json.loads((folder / "claims.json").read_text())["higher_accuracy"]["n"] == 2
 
 
 def test_without_data_it_says_so_and_goes_on_with_the_digits(

@@ -26,7 +26,7 @@ from bnrepro.claims import (
 )
 from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, Results
 
-__all__ = ["CLAIMS", "EXPERIMENTS", "Claim", "Estimate", "Experiment", "Judgement", "Results"]
+__all__ = ["CLAIMS", "EXPERIMENTS", "Claim", "Estimate", "Experiment", "Judgement", "Results", "asked_of"]
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.DECLARED.name: module.DECLARED
@@ -54,3 +54,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     )
 }
 CLAIMS: tuple[Claim, ...] = tuple(claim for experiment in EXPERIMENTS.values() for claim in experiment.claims)
+
+
+def asked_of(treatment: str) -> list[str]:
+    """The experiments of the exam of ``treatment``: all of them for Batch Normalization, whose claims they are."""
+    return [name for name, experiment in EXPERIMENTS.items() if experiment.exam or treatment == "batch"]

@@ -62,6 +62,8 @@ class Experiment:
     figures: Callable[[Results], dict[str, Figure]]
     section: Callable[[Results], str] | None = None
     """A section of the report besides the claims' own, if the tables exist."""
+    exam: bool = True
+    """Whether another normaliser can be asked the same: not where the claims are about Batch Normalization itself."""
 
 
 def not_run(experiment: str, reason: str = "") -> Judgement:

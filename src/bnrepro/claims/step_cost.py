@@ -81,4 +81,4 @@ CLAIMS = (
     ),
 )
 
-DECLARED = Experiment(NAME, CLAIMS, figures)
+DECLARED = Experiment(NAME, CLAIMS, figures, exam=False)
