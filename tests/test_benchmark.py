@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from bnrepro import store
-from bnrepro.benchmark import ROWS, Bench, Bound, Measured, Row, Skipped, row, runner, subjects
+from bnrepro.benchmark import ROWS, Bench, Bound, Measured, Row, Skipped, plans, row, runner, subjects
 from bnrepro.errors import ConfigError
 from bnrepro.timing import Timings, interleave
 
@@ -108,8 +108,18 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Row]:
 def test_every_bound_of_the_design_has_its_row() -> None:
     assert list(ROWS) == [
         "usual-loop", "eager-loop", "matrix-products", "probes", "logging", "checkpoints", "parallel-sweep",
-        "second-reproduce", "peak-memory", "reference-layer",
+        "second-reproduce", "peak-memory", "busy-cores", "thousand-runs", "reference-layer",
     ]  # fmt: skip
+
+
+def test_the_share_that_was_training_comes_from_the_runs_own_records(tmp_path: Path) -> None:
+    def trained(name: str, seconds: float, finished: float) -> store.Run:
+        store.write_atomic(tmp_path / name / "meta.json", json.dumps({"seconds": seconds, "finished": finished}))
+        return store.Run(tmp_path / name)
+
+    # One core trains from 0 to 10, the other from 0 to 4 and from 5 to 9.
+    runs = [trained("a", 10, 10), trained("b", 4, 4), trained("c", 4, 9)]
+    assert plans.busy(runs, 2) == pytest.approx(18 / 20)
 
 
 def test_one_function_is_a_row(registry: dict[str, Row]) -> None:

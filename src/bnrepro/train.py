@@ -232,7 +232,7 @@ def refuse_batch_of_one(model: nn.Module, config: Config, image: Tensor) -> None
             torch.func.functional_call(model, copies, (image,))
         except ValueError as error:
             raise ConfigError(
-                f"batch_size=1: norm={norm_name(config.norm)} has a single value of each feature to take a variance of. "
+                f"batch_size=1: norm={norm_name(config.norm)} has one value of each feature to take a variance of. "
                 f"Use mini-batches of at least 2, or a norm over the features of one example: norm=layer. ({error})"
             ) from error
 

@@ -45,7 +45,7 @@ REFUSED = {
     "negative steps": (["steps=-1"], ["steps=-1", "at least 0"]),
     "batch of none": (["batch_size=0"], ["batch_size=0", "at least 1"]),
     "batch of too many": (["batch_size=5000"], ["batch_size=5000", "1237 training examples"]),
-    "batch of one": (["batch_size=1"], ["batch_size=1: norm=batch has a single value", "norm=layer"]),
+    "batch of one": (["batch_size=1"], ["batch_size=1: norm=batch has one value", "norm=layer"]),
     "in a sweep, batch of one": (["batch_size=1,2", "norm=layer,reference_batch", "-m"], ["norm=reference_batch"]),
     "placement": (["placement=middle"], ["placement=middle", "before", "after"]),
     "norm": (["norm=nosuch"], ["norm/nosuch", "none", "batch"]),

@@ -10,6 +10,20 @@ from bnrepro.benchmark.rows import ROWS, Bench, Bound, Measured, Row, Skipped, r
 from bnrepro.benchmark import training  # isort: skip
 from bnrepro.benchmark import overheads  # isort: skip
 from bnrepro.benchmark import sweeps  # isort: skip
+from bnrepro.benchmark import plans  # isort: skip
 from bnrepro.benchmark import layers  # isort: skip
 
-__all__ = ["ROWS", "Bench", "Bound", "Measured", "Row", "Skipped", "layers", "overheads", "row", "sweeps", "training"]
+__all__ = [
+    "ROWS",
+    "Bench",
+    "Bound",
+    "Measured",
+    "Row",
+    "Skipped",
+    "layers",
+    "overheads",
+    "plans",
+    "row",
+    "sweeps",
+    "training",
+]
