@@ -11,10 +11,11 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from bnrepro import run
-from bnrepro.config import from_hydra, register_schema
+from bnrepro.config import from_hydra
 from bnrepro.data import ExampleOrder, load
 from bnrepro.errors import ConfigError, UserError
 from bnrepro.plan import Composer
+from bnrepro.schema import register_schema
 from bnrepro.train import Trainer
 
 log = logging.getLogger("train")

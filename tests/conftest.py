@@ -12,8 +12,8 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from bnrepro import data, run
-from bnrepro.config import Config
 from bnrepro.plan import Composer
+from bnrepro.schema import Config
 
 SMALL = (
     "data=digits",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bnrepro import run, store, tables
-from bnrepro.config import Config, arm_label, scientific
+from bnrepro.config import arm_label, scientific
+from bnrepro.schema import Config
 from bnrepro.train import METRICS_HEADER
 
 Curve = Callable[[int, int], float]

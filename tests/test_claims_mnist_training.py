@@ -10,7 +10,7 @@ import pytest
 from fabricated import finish, publish
 
 from bnrepro.claims import Results, mnist_training
-from bnrepro.config import Config
+from bnrepro.schema import Config
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
 Composed = Callable[..., list[Config]]

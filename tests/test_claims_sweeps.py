@@ -10,7 +10,7 @@ import pytest
 from fabricated import finish, publish
 
 from bnrepro.claims import Results, batch_size, dropout, init_scale, learning_rate
-from bnrepro.config import Config
+from bnrepro.schema import Config
 
 STEPS = [0, 100, 200, 300, 400, 500]
 Composed = Callable[..., list[Config]]

@@ -24,6 +24,7 @@ from bnrepro.config import (
     validated,
 )
 from bnrepro.errors import ConfigError
+from bnrepro.schema import AugmentationConfig, DataConfig, EvaluationConfig, OptimizerConfig
 
 FINGERPRINT = "0123456789abcdef"
 
@@ -34,13 +35,16 @@ def leaf_keys() -> list[str]:
     return sorted(key for key in flat if not key.startswith("profiles"))
 
 
-def full() -> Config:
+def full(key: str = "") -> Config:
+    """A run of the model that has ``key``."""
     from bnrepro.plan import Composer
 
-    if "config" not in _CACHE:
+    model = "inception" if key == "model.stem" else "mlp"
+    if model not in _CACHE:
+        everything = ["data=digits", "probes.activations.enabled=true", "norm=batch", "evaluation.test_examples=50"]
         with Composer() as composer:
-            [_CACHE["config"]] = composer.sweep(["data=digits", "probes.activations.enabled=true", "norm=batch"])
-    return copy.deepcopy(_CACHE["config"])
+            [_CACHE[model]] = composer.sweep([*everything, f"model={model}"])
+    return copy.deepcopy(_CACHE[model])
 
 
 _CACHE: dict[str, Config] = {}
@@ -79,12 +83,30 @@ def test_every_scientific_key_and_no_other_is_part_of_the_identity(key: str) -> 
     value = flatten(config)[key]
     set_key(config, key, "torch.nn.Identity" if key == "norm._target_" else other(value))
     changed = run_key(config, FINGERPRINT) != before
-    assert changed == (key.partition(".")[0] not in NOT_SCIENTIFIC)
+    assert changed == (not {key, key.partition(".")[0]} & set(NOT_SCIENTIFIC))
 
 
 def test_what_is_not_scientific_is_a_short_list_of_views_and_places() -> None:
-    views_and_places = {"experiment", "profile", "profiles", "treatment", "wandb", "checkpoint_every_s", "keep_weights"}
+    names = {"experiment", "profile", "profiles", "treatment", "arm", "data.root", "data.title"}
+    views_and_places = names | {"wandb", "checkpoint_every_s", "keep_weights"}
     assert set(NOT_SCIENTIFIC) == views_and_places
+
+
+@pytest.mark.parametrize("key", configuration.NEUTRAL)
+def test_a_key_that_does_nothing_leaves_no_trace(key: str) -> None:
+    config = full()
+    set_key(config, key, configuration.NEUTRAL[key])
+    kept = flatten(scientific(config))
+    assert not {key, *configuration.WITHOUT_MEANING.get(key, ())} & set(kept)
+    # What is missing from a record reads as its neutral value: the schema's own default must be that.
+    sections = {
+        "optimizer": OptimizerConfig(), "augmentation": AugmentationConfig(), "data": DataConfig(),
+        "evaluation": EvaluationConfig(),
+    }  # fmt: skip
+    defaults = flatten({name: asdict(section) for name, section in sections.items()} | {"shuffle": Config.shuffle})
+    assert defaults[key] == configuration.NEUTRAL[key]
+    set_key(config, key, other(configuration.NEUTRAL[key]))
+    assert key in flatten(scientific(config))
 
 
 def test_the_key_depends_on_data_and_code_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +206,7 @@ def test_a_value_outside_the_choices_is_refused_with_all_of_them(key: str) -> No
 @pytest.mark.parametrize("key", sorted(RANGES))
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1])
 def test_values_out_of_range_or_not_finite_are_refused(key: str, value: float) -> None:
-    config = full()
+    config = full(key)
     set_key(config, key, value)
     with pytest.raises(ConfigError, match=key.replace(".", r"\.") + "=.*must be finite"):
         validated(config)
@@ -194,7 +216,7 @@ def test_values_out_of_range_or_not_finite_are_refused(key: str, value: float) -
 def test_the_edges_of_a_range_are_as_they_are_documented(key: str) -> None:
     low, high, inclusive = RANGES[key]
     for edge, allowed in ((low, inclusive), (high, True)):
-        config = full()
+        config = full(key)
         set_key(config, key, edge)
         section, _, leaf = key.rpartition(".")
         if leaf == "max_interval":

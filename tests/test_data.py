@@ -8,13 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 
 from bnrepro import data, store
-from bnrepro.config import Config, DataConfig
-from bnrepro.data import MNIST_FILES, ExampleOrder
+from bnrepro.data import ExampleOrder, sets, sources
+from bnrepro.data.sources import MNIST_FILES
 from bnrepro.errors import ConfigError, DataError, DataUnavailable
+from bnrepro.schema import Config, DataConfig
 
 DIGITS = DataConfig("digits", threshold=0.5, validation_examples=200)
 
@@ -29,8 +31,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def unreachable(*_: object, **__: object) -> None:
         raise URLError("no route to host")
 
-    monkeypatch.setattr(data, "_torchvision_datasets", lambda: SimpleNamespace(MNIST=unreachable))
-    data._load.cache_clear()
+    monkeypatch.setattr(
+        sources, "_torchvision_datasets", lambda: SimpleNamespace(MNIST=unreachable, CIFAR10=unreachable)
+    )
+    sets._load.cache_clear()
     return named
 
 
@@ -62,7 +66,7 @@ def test_however_a_download_fails_it_is_unavailable(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(data, "_torchvision_datasets", lambda: SimpleNamespace(MNIST=fail))
+    monkeypatch.setattr(sources, "_torchvision_datasets", lambda: SimpleNamespace(MNIST=fail))
     with pytest.raises(DataUnavailable, match=str(error) or "TimeoutError"):
         data.load(DataConfig("mnist"))
 
@@ -78,7 +82,7 @@ def test_every_file_is_checked(elsewhere: Path, monkeypatch: pytest.MonkeyPatch)
     right = "b8e09ed9a4ff9e9d6b0b7cc1c4c8ff6a"
     for wrong in MNIST_FILES:
         monkeypatch.setattr(
-            data.hashlib,
+            sources.hashlib,
             "file_digest",
             lambda file, _, wrong=wrong: SimpleNamespace(
                 hexdigest=lambda: right if Path(file.name).name == wrong else MNIST_FILES[Path(file.name).name]
@@ -114,7 +118,7 @@ def test_mnist_itself(mnist: Path) -> None:
     assert set(loaded.test.images.unique().tolist()) == {0.0, 1.0}
     assert loaded.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert (loaded.classes, loaded.label) == (10, "MNIST, binary")
-    data._load.cache_clear()
+    sets._load.cache_clear()
 
 
 # ----------------------------------------------------------------------------------------------------- splits
@@ -161,12 +165,12 @@ def test_the_test_set_does_not_depend_on_the_validation_set() -> None:
 
 def test_the_fingerprint_sees_a_single_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     before = data.load(DIGITS).fingerprint
-    source = data._digits()
+    source = sources.digits()
     source.test_images[5, 0, 3, 3] += 1
-    monkeypatch.setattr(data, "_digits", lambda: source)
-    data._load.cache_clear()
+    monkeypatch.setattr(sources, "digits", lambda: source)
+    sets._load.cache_clear()
     changed = data.load(DIGITS).fingerprint
-    data._load.cache_clear()
+    sets._load.cache_clear()
     assert changed != before
 
 
@@ -232,3 +236,65 @@ def test_a_subset_is_drawn_by_the_seed_and_kept(order: Callable[..., ExampleOrde
 def test_a_batch_larger_than_the_data_is_refused(order: Callable[..., ExampleOrder]) -> None:
     with pytest.raises(ConfigError, match="batch_size=108: larger than the 107 training examples"):
         order("batch_size=108")
+
+
+# ------------------------------------------------------------------------------------------------------ cifar-10
+
+
+class TenImages:
+    """What torchvision's CIFAR10 gives, ten images of it."""
+
+    def __init__(self, root: str, train: bool, download: bool) -> None:
+        assert not download
+        draw = np.random.default_rng(int(train))
+        self.data = draw.integers(0, 256, (10, 32, 32, 3), np.uint8)
+        self.targets = list(range(10))
+
+
+def test_cifar10_in_torchvisions_own_files(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "cifar-10-batches-py").mkdir(parents=True)
+    monkeypatch.setattr(sources, "_torchvision_datasets", lambda: SimpleNamespace(CIFAR10=TenImages))
+    source = sources.cifar10()
+    assert source.images.shape == (10, 3, 32, 32)
+    assert torch.equal(source.images[3, :, 5, 6], torch.from_numpy(TenImages("", True, False).data[3, 5, 6]))
+    assert source.test_labels.tolist() == list(range(10))
+
+
+def test_cifar10_that_is_nowhere_or_damaged(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataUnavailable, match=r"CIFAR-10 is neither in .* no route to host"):
+        data.load(DataConfig("cifar10"))
+    (elsewhere / "cifar-10-batches-py").mkdir(parents=True)
+
+    def corrupted(*_: object, **__: object) -> None:
+        raise RuntimeError("Dataset not found or corrupted")
+
+    monkeypatch.setattr(sources, "_torchvision_datasets", lambda: SimpleNamespace(CIFAR10=corrupted))
+    with pytest.raises(DataError, match=r"cifar-10-batches-py is incomplete or altered"):
+        data.load(DataConfig("cifar10"))
+
+
+def test_digits_enlarged_to_photographs() -> None:
+    dataset = data.load(DataConfig("digits", validation_examples=300, standardize=True, enlarge=32))
+    assert dataset.train.images.shape[1:] == (3, 32, 32)
+    assert dataset.train.images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(dataset.train.images.mean((0, 2, 3)), torch.zeros(3), atol=1e-4)
+
+
+def test_a_part_of_a_split_is_the_same_for_every_run() -> None:
+    test = data.load(DIGITS).test
+    assert torch.equal(test.part(50, "test").images, test.part(50, "test").images)
+    assert len(test.part(50, "test")) == 50
+    assert len(test.part(50, "test").labels.unique()) == 10  # drawn, not the first ones
+    assert test.part(0, "test") is test
+
+
+def test_the_same_examples_stay_together_if_batches_are_shuffled(small: Callable[..., Config]) -> None:
+    config = small("shuffle=batches", "batch_size=10")
+    order = ExampleOrder(config, 95)
+    first, second = ([order.batch(epoch * 9 + index) for index in range(9)] for epoch in (0, 1))
+    together = {frozenset(batch.tolist()) for batch in first}
+    assert {frozenset(batch.tolist()) for batch in second} == together
+    assert [batch.tolist() for batch in first] != [batch.tolist() for batch in second]
+    apart = ExampleOrder(small("batch_size=10"), 95)
+    assert {frozenset(apart.batch(9 + index).tolist()) for index in range(9)} != together
+    assert torch.equal(apart.batch(0), first[0])  # the first epoch is the same

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from bnrepro import exam, report, store
 from bnrepro.claims import EXPERIMENTS, Results, asked_of
-from bnrepro.config import Config
 from bnrepro.errors import StoreError
+from bnrepro.schema import Config
 from bnrepro.verdicts import judge
 
 STEPS = [0, 10, 20, 40, 80, 160]

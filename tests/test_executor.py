@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from bnrepro import executor, run
-from bnrepro.config import Config
 from bnrepro.run import Planned, Report
+from bnrepro.schema import Config
 
 Sweep = Callable[..., list[Config]]
 

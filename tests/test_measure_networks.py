@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from bnrepro import data, run, tables
 from bnrepro.claims.base import Results
-from bnrepro.config import Config
 from bnrepro.errors import ConfigError, DataUnavailable
 from bnrepro.measure import base, networks, population_statistics
 from bnrepro.norm import BatchNorm
 from bnrepro.plan import Composer
+from bnrepro.schema import Config
 from bnrepro.stats import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS
 
 TRAINING = ["data=digits", "wandb=disabled", "steps=40", "model.hidden=[12,8]", "probes.activations.enabled=false"]

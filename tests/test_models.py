@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bnrepro.config import Config
 from bnrepro.models import build_model
+from bnrepro.schema import Config
 
 
 @pytest.fixture

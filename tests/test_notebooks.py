@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 
 from bnrepro import report, run, store, tables
 from bnrepro.claims import Results
-from bnrepro.config import Config
+from bnrepro.schema import Config
 
 NOTEBOOKS = store.REPOSITORY / "notebooks"
 LEARN, EXPLORE = NOTEBOOKS / "batchnorm_from_scratch.ipynb", NOTEBOOKS / "explore_results.ipynb"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from hydra import compose
 
-from bnrepro.config import Config, arm_label, from_hydra
+from bnrepro.config import arm_label, from_hydra
 from bnrepro.errors import ConfigError
 from bnrepro.plan import Composer, experiments
+from bnrepro.schema import Config
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from bnrepro import data
-from bnrepro.config import Config
 from bnrepro.models import build_model
 from bnrepro.probes import ActivationProbe, build_probes, watching
 from bnrepro.probes.activations import (
@@ -21,6 +20,7 @@ from bnrepro.probes.activations import (
     saturated_share,
     unit_percentiles,
 )
+from bnrepro.schema import Config
 
 ON = ("probes.activations.enabled=true", "probes.activations.examples=120", "steps=200")
 

@@ -13,7 +13,7 @@ from fabricated import finish, publish
 
 from bnrepro import figures, report, verdicts
 from bnrepro.claims import CLAIMS, EXPERIMENTS, Results
-from bnrepro.config import Config
+from bnrepro.schema import Config
 from bnrepro.stats import VERDICTS, Interval
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]

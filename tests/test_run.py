@@ -12,9 +12,10 @@ import torch
 from omegaconf import OmegaConf
 
 from bnrepro import data, run, store
-from bnrepro.config import Config, scientific
+from bnrepro.config import scientific
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.plan import Composer
+from bnrepro.schema import Config
 from bnrepro.train import Trainer
 
 PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")

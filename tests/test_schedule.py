@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnrepro.config import ScheduleConfig
 from bnrepro.schedule import evenly, points
+from bnrepro.schema import ScheduleConfig
 
 PAPER = ScheduleConfig(growth=0.05, min_interval=10, max_interval=500)
 

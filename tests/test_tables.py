@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from bnrepro import run, store, tables
-from bnrepro.config import Config
 from bnrepro.errors import StoreError
+from bnrepro.schema import Config
 
 PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")
 

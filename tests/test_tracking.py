@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bnrepro import run, tracking
-from bnrepro.config import Config
+from bnrepro.schema import Config
 
 ARM = ("norm=batch", "probes.activations.enabled=true", "probes.activations.examples=50")
 AT_FINISH = -1

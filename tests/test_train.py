@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from bnrepro import data
-from bnrepro.config import Config
 from bnrepro.data import Split
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.models import build_model
 from bnrepro.schedule import points
+from bnrepro.schema import Config
 from bnrepro.train import Callbacks, Trainer, evaluate
 
 PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")

@@ -11,7 +11,7 @@ import pytest
 from fabricated import finish, publish
 
 from bnrepro import store, tables, tuning
-from bnrepro.config import Config
+from bnrepro.schema import Config
 
 
 def test_the_shared_and_own_rates_are_the_best_of_the_committed_grid(composed: Callable[..., list[Config]]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bnrepro import run, store, tables
-from bnrepro.config import Config, scientific
+from bnrepro.config import scientific
+from bnrepro.schema import Config
 from bnrepro.verify import config_of, verify
 
 

@@ -1,8 +1,4 @@
-"""The schema of a run's configuration, its validation, its identity (the run key) and its arm's label.
-
-Hydra composes ``configs/`` into these dataclasses, so that an unknown key or a wrong type is refused before
-anything starts. ``norm`` alone is an open node: a user's own normaliser is a YAML file with ``_target_``.
-"""
+"""A run's configuration: its validation, its identity (the run key) and its arm's label. Its schema: schema.py."""
 
 from __future__ import annotations
 
@@ -13,118 +9,56 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from bnrepro.arms import contradictions
 from bnrepro.errors import ConfigError
+from bnrepro.schema import Config, InceptionConfig, MLPConfig, ModelConfig
+
+__all__ = [
+    "CODE_EPOCH",
+    "NOT_SCIENTIFIC",
+    "Config",
+    "arm_label",
+    "flatten",
+    "from_hydra",
+    "norm_name",
+    "run_key",
+    "scientific",
+    "unflatten",
+    "unknown_key",
+    "validated",
+]
 
 CODE_EPOCH = 1
 """Raised by hand when a change of code changes results: runs of an older epoch are then no longer reused."""
 
-NOT_SCIENTIFIC = ("experiment", "profile", "profiles", "treatment", "wandb", "checkpoint_every_s", "keep_weights")
-"""Keys that cannot change a run's numbers, and so are no part of its identity."""
+NOT_SCIENTIFIC = (
+    "experiment", "profile", "profiles", "treatment", "arm", "wandb", "checkpoint_every_s", "keep_weights",
+    "data.root", "data.title",
+)  # fmt: skip
+"""Keys that cannot change a run's numbers, and so are no part of its identity: an arm is a name for values that are,
+and an image folder is known by its fingerprint, wherever it lies."""
 
-
-@dataclass
-class ModelConfig:
-    """What every model has. Subclasses add their own keys; ``name`` picks the builder in ``bnrepro.models``."""
-
-    name: str = MISSING
-    activation: str = "sigmoid"
-    init: str = "gaussian"
-    init_scale: float = 1.0
-
-
-@dataclass
-class MLPConfig(ModelConfig):
-    name: str = "mlp"
-    hidden: list[int] = field(default_factory=lambda: [100, 100, 100])
-    dropout: float = 0.0
-
-
-@dataclass
-class DataConfig:
-    name: str = MISSING
-    threshold: float | None = None
-    validation_examples: int = 5000
-    train_examples: int | None = None
-
-
-@dataclass
-class OptimizerConfig:
-    lr: float = MISSING
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-
-
-@dataclass
-class ScheduleConfig:
-    """Points of training, dense at first: the interval after step t is growth·t, kept within [min, max]."""
-
-    growth: float = MISSING
-    min_interval: int = MISSING
-    max_interval: int = MISSING
-
-
-@dataclass
-class EvaluationConfig(ScheduleConfig):
-    train_examples: int = 0
-
-
-@dataclass
-class ActivationProbeConfig(ScheduleConfig):
-    enabled: bool = False
-    examples: int = 1000
-    batch_every: int = 4
-    histograms: int = 5
-
-
-@dataclass
-class ProbesConfig:
-    activations: ActivationProbeConfig = field(default_factory=ActivationProbeConfig)
-
-
-@dataclass
-class Config:
-    """One training run. Every key is explained where its default stands: ``configs/train.yaml``."""
-
-    experiment: str = MISSING
-    profile: str = "full"
-    profiles: dict[str, Any] = field(default_factory=dict)
-    treatment: str = "batch"
-    model: ModelConfig = MISSING
-    norm: Any = MISSING
-    placement: str = "before"
-    data: DataConfig = MISSING
-    optimizer: OptimizerConfig = MISSING
-    batch_size: int = MISSING
-    steps: int = MISSING
-    seed: int = MISSING
-    evaluation: EvaluationConfig = MISSING
-    probes: ProbesConfig = MISSING
-    threads: int = 1
-    device: str = "cpu"
-    precision: str = "float32"
-    checkpoint_every_s: float = 15.0
-    keep_weights: bool = False
-    wandb: str = "offline"
-
-
-def register_schema() -> None:
-    """Make the dataclasses known to Hydra, as ``schema`` groups that the YAML files build on."""
-    store = ConfigStore.instance()
-    store.store(group="schema", name="train", node=Config, package="_global_")
-    store.store(group="schema/model", name="mlp", node=MLPConfig)
-    # The little arithmetic that sweeps over the batch size need: as many examples in all, and a rate for each size.
-    OmegaConf.register_new_resolver("quotient", lambda total, part: max(total // part, 1), replace=True)
-    OmegaConf.register_new_resolver(
-        "root_scaled", lambda value, size, at: float(f"{value * math.sqrt(size / at):.3g}"), replace=True
-    )
+NEUTRAL: dict[str, Any] = {
+    "optimizer.decay": 1.0,
+    "augmentation.flip": False,
+    "augmentation.shift": 0,
+    "augmentation.photometric": 0.0,
+    "shuffle": "examples",
+    "data.standardize": False,
+    "data.enlarge": 0,
+    "evaluation.test_examples": 0,
+}
+"""Values at which a key does nothing: a run of which it is true leaves no trace of the key, as of a probe that is off,
+so that a new key of this kind does not make other runs of those that are there. They are the schema's defaults."""
+WITHOUT_MEANING = {"evaluation.test_examples": ("evaluation.whole_test",)}
+"""Keys that mean nothing where another is neutral."""
 
 
 # ---------------------------------------------------------------------------------------------- validation
@@ -134,7 +68,8 @@ CHOICES = {
     "placement": ("before", "after"),
     "model.activation": ("sigmoid", "relu"),
     "model.init": ("gaussian", "kaiming"),
-    "data.name": ("mnist", "digits"),
+    "data.name": ("mnist", "digits", "cifar10", "image_folder"),
+    "shuffle": ("examples", "batches"),
     "device": ("cpu", "cuda"),
     "precision": ("float32", "float64"),
     "wandb": ("offline", "online", "disabled"),
@@ -150,6 +85,11 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "optimizer.lr": (0, math.inf, False),
     "optimizer.momentum": (0, 0.9999, True),
     "optimizer.weight_decay": (0, math.inf, True),
+    "optimizer.decay": (0, 1, False),
+    "augmentation.shift": (0, 16, True),
+    "augmentation.photometric": (0, 0.99, True),
+    "data.enlarge": (0, 1024, True),
+    "model.stem": (1, 4096, True),
     "batch_size": (1, math.inf, True),
     "steps": (0, math.inf, True),
     "seed": (0, 2**31 - 1, True),
@@ -158,6 +98,8 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "evaluation.min_interval": (1, math.inf, True),
     "evaluation.max_interval": (1, math.inf, True),
     "evaluation.train_examples": (0, math.inf, True),
+    "evaluation.test_examples": (0, math.inf, True),
+    "evaluation.whole_test": (0, 10, True),
     "probes.activations.growth": (0, 1, True),
     "probes.activations.min_interval": (1, math.inf, True),
     "probes.activations.max_interval": (1, math.inf, True),
@@ -244,19 +186,34 @@ def validated(config: Config) -> Config:
     for name in ("evaluation", "probes.activations"):
         if flat[f"{name}.min_interval"] > flat[f"{name}.max_interval"]:
             faults.append(f"{name}.min_interval is larger than {name}.max_interval")
-    if isinstance(config.model, MLPConfig) and (not config.model.hidden or min(config.model.hidden) < 1):
-        faults.append(f"model.hidden={config.model.hidden}: a list of one or more layer widths, each at least 1")
-    if not isinstance(config.norm, dict) or not ("name" in config.norm or "_target_" in config.norm):
-        faults.append("norm: must be a group choice (norm=none, norm=batch, …) with a `name` or a `_target_`")
+    faults += _widths(config.model)
     for key, name in (("experiment", config.experiment), ("norm.name", norm_name(config.norm))):
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             faults.append(f"{key}={name!r}: letters, digits and . _ - only, it names files")
+    if not isinstance(config.norm, dict) or not ("name" in config.norm or "_target_" in config.norm):
+        faults.append("norm: must be a group choice (norm=none, norm=batch, …) with a `name` or a `_target_`")
+    elif config.arm is not None:
+        faults += contradictions(config.arm, flat, norm_name(config.norm))
     if faults:
         raise ConfigError("\n".join(faults))
     if config.norm.get("_target_") is None:
         # Without a normaliser there is nothing to place: both placements are one and the same run.
         config.placement = "before"
     return config
+
+
+def _widths(model: ModelConfig) -> list[str]:
+    """What is wrong with the lists that give a network its depth and width."""
+    if isinstance(model, MLPConfig) and (not model.hidden or min(model.hidden) < 1):
+        return [f"model.hidden={model.hidden}: a list of one or more layer widths, each at least 1"]
+    if isinstance(model, InceptionConfig):
+        equal = len(model.units) == len(model.blocks) > 0
+        if not equal or min([*model.units, *model.blocks]) < 1:
+            return [
+                f"model.units={model.units}, model.blocks={model.blocks}: two lists of one length, a width and a "
+                "number of blocks for each resolution, each at least 1"
+            ]
+    return []
 
 
 # ------------------------------------------------------------------------------------------------ identity
@@ -270,7 +227,9 @@ def norm_name(norm: Any) -> str:
 
 
 def arm_label(config: Config) -> str:
-    """What the tables and legends call this run's arm, from the resolved configuration: ``batch-after``."""
+    """What the tables and legends call this run's arm: its name, or from the resolved configuration ``batch-after``."""
+    if config.arm is not None:
+        return config.arm
     name = norm_name(config.norm)
     return name if config.placement == "before" else f"{name}-{config.placement}"
 
@@ -278,11 +237,31 @@ def arm_label(config: Config) -> str:
 def scientific(config: Config) -> dict[str, Any]:
     """Everything that may change a number of the run, as plain nested data with defaults included.
 
-    A probe that is off leaves no trace in a run, and so neither do its settings here.
+    A probe that is off leaves no trace in a run, and so neither do its settings here; nor does a key that does nothing.
     """
     tree = asdict(config)
     tree["probes"] = {name: probe for name, probe in tree["probes"].items() if probe["enabled"]}
-    return {key: value for key, value in tree.items() if key not in NOT_SCIENTIFIC}
+    for key, neutral in NEUTRAL.items():
+        if _get(tree, key) == neutral:
+            for dropped in (key, *WITHOUT_MEANING.get(key, ())):
+                _drop(tree, dropped)
+    for key in NOT_SCIENTIFIC:
+        _drop(tree, key)
+    return tree
+
+
+def _get(tree: dict[str, Any], dotted: str) -> Any:
+    for part in dotted.split("."):
+        tree = tree[part]
+    return tree
+
+
+def _drop(tree: dict[str, Any], dotted: str) -> None:
+    parent, _, leaf = dotted.rpartition(".")
+    node = _get(tree, parent) if parent else tree
+    node.pop(leaf, None)
+    if parent and not node and parent != "probes":
+        tree.pop(parent, None)
 
 
 def run_key(config: Config, fingerprint: str) -> str:

@@ -21,8 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bnrepro import store
-from bnrepro.config import Config, flatten, from_hydra, register_schema, unknown_key, validated
+from bnrepro.config import flatten, from_hydra, unknown_key, validated
 from bnrepro.errors import ConfigError
+from bnrepro.schema import Config, register_schema
 
 
 def experiments() -> list[str]:

@@ -11,15 +11,21 @@ from rich.console import Console
 
 from bnrepro import data, exam, executor, report, run, store, tables, verdicts
 from bnrepro.claims import EXPERIMENTS, asked_of
-from bnrepro.config import NOT_SCIENTIFIC, Config
+from bnrepro.config import NOT_SCIENTIFIC
 from bnrepro.errors import ConfigError, DataUnavailable, UserError
 from bnrepro.measure import base as measure
 from bnrepro.measure.base import Measurement, measurements
 from bnrepro.plan import Composer, experiments
+from bnrepro.schema import Config
 
 SUBSTITUTE = "digits"
+JPEG = ("data=image_folder", "data.root=cifar10_jpeg", 'data.title="CIFAR-10 (JPEG q75)"')
+"""A copy of CIFAR-10 as an image folder: the same photographs, not the same bytes, and every label says so."""
 SUBSTITUTED = ("data=digits", "data.train_examples=null")
 """What is overridden then: the digits are too few for the subsets that some experiments train on."""
+ENLARGED = (*SUBSTITUTED, "data.enlarge=32", "data.standardize=true", "data.validation_examples=300")
+STAND_INS: dict[str, tuple[tuple[str, ...], ...]] = {"mnist": (SUBSTITUTED,), "cifar10": (JPEG, ENLARGED)}
+"""What stands in for data that are nowhere to be had, in this order."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,8 @@ def reproduce(request: Request, console: Console) -> Path:
     """
     names = _names(request)
     with Composer(request.config_dir) as composer:
-        swept, substitute = _sweeps(composer, names, request, None), None
-        if missing := _missing_data(swept):
-            _say_substitute(missing, console)
-            substitute = SUBSTITUTE
-            swept = _sweeps(composer, names, request, substitute)
-        training = _overrides(request, substitute)
+        swept, stand_ins = _sweeps(composer, names, request, console)
+        substitute = SUBSTITUTE if any("data=digits" in overrides for overrides in stand_ins.values()) else None
         planned = {name: [run.plan(config) for config in configs] for name, configs in swept.items()}
         everything = [item for items in planned.values() for item in items]
         if request.train:
@@ -57,6 +59,7 @@ def reproduce(request: Request, console: Console) -> Path:
             outcome = executor.Outcome()
             missing_runs = sum(not item.folder.is_done() for item in everything)
             console.print(f"{len(everything)} runs: {missing_runs} are not there, and are left out", highlight=False)
+        training = [*stand_ins.get("mnist_training", ()), *_common(request)]
         measured = _measure(composer, names, request, training, console, outcome.errors)
 
     changes = _as_folder(request.overrides)
@@ -76,10 +79,9 @@ def reproduce(request: Request, console: Console) -> Path:
     return folder
 
 
-def _overrides(request: Request, substitute: str | None) -> list[str]:
+def _common(request: Request) -> list[str]:
     """What every training run of this call has in common."""
-    data_override = list(SUBSTITUTED) if substitute else []
-    return [*data_override, f"profile={request.profile}", f"treatment={request.treatment}", *request.overrides]
+    return [f"profile={request.profile}", f"treatment={request.treatment}", *request.overrides]
 
 
 def _measure(
@@ -115,29 +117,46 @@ def _names(request: Request) -> list[str]:
 
 
 def _sweeps(
-    composer: Composer, names: Sequence[str], request: Request, substitute: str | None
-) -> dict[str, list[Config]]:
-    common = _overrides(request, substitute)
-    return {name: composer.sweep([f"experiment={name}", *common]) for name in names if name in experiments()}
+    composer: Composer, names: Sequence[str], request: Request, console: Console
+) -> tuple[dict[str, list[Config]], dict[str, tuple[str, ...]]]:
+    """The runs of every experiment, and what stands in for its data where they are nowhere to be had."""
+    swept: dict[str, list[Config]] = {}
+    stand_ins: dict[str, tuple[str, ...]] = {}
+    said: set[str] = set()
+    for name in [name for name in names if name in experiments()]:
+        common = [f"experiment={name}", *_common(request)]
+        swept[name] = composer.sweep(common)
+        wanted, missing = swept[name][0].data.name, _missing_data(swept[name][0])
+        for overrides in STAND_INS.get(wanted, ()) if missing else ():
+            # Before the call's own overrides, which have the last word.
+            swept[name], stand_ins[name] = composer.sweep([common[0], *overrides, *common[1:]]), overrides
+            if not _missing_data(swept[name][0]):
+                break
+        if missing and missing not in said:
+            said.add(missing)
+            _say_stand_in(missing, stand_ins.get(name, ()), console)
+    return swept, stand_ins
 
 
-def _missing_data(swept: dict[str, list[Config]]) -> str:
-    """Why the claims' own data are nowhere to be had; empty if they are."""
+def _missing_data(config: Config) -> str:
+    """Why the data of ``config`` are nowhere to be had; empty if they are."""
     try:
-        for configs in swept.values():
-            data.load(configs[0].data)
+        data.load(config.data)
     except DataUnavailable as error:
         return str(error)
     return ""
 
 
-def _say_substitute(missing: str, console: Console) -> None:
-    console.print(
-        f"{missing}\n\nGoing on with the 1,797 bundled UCI digits (8×8) instead: every figure and table of this call "
-        "says so, and its results lie in a folder of their own. The claims are about MNIST; what you see below shows "
-        "that everything works, not what the paper says.\n",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+def _say_stand_in(missing: str, overrides: tuple[str, ...], console: Console) -> None:
+    if overrides == JPEG:
+        going_on = "Going on with the JPEG copy of CIFAR-10 instead: every figure and table of these runs says so.\n"
+    else:
+        going_on = (
+            "Going on with the 1,797 bundled UCI digits (8×8) instead: every figure and table of these runs says so, "
+            "and the results of this call lie in a folder of their own. The claims are about other data; what you see "
+            "below shows that everything works, not what the paper says.\n"
+        )
+    console.print(f"{missing}\n\n{going_on}", highlight=False, soft_wrap=True)
 
 
 def _as_folder(overrides: Sequence[str]) -> list[str]:

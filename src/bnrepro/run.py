@@ -19,8 +19,9 @@ import torch
 from omegaconf import OmegaConf
 
 from bnrepro import data, store, tracking
-from bnrepro.config import Config, arm_label, run_key, scientific
+from bnrepro.config import arm_label, run_key, scientific
 from bnrepro.errors import ConfigError, StoreError
+from bnrepro.schema import Config
 from bnrepro.train import METRICS_HEADER, Callbacks, Trainer
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bnrepro.config import ScheduleConfig
+from bnrepro.schema import ScheduleConfig
 
 
 def points(steps: int, schedule: ScheduleConfig) -> list[int]:

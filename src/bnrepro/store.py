@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bnrepro.errors import StoreError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -81,6 +83,22 @@ def _remove_parts_of_the_dead(path: Path) -> None:
                 os.kill(int(part.name.rsplit(".", 2)[1]), 0)
             except ProcessLookupError:
                 part.unlink()
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Keep an array behind its digest, to be read back by :func:`read_array`."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    payload = buffer.getvalue()
+    write_atomic(path, _digest(payload).encode() + payload)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """What :func:`write_array` wrote. Raises ``ValueError`` if it is cut short or altered."""
+    data = path.read_bytes()
+    if data[:_DIGEST_LENGTH] != _digest(data[_DIGEST_LENGTH:]).encode():
+        raise ValueError("cut short or altered")
+    return np.load(io.BytesIO(data[_DIGEST_LENGTH:]), allow_pickle=False)
 
 
 def write_table(folder: Path, name: str, text: str) -> Path:

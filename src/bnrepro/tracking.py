@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bnrepro import store
-from bnrepro.config import Config, arm_label, scientific
+from bnrepro.config import arm_label, scientific
 from bnrepro.probes import Observation
+from bnrepro.schema import Config
 
 log = logging.getLogger(__name__)
 PROJECT = "batch-normalization-reproduction"

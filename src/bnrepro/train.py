@@ -16,16 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnrepro.config import Config, norm_name
-from bnrepro.data import Dataset, ExampleOrder, Split
+from bnrepro.config import norm_name
+from bnrepro.data import Dataset, ExampleOrder, Split, augment
 from bnrepro.errors import ConfigError, StoreError
-from bnrepro.models import build_model
+from bnrepro.models import build_model, memory_format
 from bnrepro.probes import Observation, build_probes, watching
 from bnrepro.randomness import derive_seed
-from bnrepro.schedule import points
+from bnrepro.schedule import evenly, points
+from bnrepro.schema import AugmentationConfig, Config
 
 METRICS_HEADER = "step,examples,split,metric,value"
-EVALUATION_CHUNK = 2000
+EVALUATION_CHUNK, COLOUR_CHUNK = 2000, 250
+"""Images evaluated at a time: fewer where a convolutional network's layers would not fit the processor's caches."""
 
 
 @dataclass
@@ -58,7 +60,9 @@ class Trainer:
         torch.set_num_threads(config.threads)
         self.config, self.callbacks = config, callbacks or Callbacks()
         dtype = getattr(torch, config.precision)
-        self.model = build_model(config, tuple(data.train.images.shape[1:]), data.classes).to(config.device, dtype)
+        layout = memory_format(config)
+        self.model = build_model(config, tuple(data.train.images.shape[1:]), data.classes)
+        self.model.to(config.device, dtype, memory_format=layout)  # pyright: ignore[reportCallIssue]
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=config.optimizer.lr,
@@ -67,17 +71,23 @@ class Trainer:
             fused=True,
         )
         self.order = ExampleOrder(config, len(data.train))
+        self.augmented = config.augmentation != AugmentationConfig()
         self.data_label = data.label
-        self.train_set = data.train.to(config.device, dtype)
+        self.train_set = data.train.to(config.device, dtype, layout)
+        test = data.test.to(config.device, dtype, layout)
         self.splits = {
-            "validation": data.validation.to(config.device, dtype),
-            "test": data.test.to(config.device, dtype),
+            "validation": data.validation.to(config.device, dtype, layout),
+            "test": test.part(config.evaluation.test_examples, "test"),
         }
+        # Where the frequent evaluations look at a part of the test set, the whole of it is looked at a few times.
+        self.whole_test = test if config.evaluation.test_examples else None
         if config.evaluation.train_examples:
             seen = self.order.subset[: config.evaluation.train_examples].to(config.device)
             self.splits["train"] = Split(self.train_set.images[seen], self.train_set.labels[seen])
         self.probes = build_probes(config, data, self.model)
         self.evaluations = frozenset(points(config.steps, config.evaluation))
+        self.whole_evaluations = frozenset(evenly(config.steps, config.evaluation.whole_test if self.whole_test else 0))
+        self.evaluations |= self.whole_evaluations
         self.progress = Progress(tables={"metrics": []})
         for probe in self.probes:
             self.progress.tables |= {name: [] for name in probe.headers}
@@ -128,13 +138,20 @@ class Trainer:
         model, optimizer, order = self.model, self.optimizer, self.order
         images, labels = self.train_set.images, self.train_set.labels
         parameters = list(model.parameters())
+        decay, augmented = self.config.optimizer.decay, self.augmented
         losses = []
-        batches = [order.batch(index) for index in range(self.progress.step, stop)]
+        first = self.progress.step
+        batches = [order.batch(index) for index in range(first, stop)]
         # The labels of the whole stretch in one gather, and gradients dropped by hand: each saves a few per cent.
         targets = labels[torch.cat(batches).to(labels.device)].split(self.config.batch_size)
-        for batch, target in zip(batches, targets, strict=True):
-            scores = model(images.index_select(0, batch.to(images.device, non_blocking=True)))
-            loss = F.cross_entropy(scores, target)
+        for step, (batch, target) in enumerate(zip(batches, targets, strict=True), first):
+            inputs = images.index_select(0, batch.to(images.device, non_blocking=True))
+            if augmented:
+                inputs = augment(inputs, self.config.augmentation, self.config.seed, step)
+            if decay != 1.0:
+                # §4.2: the learning rate falls exponentially, by the factor ``decay`` over the run.
+                optimizer.param_groups[0]["lr"] = self.config.optimizer.lr * decay ** (step / self.config.steps)
+            loss = F.cross_entropy(model(inputs), target)
             for parameter in parameters:
                 parameter.grad = None
             loss.backward()
@@ -157,7 +174,7 @@ class Trainer:
 
     def _look(self, step: int) -> None:
         if step in self.evaluations:
-            values = self._evaluate()
+            values = self._evaluate(step)
             if not all(torch.isfinite(torch.tensor(list(values.values())))):
                 # The last update broke the network although its own loss was still finite.
                 self.progress.status, self.progress.last_step = "diverged", step
@@ -174,7 +191,7 @@ class Trainer:
                     self.progress.tables[name] += rows
                 self.callbacks.on_observation(step, seen)
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self, step: int | None = None) -> dict[str, float]:
         """``split/metric`` → value. ``train/loss`` is the mean mini-batch loss since the last evaluation, never a pass
         of its own; ``train/accuracy`` is there if ``evaluation.train_examples`` asks for it."""
         values = {}
@@ -182,7 +199,8 @@ class Trainer:
             values["train/loss"] = torch.stack(self.progress.pending).double().mean().item()
             self.progress.pending = []
         self.model.eval()
-        for name, split in self.splits.items():
+        whole = {"whole_test": self.whole_test} if self.whole_test and step in self.whole_evaluations else {}
+        for name, split in (self.splits | whole).items():
             loss, values[f"{name}/accuracy"] = evaluate(self.model, split)
             if name != "train":
                 values[f"{name}/loss"] = loss
@@ -242,7 +260,8 @@ def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
     """Mean cross-entropy and accuracy (a fraction) of ``model``, in its present mode, over ``split``."""
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-    for images, labels in zip(split.images.split(EVALUATION_CHUNK), split.labels.split(EVALUATION_CHUNK), strict=True):
+    chunk = EVALUATION_CHUNK if split.images.shape[1] == 1 else COLOUR_CHUNK
+    for images, labels in zip(split.images.split(chunk), split.labels.split(chunk), strict=True):
         scores = model(images)
         loss += F.cross_entropy(scores, labels, reduction="sum")
         correct += (scores.argmax(1) == labels).sum()

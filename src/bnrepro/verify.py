@@ -12,10 +12,13 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from bnrepro import data, tables
-from bnrepro.config import Config, from_hydra, register_schema, unflatten
+from bnrepro.config import from_hydra, unflatten
+from bnrepro.schema import Config, register_schema
 from bnrepro.train import Trainer
 
 STEPS = 200
+IMAGES = "cifar10_jpeg"
+"""The image folder that the committed runs were trained on, below $BNREPRO_DATA or data/."""
 TOLERANCE = 1e-5
 """Relative; on the machine and with the pins that made a table the numbers agree to the last digit written."""
 
@@ -35,7 +38,7 @@ class Comparison:
         return self.compared > 0 and self.worst <= TOLERANCE
 
 
-def verify(experiment: str, results: Path) -> Comparison:
+def verify(experiment: str, results: Path, root: str = IMAGES) -> Comparison:
     """Train the first committed run with a normaliser again for 200 steps and compare every metric on the way.
 
     Raises :class:`~bnrepro.errors.UserError` if there is no table, or its data are not to be had.
@@ -48,6 +51,8 @@ def verify(experiment: str, results: Path) -> Comparison:
     config = config_of(row)
     # The schedule depends on the steps so far alone: the first evaluations of a shorter run are the same ones.
     config.steps = min(STEPS, config.steps)
+    if config.data.name == "image_folder":
+        config.data.root = root  # a place is not part of a record
     progress = Trainer(config, data.load(config.data)).run()
     again = pd.DataFrame([line.split(",") for line in progress.tables["metrics"]], columns=tables.LONG[4:])
     again = again.astype({"step": int, "value": float})

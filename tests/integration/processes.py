@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bnrepro import run, store, tables
-from bnrepro.config import Config
+from bnrepro.schema import Config
 
 TIMEOUT_S = 120
 TRAIN = store.REPOSITORY / "scripts" / "train.py"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import processes
 import pytest
 
-from bnrepro.config import Config
 from bnrepro.plan import Composer
+from bnrepro.schema import Config
 
 OVERRIDES = [
     "data=digits",

@@ -16,8 +16,8 @@ from bnrepro import store
 from bnrepro.benchmark import subjects
 from bnrepro.benchmark.rows import Bench, Bound, Measured, row
 from bnrepro.benchmark.subjects import ARMS, SLICE_STEPS
-from bnrepro.config import Config
 from bnrepro.probes import ActivationProbe, Observation
+from bnrepro.schema import Config
 from bnrepro.timing import Timings, interleave
 from bnrepro.tracking import Tracker
 from bnrepro.train import Trainer

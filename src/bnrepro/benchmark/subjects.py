@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from bnrepro import data
-from bnrepro.config import Config
 from bnrepro.data import Dataset, Split
 from bnrepro.plan import Composer
+from bnrepro.schema import Config
 from bnrepro.train import Trainer
 
 ARMS = ("none", "batch")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bnrepro.config import Config, MLPConfig
+from bnrepro.errors import ConfigError
+from bnrepro.models.inception import Inception
 from bnrepro.models.mlp import MLP
+from bnrepro.schema import Config, InceptionConfig, MLPConfig
 
-__all__ = ["MLP", "build_model"]
+__all__ = ["MLP", "Inception", "build_model", "memory_format"]
 
 
 def build_model(config: Config, example_shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -16,6 +18,14 @@ def build_model(config: Config, example_shape: tuple[int, ...], classes: int) ->
 
     Layers that two arms have in common start from the same weights: every layer draws from a generator of its own.
     """
-    assert isinstance(config.model, MLPConfig)
-    features = int(torch.Size(example_shape).numel())
-    return MLP(config.model, config.norm, config.placement, features, classes, config.seed)
+    model, rest = config.model, (classes, config.seed)
+    if isinstance(model, MLPConfig):
+        return MLP(model, config.norm, config.placement, int(torch.Size(example_shape).numel()), *rest)
+    if isinstance(model, InceptionConfig):
+        return Inception(model, config.norm, config.placement, example_shape[0], *rest)
+    raise ConfigError(f"model={model.name}: no such network")
+
+
+def memory_format(config: Config) -> torch.memory_format:
+    """How the network of ``config`` wants its images in memory."""
+    return torch.channels_last if getattr(config.model, "channels_last", False) else torch.contiguous_format

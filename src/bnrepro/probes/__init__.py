@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from bnrepro.config import Config
 from bnrepro.data import Dataset
+from bnrepro.errors import ConfigError
 from bnrepro.probes.activations import ActivationProbe
 from bnrepro.probes.base import Observation, Probe, watching
+from bnrepro.schema import Config
 
 __all__ = ["ActivationProbe", "Observation", "Probe", "build_probes", "watching"]
 
@@ -19,5 +20,7 @@ def build_probes(config: Config, data: Dataset, model: nn.Module) -> list[Probe]
     """The probes that the configuration switches on."""
     probes: list[Probe] = []
     if config.probes.activations.enabled:
+        if not hasattr(model, "hidden"):
+            raise ConfigError(f"probes.activations looks at fully connected hidden layers; model={config.model.name}")
         probes.append(ActivationProbe(config, data, model))
     return probes

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnrepro.config import Config
 from bnrepro.data import Dataset
 from bnrepro.norm import has_running_statistics
 from bnrepro.probes.base import Observation, watching
 from bnrepro.schedule import evenly, points
+from bnrepro.schema import Config
 
 PERCENTILES = (15, 50, 85)
 SATURATED = (0.05, 0.95)

@@ -1,0 +1,43 @@
+"""Augmentation on tensors: flips, shifts and photometric distortions of whole mini-batches."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bnrepro.randomness import generator
+from bnrepro.schema import AugmentationConfig
+
+
+def augment(images: Tensor, config: AugmentationConfig, seed: int, step: int) -> Tensor:
+    """Mini-batch ``step`` (N, channels, height, width) as the network is to see it: some of it mirrored, shifted by
+    up to ``shift`` pixels (zeros move in), and with brightness and contrast changed by up to ``photometric``.
+
+    A function of the seed and the step alone, on every device: a resumed run needs no state of it.
+    """
+    if not (config.flip or config.shift or config.photometric):
+        return images
+    draw = generator(seed, "augment", step)
+    count, _, height, width = images.shape
+    rows = torch.arange(height).expand(count, height)
+    columns = torch.arange(width).expand(count, width)
+    if config.flip:
+        mirrored = torch.rand(count, 1, generator=draw) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    if config.shift:
+        offsets = torch.randint(0, 2 * config.shift + 1, (2, count, 1), generator=draw)
+        rows, columns = rows + offsets[0], columns + offsets[1]
+        images = F.pad(images, [config.shift] * 4)
+    if config.flip or config.shift:
+        # Channels last, the gather is one copy of rows of pixels.
+        pixels = images.permute(0, 2, 3, 1)
+        example = torch.arange(count)[:, None, None].to(images.device)
+        rows, columns = rows.to(images.device), columns.to(images.device)
+        images = pixels[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    if config.photometric:
+        spread = config.photometric
+        contrast, brightness = ((torch.rand(2, count, 1, 1, 1, generator=draw) * 2 - 1) * spread).to(images.device)
+        mean = images.mean((1, 2, 3), keepdim=True)
+        images = (images - mean) * (1 + contrast) + mean + brightness
+    return images

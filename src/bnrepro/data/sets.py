@@ -1,0 +1,135 @@
+"""A data set as tensors in memory: its splits, its fingerprint."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bnrepro.data import image_folder, sources
+from bnrepro.data.sources import Source
+from bnrepro.errors import ConfigError
+from bnrepro.randomness import generator
+from bnrepro.schema import DataConfig
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, channels, height, width) float32, in [0, 1] unless standardised, and labels (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: str, dtype: torch.dtype, memory_format: torch.memory_format = torch.preserve_format) -> Split:
+        return Split(self.images.to(device, dtype, memory_format=memory_format), self.labels.to(device))
+
+    def part(self, count: int, name: str) -> Split:
+        """``count`` examples drawn once and for all by ``name``, the same for every run; all of them for 0."""
+        if count == 0 or count >= len(self):
+            return self
+        chosen = torch.randperm(len(self), generator=generator(0, "part", name))[:count].to(self.labels.device)
+        return Split(self.images[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training, validation and test examples. ``label`` is how figures and tables name the data."""
+
+    label: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: int
+    fingerprint: str
+
+
+def load(config: DataConfig) -> Dataset:
+    """The data set of ``config``, kept in memory for the next run of this process.
+
+    Raises :class:`DataUnavailable` if it is nowhere to be had, :class:`DataError` if its files are damaged,
+    :class:`ConfigError` if the splits asked for do not fit it.
+    """
+    return _load(**asdict(config))
+
+
+@functools.lru_cache(maxsize=2)
+def _load(
+    name: str,
+    threshold: float | None,
+    validation_examples: int,
+    train_examples: int | None,
+    standardize: bool,
+    enlarge: int,
+    root: str | None,
+    title: str | None,
+) -> Dataset:
+    source = _source(name, root, title)
+    available, label = len(source.labels), source.label
+    if validation_examples >= available:
+        raise ConfigError(f"data.validation_examples={validation_examples}: {label} has {available} in all")
+    left = available - validation_examples
+    if train_examples is not None and train_examples > left:
+        raise ConfigError(f"data.train_examples={train_examples}: {label} has {left} besides the validation set")
+    order = torch.randperm(available, generator=generator(0, "split", name))
+    kept, held_out = order[:left], order[left:]
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in (source.images, source.labels, source.test_images, source.test_labels):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    images, test_images = (_enlarged(tensor, enlarge) for tensor in (source.images, source.test_images))
+    scale = _scale(images[kept], source.white, threshold, standardize)
+
+    return Dataset(
+        label=label if threshold is None else f"{label}, binary",
+        train=Split(scale(images[kept]), source.labels[kept]),
+        validation=Split(scale(images[held_out]), source.labels[held_out]),
+        test=Split(scale(test_images), source.test_labels),
+        classes=int(source.labels.max()) + 1,
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def _source(name: str, root: str | None, title: str | None) -> Source:
+    if name == "image_folder":
+        return image_folder.load(root, title)
+    return {"mnist": sources.mnist, "digits": sources.digits, "cifar10": sources.cifar10}[name]()
+
+
+def _scale(images: Tensor, white: int, threshold: float | None, standardize: bool) -> Callable[[Tensor], Tensor]:
+    """From uint8 to what the network gets: [0, 1], or 0 and 1, or each channel with mean 0 and variance 1 over the
+    training ``images``. Colour images come out channels last, as convolutions want them."""
+    if threshold is not None:
+        return lambda raw: (raw >= threshold * white).float()
+    mean, std = _moments(images, white) if standardize else (torch.zeros(1), torch.ones(1))
+
+    def scaled(raw: Tensor) -> Tensor:
+        layout = torch.channels_last if raw.shape[1] > 1 else torch.contiguous_format
+        pixels = raw.to(torch.float32, memory_format=layout).div_(white)
+        return pixels.sub_(mean).div_(std) if standardize else pixels
+
+    return scaled
+
+
+def _moments(images: Tensor, white: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (1, channels, 1, 1) of the pixels / ``white``: exact, from counts of their values."""
+    values = torch.arange(256, dtype=torch.float64) / white
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double()
+    counts /= counts.sum(1, keepdim=True)
+    mean = counts @ values
+    variance = (counts @ values.square() - mean.square()).clamp(min=1e-12)
+    return mean.float().view(1, -1, 1, 1), variance.sqrt().float().view(1, -1, 1, 1)
+
+
+def _enlarged(images: Tensor, size: int) -> Tensor:
+    """Images of ``size`` × ``size`` with three channels: how small grey images stand in for colour photographs."""
+    if size == 0:
+        return images
+    larger = F.interpolate(images.float(), (size, size), mode="bilinear", align_corners=False)
+    return larger.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()

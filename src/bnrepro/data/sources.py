@@ -1,0 +1,144 @@
+"""Data sets as they come: found on this disk, downloaded, or bundled; every file checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bnrepro import store
+from bnrepro.errors import DataError, DataUnavailable
+from bnrepro.randomness import generator
+
+# MD5 of the four uncompressed files, as the originals have them.
+MNIST_FILES = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+CIFAR10_FOLDER = "cifar-10-batches-py"
+DOWNLOAD_TIMEOUT_S = 20
+DIGITS_TEST_EXAMPLES = 360
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it comes: images (N, channels, height, width) uint8 from 0 to ``white``, labels (N,) int64.
+    ``label`` is how figures and tables name it."""
+
+    label: str
+    white: int
+    images: Tensor
+    labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+def mnist() -> Source:
+    root = find_mnist() or _download_mnist()
+    for name, expected in MNIST_FILES.items():
+        path = root / "MNIST" / "raw" / name
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+        if found != expected:
+            raise DataError(
+                f"{path} is truncated or altered (MD5 {found}, expected {expected}). "
+                f"Delete it, or the folder {path.parent}, and run again to fetch it anew."
+            )
+    datasets = _torchvision_datasets()
+    train, test = (datasets.MNIST(str(root), train=part, download=False) for part in (True, False))
+    return Source("MNIST", 255, train.data.unsqueeze(1), train.targets, test.data.unsqueeze(1), test.targets)
+
+
+def find_mnist() -> Path | None:
+    """The folder that holds ``MNIST/raw``: of $BNREPRO_DATA and data/ the first that has any file of it."""
+    for root in data_folders():
+        raw = root / "MNIST" / "raw"
+        present = [name for name in MNIST_FILES if (raw / name).is_file()]
+        if len(present) == len(MNIST_FILES):
+            return root
+        if present and root != store.data_folder():
+            missing = ", ".join(sorted(set(MNIST_FILES) - set(present)))
+            raise DataError(f"{raw} is incomplete: {missing} missing. Complete it, or unset BNREPRO_DATA.")
+    return None
+
+
+def data_folders() -> list[Path]:
+    """Where files are looked for: $BNREPRO_DATA, then data/."""
+    named = os.environ.get("BNREPRO_DATA")
+    return [*([Path(named)] if named else []), store.data_folder()]
+
+
+def _download_mnist() -> Path:
+    return _download(
+        "MNIST", lambda root: _torchvision_datasets().MNIST(root, download=True),
+        f"Put the four uncompressed files into {store.data_folder() / 'MNIST' / 'raw'}, or use the bundled data: "
+        "data=digits.",
+    )  # fmt: skip
+
+
+def _download(name: str, fetch: Callable[[str], Any], otherwise: str) -> Path:
+    """Let ``fetch`` download into data/. Raises :class:`DataUnavailable`, with what to do ``otherwise``."""
+    root = store.data_folder()
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
+    try:
+        fetch(str(root))
+    except (URLError, OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise DataUnavailable(
+            f"{name} is neither in $BNREPRO_DATA nor in {root}, and could not be downloaded ({reason}). {otherwise}"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+    return root
+
+
+def cifar10() -> Source:
+    """The original CIFAR-10 (Krizhevsky 2009) in torchvision's own files, whose MD5 torchvision checks."""
+    found = next((root for root in data_folders() if (root / CIFAR10_FOLDER).is_dir()), None)
+    datasets = _torchvision_datasets()
+    root = found or _download(
+        "CIFAR-10", lambda root: datasets.CIFAR10(root, download=True),
+        f"Put the folder {CIFAR10_FOLDER} into {store.data_folder()}.",
+    )  # fmt: skip
+    try:
+        train, test = (datasets.CIFAR10(str(root), train=part, download=False) for part in (True, False))
+    except RuntimeError as error:
+        folder = root / CIFAR10_FOLDER
+        raise DataError(f"{folder} is incomplete or altered ({error}). Delete it and run again.") from error
+    images = (torch.from_numpy(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2))) for part in (train, test))
+    labels = (torch.tensor(part.targets) for part in (train, test))
+    (train_images, test_images), (train_labels, test_labels) = images, labels
+    return Source("CIFAR-10", 255, train_images, train_labels, test_images, test_labels)
+
+
+def _torchvision_datasets() -> ModuleType:
+    from bnrepro.torchvision_import import prepare
+
+    prepare()
+    from torchvision import datasets
+
+    return datasets
+
+
+def digits() -> Source:
+    from sklearn.datasets import load_digits
+
+    features, target = load_digits(return_X_y=True)
+    images = torch.as_tensor(features).to(torch.uint8).reshape(-1, 1, 8, 8)
+    labels = torch.as_tensor(target).long()
+    order = torch.randperm(len(labels), generator=generator(0, "test", "digits"))
+    test, rest = order[:DIGITS_TEST_EXAMPLES], order[DIGITS_TEST_EXAMPLES:]
+    return Source("UCI digits", 16, images[rest], labels[rest], images[test], labels[test])

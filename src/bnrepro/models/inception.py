@@ -1,0 +1,106 @@
+"""The Inception of §4.2, small enough for 32×32 images and two cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnrepro.models.blocks import ConvBlock, Recipe, initialise
+from bnrepro.schema import InceptionConfig
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Widths of an Inception block, named as the columns of the paper's table: 1×1, 3×3 with its reduction, double
+    3×3 with its reduction, and the projection after the pool. ``one`` and ``projection`` are 0 in a block of stride 2,
+    whose pool passes its input through."""
+
+    one: int
+    three_reduce: int
+    three: int
+    double_reduce: int
+    double: int
+    projection: int
+    pool: str = "avg"
+    stride: int = 1
+
+    def outputs(self, inputs: int) -> int:
+        """Channels that leave the block."""
+        return self.one + self.three + self.double + (self.projection or inputs)
+
+
+class InceptionBlock(nn.Module):
+    """Up to four branches side by side, their channels one after another: (N, inputs, H, W) → (N, outputs, H', W').
+
+    Every 5×5 of the first Inception is two 3×3 here (the paper's appendix); stride 2 is that of the last 3×3 of each
+    branch and of the pool.
+    """
+
+    def __init__(self, recipe: Recipe, inputs: int, columns: Columns, name: str) -> None:
+        super().__init__()
+        c, stride = columns, columns.stride
+
+        def conv(before: int, after: int, kernel: int, part: str, stride: int = 1) -> ConvBlock:
+            return ConvBlock(recipe, before, after, kernel, f"{name}.{part}", stride)
+
+        branches: list[nn.Module] = [conv(inputs, c.one, 1, "one")] if c.one else []
+        branches.append(
+            nn.Sequential(
+                conv(inputs, c.three_reduce, 1, "three.reduce"), conv(c.three_reduce, c.three, 3, "three.conv", stride)
+            )
+        )
+        branches.append(
+            nn.Sequential(
+                conv(inputs, c.double_reduce, 1, "double.reduce"),
+                conv(c.double_reduce, c.double, 3, "double.conv1"),
+                conv(c.double, c.double, 3, "double.conv2", stride),
+            )
+        )
+        pool = nn.AvgPool2d(3, stride, 1) if c.pool == "avg" else nn.MaxPool2d(3, stride, 1)
+        projection = [conv(inputs, c.projection, 1, "projection")] if c.projection else []
+        branches.append(nn.Sequential(pool, *projection))
+        self.branches = nn.ModuleList(branches)
+        self.outputs = c.outputs(inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+class Inception(nn.Module):
+    """A 3×3 convolution and a pool, Inception blocks, the mean over positions, a linear layer of class scores.
+
+    Each entry of ``units`` and ``blocks`` is one resolution: so many blocks of stride 1, with columns in the
+    proportions of the paper's first blocks (2, 2, 2, 2, 3, 1 units: ten units' width leave them); then, but for the
+    last resolution, one block of stride 2. Input (N, C, H, W), output (N, classes).
+    """
+
+    def __init__(
+        self, model: InceptionConfig, norm: dict[str, Any], placement: str, channels: int, classes: int, seed: int
+    ) -> None:
+        super().__init__()
+        recipe = Recipe(model, norm, placement, seed)
+        stem: list[nn.Module] = [ConvBlock(recipe, channels, model.stem, 3, "stem"), nn.MaxPool2d(3, 2, 1)]
+        if model.local_response_norm:
+            stem.append(nn.LocalResponseNorm(5))
+        self.stem = nn.Sequential(*stem)
+        width, blocks = model.stem, []
+        for level, (unit, count) in enumerate(zip(model.units, model.blocks, strict=True)):
+            stage = [Columns(2 * unit, 2 * unit, 2 * unit, 2 * unit, 3 * unit, unit)] * count
+            if level + 1 < len(model.units):
+                stage.append(Columns(0, 2 * unit, 3 * unit, 2 * unit, 3 * unit, 0, "max", 2))
+            for index, columns in enumerate(stage):
+                blocks.append(InceptionBlock(recipe, width, columns, f"blocks.{level}.{index}"))
+                width = blocks[-1].outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.dropout = nn.Dropout(model.dropout) if model.dropout else None
+        self.output = nn.Linear(width, classes)
+        initialise(self.output, model, seed, "output")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.stem(x)).mean((2, 3))
+        if self.dropout is not None:
+            x = self.dropout(x)
+        return self.output(x)
