@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bnrepro import store
-from bnrepro.errors import UserError
+from bnrepro.errors import DataUnavailable, UserError
 from bnrepro.plan import experiments
 from bnrepro.verify import verify
 
@@ -23,10 +23,14 @@ def main() -> int:
     tabulated = [name for name in experiments() if store.find_table(given.results / "tables", name)]
     names = given.experiments.split(",") if given.experiments else tabulated
     table = Table("experiment", "run", "numbers compared", "equal to the digit", "largest relative error")
-    failed = False
+    failed, missing = False, []
     try:
         for name in names:
-            found = verify(name, given.results)
+            try:
+                found = verify(name, given.results)
+            except DataUnavailable as error:
+                missing.append(f"{name} is not compared: {error}")
+                continue
             failed |= not found.agrees
             table.add_row(name, found.run, str(found.compared), str(found.equal), f"{found.worst:.1e}")
     except UserError as error:
@@ -35,7 +39,8 @@ def main() -> int:
     Console().print(table)
     if failed:
         print("the committed tables are not what this code produces: raise CODE_EPOCH and run anew", file=sys.stderr)
-    return int(failed)
+    print(*missing, sep="\n", end="\n" if missing else "", file=sys.stderr)
+    return 2 if missing and not failed else int(failed)
 
 
 if __name__ == "__main__":
