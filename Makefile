@@ -7,11 +7,12 @@ TREATMENT ?= batch
 TREATMENTS ?= group layer
 ARGS ?=
 
-.PHONY: help setup reproduce exam test verify figures report bench lint clean
+.PHONY: help setup reproduce exam restore test verify figures report bench lint clean
 
 help:
 	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [ARGS=...]  train what is missing, draw, judge"
 	@echo "make exam [TREATMENTS='group layer']  ask the claims of other normalisers, side by side, into the report's table"
+	@echo "make restore   finished runs back from the committed tables, so that PROFILE=full trains only the others"
 	@echo "make test      the test suite          make lint     ruff and pyright"
 	@echo "make figures   redraw from the tables  make report   rewrite the report and the README's table"
 	@echo "make verify    train 200 steps of one committed run per experiment again, and compare"
@@ -35,6 +36,9 @@ exam: setup
 		$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --treatment $$treatment $(ARGS) || exit $$?; \
 	done
 	$(BIN)/python scripts/exam.py --profile $(PROFILE) $(TREATMENTS)
+
+restore: setup
+	$(BIN)/python scripts/restore.py $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)

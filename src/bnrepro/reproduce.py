@@ -16,6 +16,7 @@ from bnrepro.errors import ConfigError, DataUnavailable, UserError
 from bnrepro.measure import base as measure
 from bnrepro.measure.base import Measurement, measurements
 from bnrepro.plan import Composer, experiments
+from bnrepro.run import Planned
 from bnrepro.schema import Config
 
 SUBSTITUTE = "digits"
@@ -49,9 +50,8 @@ def reproduce(request: Request, console: Console) -> Path:
     """
     names = _names(request)
     with Composer(request.config_dir) as composer:
-        swept, stand_ins = _sweeps(composer, names, request, console)
+        planned, stand_ins = planned_runs(composer, names, request, console)
         substitute = SUBSTITUTE if any("data=digits" in overrides for overrides in stand_ins.values()) else None
-        planned = {name: [run.plan(config) for config in configs] for name, configs in swept.items()}
         everything = [item for items in planned.values() for item in items]
         if request.train:
             outcome = executor.train_all(everything, request.jobs, console)
@@ -116,9 +116,9 @@ def _names(request: Request) -> list[str]:
     return [name for name in asked_of(request.treatment) if not request.only or name in request.only]
 
 
-def _sweeps(
+def planned_runs(
     composer: Composer, names: Sequence[str], request: Request, console: Console
-) -> tuple[dict[str, list[Config]], dict[str, tuple[str, ...]]]:
+) -> tuple[dict[str, list[Planned]], dict[str, tuple[str, ...]]]:
     """The runs of every experiment, and what stands in for its data where they are nowhere to be had."""
     swept: dict[str, list[Config]] = {}
     stand_ins: dict[str, tuple[str, ...]] = {}
@@ -135,7 +135,7 @@ def _sweeps(
         if missing and missing not in said:
             said.add(missing)
             _say_stand_in(missing, stand_ins.get(name, ()), console)
-    return swept, stand_ins
+    return {name: [run.plan(config) for config in configs] for name, configs in swept.items()}, stand_ins
 
 
 def _missing_data(config: Config) -> str:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Iterable
@@ -167,6 +168,15 @@ def read_table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame | No
             f"{path} is not a whole table ({error}). Restore it (git checkout), or delete it and run make reproduce: "
             "it is rebuilt from the finished runs."
         ) from error
+
+
+def text_of(folder: Path, name: str) -> str:
+    """A table as the text that was written, unpacked if it is. Raises :class:`StoreError` if it is not there."""
+    path = store.find_table(folder, name)
+    if path is None:
+        raise StoreError(f"{folder / name}.csv is missing; restore it (git checkout)")
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
 
 
 # ------------------------------------------------------------------------------------------------------ rows
