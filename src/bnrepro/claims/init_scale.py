@@ -56,6 +56,11 @@ def robust_to_init(results: Results) -> Judgement:
         + (", ".join(f"{scale:g}" for scale in shared if complete[arm][scale].all()) or "none of them")
         for arm in arms
     ]
+    for arm in arms:
+        if complete[arm][shared[-1]].any():
+            notes.append(f"{arm}: trains at the largest standard deviation of the grid, so its range is a lower bound")
+        if complete[arm][shared[0]].any():
+            notes.append(f"{arm}: trains at the smallest standard deviation of the grid, so its range is a lower bound")
     rows = pd.DataFrame({"without": spans[arms[0]], "with": spans[arms[1]]}).assign(
         difference=spans[arms[1]] - spans[arms[0]]
     )

@@ -40,8 +40,19 @@ def higher_learning_rates(results: Results) -> Judgement:
             if arm == results.treatment:
                 rows = _listed(largest, arm) if rows is None else rows
                 notes += _bounds(tables, activation, largest)
-    found = stats.verdict(estimates[0].interval, zero=1, margin=3, claimed="above")
+    primary = estimates[0].interval
+    if primary.low == primary.high and primary.n > 1:
+        notes.append(
+            "every seed gives the same ratio: what limits the estimate is the grid, not the seeds; the true ratio lies "
+            f"within one step of it, a factor of {_step(tables):.3g} either way"
+        )
+    found = stats.verdict(primary, zero=1, margin=3, claimed="above")
     return Judgement(found, estimates, notes, rows)
+
+
+def _step(tables: Tables) -> float:
+    """The factor between neighbours of the grid."""
+    return float(np.exp(np.diff(np.log(np.sort(tables.runs[RATE].unique()))).mean()))
 
 
 def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataFrame | None, str]:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from bnrepro.figures import COLUMN, canvas
-from bnrepro.pictures.sweeps import arms_of, ends_against, seeds_note
+from bnrepro.pictures.sweeps import arms_of, around, ends_against, seeds_note
 from bnrepro.results import Results
 from bnrepro.tuning import RATE, best_by, ends
 
@@ -27,10 +27,10 @@ def figures(results: Results) -> dict[str, Figure]:
     ]
     runs = test.loc[[run for index in best for run in index]] if best else test.iloc[:0]
     sizes = sorted(pd.unique(test[SIZE]))
-    lowest = float(runs["end"].min()) if len(runs) else 0.0
+    low, high = around(runs["end"])
     figure, [[axes]] = canvas(COLUMN, 2.5)
-    axes.set(xscale="log", xlabel="examples in a mini-batch", ylabel="final test accuracy", ylim=(lowest - 0.02, 1.0))
-    ends_against(axes, runs, SIZE, arms_of(tables, results.treatment), bottom=lowest - 0.02)
+    axes.set(xscale="log", xlabel="examples in a mini-batch", ylabel="final test accuracy", ylim=(low, high))
+    ends_against(axes, runs, SIZE, arms_of(tables, results.treatment), bottom=low)
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.legend(loc="lower right")

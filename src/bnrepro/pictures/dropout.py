@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnrepro.figures import PAGE, canvas, panel_letters
-from bnrepro.pictures.sweeps import arms_of, ends_against, seeds_note
+from bnrepro.pictures.sweeps import arms_of, around, ends_against, seeds_note
 from bnrepro.results import Results
 from bnrepro.tuning import ends
 
@@ -18,9 +18,9 @@ def figures(results: Results) -> dict[str, Figure]:
     figure, [axes] = canvas(PAGE, 2.3, 1, 2)
     for panel, split in zip(axes, ("test", "train"), strict=True):
         runs = ends(tables, split)
-        lowest = float(runs["end"].min()) if runs["end"].notna().any() else 0.0
-        panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy", ylim=(lowest - 0.01, 1.0))
-        ends_against(panel, runs, "model.dropout", arms_of(tables, results.treatment), bottom=lowest - 0.01)
+        low, high = around(runs["end"])
+        panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy", ylim=(low, high))
+        ends_against(panel, runs, "model.dropout", arms_of(tables, results.treatment), bottom=low)
     axes[0].legend(loc="best")
     panel_letters(list(axes), [seeds_note(tables), "on the training examples"])
     return {"dropout_accuracy": figure}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnrepro.figures import COLUMN, canvas
-from bnrepro.pictures.sweeps import arms_of, ends_against, seeds_note
+from bnrepro.pictures.sweeps import arms_of, around, ends_against, seeds_note
 from bnrepro.results import Results
 from bnrepro.tuning import SCALE, ends
 
@@ -16,8 +16,10 @@ def figures(results: Results) -> dict[str, Figure]:
     if tables is None:
         return {}
     figure, [[axes]] = canvas(COLUMN, 2.5)
-    axes.set(xscale="log", ylim=(0, 1), xlabel="initial standard deviation", ylabel="final test accuracy")
-    ends_against(axes, ends(tables), SCALE, arms_of(tables, results.treatment))
+    runs = ends(tables)
+    low, high = around(runs["end"])
+    axes.set(xscale="log", ylim=(low, high), xlabel="initial standard deviation", ylabel="final test accuracy")
+    ends_against(axes, runs, SCALE, arms_of(tables, results.treatment), bottom=low)
     axes.axhline(0.9, color="0.6", linewidth=0.6, linestyle=":")
     axes.legend(loc="lower center")
     axes.set_title(seeds_note(tables), loc="left")

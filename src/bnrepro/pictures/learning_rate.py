@@ -65,7 +65,7 @@ def _steps(tables: Tables, activations: list[str], arms: list[str]) -> Figure:
     return figure
 
 
-def _line(axes: Axes, runs: pd.DataFrame, arm: str, budget: float) -> None:
+def _line(axes: Axes, runs: pd.DataFrame, arm: str, never_at: float) -> None:
     points, never = [], []
     for rate, group in runs.groupby(RATE):
         if group["steps"].isna().any():
@@ -77,7 +77,7 @@ def _line(axes: Axes, runs: pd.DataFrame, arm: str, budget: float) -> None:
     axes.plot(*columns[:2], style(arm), marker="o", markersize=2.5, color=colour(arm), label=name(arm))
     axes.fill_between(columns[0], columns[2], columns[3], color=colour(arm), alpha=0.18, linewidth=0)
     if never:
-        axes.plot(never, np.full(len(never), budget), "x", color=colour(arm), markersize=4, clip_on=False)
+        axes.plot(never, np.full(len(never), never_at), "x", color=colour(arm), markersize=4, clip_on=False)
 
 
 def _titles(tables: Tables, axes: np.ndarray, activations: list[str]) -> None:

@@ -50,6 +50,15 @@ def ends_against(axes: Axes, runs: pd.DataFrame, factor: str, arms: list[str], b
             axes.plot(lost, np.full(len(lost), height), "x", color=colour(arm), markersize=4, clip_on=False)
 
 
+def around(ends: pd.Series) -> tuple[float, float]:
+    """Limits of an axis that shows all of ``ends``, with a tenth of their range to spare on either side."""
+    if not ends.notna().any():
+        return 0.0, 1.0
+    low, high = float(ends.min()), float(ends.max())
+    spare = max(high - low, 0.01) / 10
+    return low - spare, high + spare
+
+
 def seeds_note(tables: Tables) -> str:
     """What a panel's title says of the data and the seeds."""
     return f"{tables.data_label}; mean of {tables.runs['seed'].nunique()} seeds, 95% interval"
