@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fabricated import finish, publish
 
-from bnrepro.claims import Results, inception_training, inception_tuning
-from bnrepro.config import arm_label
+from bnrepro.claims import Results, accelerations, inception_training, inception_tuning
+from bnrepro.config import arm_label, flatten
 from bnrepro.schema import Config
 
 STEPS = [0, 100, 200, 400, 800, 1600, 3200]
@@ -111,3 +111,52 @@ def test_the_tuning_s_section_names_the_best_rate_that_no_seed_diverged_at(compo
     text = inception_tuning.section(Results(tmp_path))
     assert "**0.02** is best" in text
     assert "| 0.08 | 90.00% | 2 | 1 |" in text
+
+
+def with_changes_undone(composed: Composed, folder: Path, tops: dict[str, float], *overrides: str) -> Results:
+    made(composed, AS_THE_PAPER, folder, "arm=inception,bn_x30")
+    for config in composed("experiment=accelerations", *DIGITS, "steps=3200", *overrides):
+        top = tops.get(arm_label(config), 0.74) + config.seed / 500
+        finish(config, {"test/accuracy": lambda seed, step, top=top: top if step else 0.1}, STEPS)
+    publish("accelerations", folder)
+    return Results(folder)
+
+
+def test_the_mean_gain_of_the_changes_decides(composed: Composed, tmp_path: Path) -> None:
+    # All but one gain a point; without dropout is three points worse than with it.
+    results = with_changes_undone(composed, tmp_path, {"x30_dropout": 0.78})
+    judged = accelerations.accelerations(results)
+    assert judged.primary is not None
+    assert judged.primary.interval.value == pytest.approx((6 * 0.01 - 0.03) / 7)
+    assert judged.primary.interval.n == 3  # seeds that both sweeps have
+    gains = {each.name: each.interval.value for each in judged.estimates[1:]}
+    assert gains["gain in maximum test accuracy by no dropout"] == pytest.approx(-0.03)
+    assert set(accelerations.DECLARED.figures(results)) == {"accelerations_gain"}
+
+
+def test_changes_that_were_not_undone_forbid_support(composed: Composed, tmp_path: Path) -> None:
+    judged = accelerations.accelerations(with_changes_undone(composed, tmp_path, {}, "arm=x30_rate,x30_l2"))
+    assert judged.verdict == "inconclusive"
+    assert any("5 of 7 changes have not been undone yet" in note for note in judged.notes)
+
+
+def test_without_the_network_that_has_them_all_it_is_not_run(composed: Composed, tmp_path: Path) -> None:
+    assert accelerations.accelerations(Results(tmp_path)).verdict == "not run"
+    for config in composed("experiment=accelerations", *DIGITS, "steps=3200", "arm=x30_l2", "seed=0"):
+        finish(config, {"test/accuracy": lambda seed, step: 0.5}, STEPS)
+    publish("accelerations", tmp_path)
+    judged = accelerations.accelerations(Results(tmp_path))
+    assert judged.verdict == "not run"
+    assert "bn_x30 of inception_training has not been run" in judged.notes[0]
+    assert not accelerations.DECLARED.figures(Results(tmp_path))
+
+
+def test_every_change_undoes_exactly_one_thing(composed: Composed) -> None:
+    [whole] = composed("experiment=inception_training", "arm=bn_x30", "seed=0")
+    one, plain = flatten(whole), flatten(composed("experiment=inception_training", "arm=inception", "seed=0")[0])
+    names = ("experiment", "arm", "profiles")
+    for config in composed("experiment=accelerations", "seed=0"):
+        changed = {key for key, value in flatten(config).items() if value != one.get(key) and not key.startswith(names)}
+        assert len(changed) == 1, changed
+        [key] = changed
+        assert flatten(config)[key] == plain[key]

@@ -79,9 +79,16 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     return outcome
 
 
+PER_EXAMPLE = {"mlp": 1, "inception": 150}
+"""What an example costs in a training step, in those of the fully connected network of §4.1."""
+PER_STEP = 100
+"""What a step costs whatever its size, in the same unit."""
+
+
 def cost(item: Planned) -> float:
-    """Relative length of a run: its examples, with a floor for what each step costs whatever its size."""
-    return item.config.steps * (item.config.batch_size + 100)
+    """Relative length of a run: enough to tell the long from the short, whatever their network."""
+    config = item.config
+    return config.steps * (config.batch_size * PER_EXAMPLE.get(config.model.name, 1) + PER_STEP)
 
 
 def _follow(futures: dict[Future, Planned], reports: Any, display: Display, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bnrepro.claims import (
+    accelerations,
     affine,
     backward_equations,
     batch_size,
@@ -42,6 +43,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         affine,
         inception_tuning,
         inception_training,
+        accelerations,
         normalized_activations,
         scale_invariance,
         identity_recoverable,
