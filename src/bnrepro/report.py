@@ -143,9 +143,6 @@ def _opening(found: Found, used: dict[str, Tables]) -> list[str]:
                 lines.append(f"| {title} | [{claim.sentence}](#{_anchor(claim)}) | {ours} | {said} |")
                 title = ""
     telling = [claim for claim, judgement in found if claim.slug in TELLING and judgement.verdict != NOT_RUN]
-    deviations: dict[str, list[str]] = {}
-    for claim, _ in found:
-        deviations.setdefault(claim.deviation, []).append(f"[{claim.slug}](#{_anchor(claim)})")
     return [
         "## In two minutes",
         f"{len(verdicts)} claims, each with an experiment that could refute it: {counts}. Data: **{data}**. "
@@ -157,9 +154,23 @@ def _opening(found: Found, used: dict[str, Tables]) -> list[str]:
         "**measured**: no margin is claimed. Margins were committed before the runs; arms are paired by seed (same "
         "order of examples, same initial weights of the layers they share).",
         *(f"![{claim.sentence}](figures/{claim.figure}.png)" for claim in telling),
-        "**Where this differs from the paper**\n\n"
-        + "\n".join(f"- {', '.join(slugs)}: {text}." for text, slugs in deviations.items()),
+        "**Where the experiments differ from the paper's** (each claim says it again in its own place)\n\n"
+        + "\n".join(_deviations(found)),
     ]
+
+
+def _deviations(found: Found) -> list[str]:
+    """What the claims about training say of it, each once; what only adds to another is printed as the addition."""
+    said: dict[str, list[str]] = {}
+    for claim, _ in found:
+        if claim.group in ("A", "D"):
+            said.setdefault(claim.deviation, []).append(f"[{claim.slug}](#{_anchor(claim)})")
+    lines = []
+    for text, slugs in said.items():
+        base = next((other for other in said if text != other and text.startswith(other)), None)
+        shown = text if base is None else "the same" + text.removeprefix(base)
+        lines.append(f"- {', '.join(slugs)}: {shown}.")
+    return lines
 
 
 def _anchor(claim: Claim) -> str:
