@@ -51,7 +51,7 @@ def test_standardised_by_the_training_images(folder: Path) -> None:
 
 def test_decoded_once_and_again_when_a_file_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = image_folder.load(str(folder), None)
-    decoded: list[Path] = []
+    decoded: list[str] = []
     decode = image_folder.decode
     monkeypatch.setattr(image_folder, "decode", lambda path: (decoded.append(path), decode(path))[1])
     again = image_folder.load(str(folder), None)

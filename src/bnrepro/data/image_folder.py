@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,9 @@ def load(root: str | None, title: str | None) -> Source:
         raise DataError(f"{folder}: train and {test.name} have other classes; only one of them has {', '.join(odd)}")
     parts = []
     for part in (listed, tested):
-        paths = [path for paths in part.values() for path in paths]
-        labels = [index for index, paths in enumerate(part.values()) for _ in paths]
-        parts += [_images(folder, paths), torch.tensor(labels)]
+        files = [file for files in part.values() for file in files]
+        labels = [index for index, files in enumerate(part.values()) for _ in files]
+        parts += [_images(folder, files), torch.tensor(labels)]
     return Source(title or folder.name, 255, *parts)
 
 
@@ -52,19 +53,21 @@ def find(root: str | None) -> Path:
     raise DataUnavailable(f"data.root={root}: there is no such folder")
 
 
-def classes(folder: Path) -> dict[str, list[Path]]:
+def classes(folder: Path) -> dict[str, list[os.DirEntry[str]]]:
     """The images of every class folder of ``folder``, classes and files in the order of their names."""
     found = {}
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-        found[path.name] = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-        if not found[path.name]:
+        with os.scandir(path) as entries:
+            images = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
+        if not images:
             raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)})")
+        found[path.name] = sorted(images, key=lambda entry: entry.name)
     if len(found) < 2:
         raise DataError(f"{folder} holds {len(found) or 'no'} class folder{'' if found else 's'}: two are the least")
     return found
 
 
-def decode(path: Path) -> Image.Image:
+def decode(path: str) -> Image.Image:
     """One image, in colour. Raises :class:`DataError` that names the file."""
     try:
         with Image.open(path) as image:
@@ -73,26 +76,24 @@ def decode(path: Path) -> Image.Image:
         raise DataError(f"{path} cannot be read as an image ({error}). Replace it, or delete it.") from error
 
 
-def _images(folder: Path, paths: list[Path]) -> Tensor:
-    """The images (N, 3, height, width) uint8 of ``paths``, decoded once: kept by what the files are."""
-    listing = [
-        (path.relative_to(folder).as_posix(), (status := path.stat()).st_size, status.st_mtime_ns) for path in paths
-    ]
-    key = hashlib.blake2b(json.dumps([str(folder.resolve()), listing]).encode(), digest_size=8).hexdigest()
+def _images(folder: Path, files: list[os.DirEntry[str]]) -> Tensor:
+    """The images (N, 3, height, width) uint8 of ``files``, decoded once: kept by what the files are."""
+    listing = [(file.path, (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
+    key = hashlib.blake2b(json.dumps(listing).encode(), digest_size=8).hexdigest()
     cached = store.outputs_folder() / "cache" / f"{folder.name}-{key}.npy"
     if cached.exists():
         try:
             return torch.from_numpy(store.read_array(cached))
         except ValueError as error:
             raise DataError(f"the cache {cached} is damaged ({error}): delete it, it is made anew") from error
-    first = np.asarray(decode(paths[0]))
-    pixels = np.empty((len(paths), *first.shape), np.uint8)
-    for index, path in enumerate(paths):
-        image = np.asarray(decode(path))
+    first = np.asarray(decode(files[0].path))
+    pixels = np.empty((len(files), *first.shape), np.uint8)
+    for index, file in enumerate(files):
+        image = np.asarray(decode(file.path))
         if image.shape != first.shape:
+            sizes = [f"{pixels.shape[1]}×{pixels.shape[0]}" for pixels in (image, first)]
             raise DataError(
-                f"{path} is {image.shape[1]}×{image.shape[0]} and {paths[0]} {first.shape[1]}×{first.shape[0]}: images "
-                "held in memory must have one size; data.stream=true crops them as they come"
+                f"{file.path} is {sizes[0]} and {files[0].path} {sizes[1]}: images held in memory must have one size"
             )
         pixels[index] = image
     images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
