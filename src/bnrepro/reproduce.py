@@ -72,7 +72,9 @@ def reproduce(request: Request, console: Console) -> Path:
     found = report.publish(folder, request.treatment, request.profile, own if folder != own else None)
     verdicts.print_verdicts(found, console)
     _print_exam(folder, own, request, console)
-    console.print(f"figures: {_near(folder / 'figures')}\nreport:  {_near(folder / 'REPORT.md')}", highlight=False)
+    console.print(
+        f"figures: {_near(folder / 'figures')}\nreport:  {_near(folder / 'REPORT.md')}", highlight=False, soft_wrap=True
+    )
     if outcome.errors:
         name, message = next(iter(outcome.errors.items()))
         raise UserError(f"{len(outcome.errors)} could not be brought to their end. The first, {name}: {message}")
