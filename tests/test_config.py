@@ -29,17 +29,20 @@ from bnrepro.schema import AugmentationConfig, DataConfig, EvaluationConfig, Opt
 FINGERPRINT = "0123456789abcdef"
 
 
-def leaf_keys() -> list[str]:
+MODELS = ("mlp", "inception", "bn_inception")
+
+
+def leaf_keys(model: str = "mlp") -> list[str]:
     """Every key of a run with a normaliser and all probes on."""
-    flat = flatten(full())
+    flat = flatten(full(model=model))
     return sorted(key for key in flat if not key.startswith("profiles"))
 
 
-def full(key: str = "") -> Config:
-    """A run of the model that has ``key``."""
+def full(key: str = "", model: str = "mlp") -> Config:
+    """A run of ``model``, or of the one that alone has ``key``."""
     from bnrepro.plan import Composer
 
-    model = "inception" if key == "model.stem" else "mlp"
+    model = {"model.stem": "inception", "model.pool_projection_4cd": "bn_inception"}.get(key, model)
     if model not in _CACHE:
         everything = ["data=digits", "probes.activations.enabled=true", "norm=batch", "evaluation.test_examples=50"]
         with Composer() as composer:
@@ -228,10 +231,11 @@ def test_the_edges_of_a_range_are_as_they_are_documented(key: str) -> None:
                 validated(config)
 
 
-def test_every_number_of_the_schema_has_a_range() -> None:
+@pytest.mark.parametrize("model", MODELS)
+def test_every_number_of_the_schema_has_a_range(model: str) -> None:
     numbers = {
         key
-        for key, value in flatten(full()).items()
+        for key, value in flatten(full(model=model)).items()
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not key.startswith(("norm.", "profiles"))
     }
     assert numbers <= set(RANGES)
@@ -281,10 +285,11 @@ def test_a_norm_that_describes_nothing_is_refused(norm: object) -> None:
         validated(config)
 
 
-def test_every_key_is_explained_where_its_default_stands() -> None:
+@pytest.mark.parametrize("model", MODELS)
+def test_every_key_is_explained_where_its_default_stands(model: str) -> None:
     folder = Path(__file__).resolve().parents[1] / "configs"
     text = "\n".join(path.read_text() for path in sorted(folder.rglob("*.yaml")))
-    for key in leaf_keys():
+    for key in leaf_keys(model):
         leaf = key.rpartition(".")[2]
         lines = [line for line in text.splitlines() if line.strip().startswith(f"{leaf}:")]
         assert lines, f"{key} has no default in configs/"

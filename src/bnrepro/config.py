@@ -90,6 +90,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "augmentation.photometric": (0, 0.99, True),
     "data.enlarge": (0, 1024, True),
     "model.stem": (1, 4096, True),
+    "model.pool_projection_4cd": (1, 4096, True),
     "batch_size": (1, math.inf, True),
     "steps": (0, math.inf, True),
     "seed": (0, 2**31 - 1, True),

@@ -45,6 +45,18 @@ class InceptionConfig(ModelConfig):
 
 
 @dataclass
+class BNInceptionConfig(ModelConfig):
+    name: str = "bn_inception"
+    activation: str = "relu"
+    init: str = "kaiming"
+    separable_stem: bool = True
+    pool_projection_4cd: int = 96
+    dropout: float = 0.0
+    local_response_norm: bool = False
+    channels_last: bool = True
+
+
+@dataclass
 class DataConfig:
     """``root`` and ``title`` are an image folder's place and its name in figures."""
 
@@ -137,6 +149,7 @@ def register_schema() -> None:
     store.store(group="schema", name="train", node=Config, package="_global_")
     store.store(group="schema/model", name="mlp", node=MLPConfig)
     store.store(group="schema/model", name="inception", node=InceptionConfig)
+    store.store(group="schema/model", name="bn_inception", node=BNInceptionConfig)
     # The little arithmetic that sweeps over the batch size need: as many examples in all, and a rate for each size.
     OmegaConf.register_new_resolver("quotient", lambda total, part: max(total // part, 1), replace=True)
     OmegaConf.register_new_resolver(

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from bnrepro.errors import ConfigError
+from bnrepro.models.bn_inception import BNInception
 from bnrepro.models.inception import Inception
 from bnrepro.models.mlp import MLP
-from bnrepro.schema import Config, InceptionConfig, MLPConfig
+from bnrepro.schema import BNInceptionConfig, Config, InceptionConfig, MLPConfig
 
-__all__ = ["MLP", "Inception", "build_model", "memory_format"]
+__all__ = ["MLP", "BNInception", "Inception", "build_model", "memory_format"]
 
 
 def build_model(config: Config, example_shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -23,6 +24,8 @@ def build_model(config: Config, example_shape: tuple[int, ...], classes: int) ->
         return MLP(model, config.norm, config.placement, int(torch.Size(example_shape).numel()), *rest)
     if isinstance(model, InceptionConfig):
         return Inception(model, config.norm, config.placement, example_shape[0], *rest)
+    if isinstance(model, BNInceptionConfig):
+        return BNInception(model, config.norm, config.placement, example_shape, *rest)
     raise ConfigError(f"model={model.name}: no such network")
 
 

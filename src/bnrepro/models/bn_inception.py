@@ -1,0 +1,127 @@
+"""The paper's own network: the variant of the Inception that its appendix documents (Fig. 5), for 224×224 images."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from bnrepro.errors import ConfigError
+from bnrepro.models.blocks import ACTIVATIONS, Activated, ConvBlock, Recipe, initialise
+from bnrepro.models.inception import Columns, InceptionBlock
+from bnrepro.norm import make_norm
+from bnrepro.schema import BNInceptionConfig
+
+# Fig. 5, its rows from 3a on as they are printed:
+#             1×1  3×3r  3×3  d3×3r d3×3  pool + projection
+TABLE: dict[str, Columns] = {
+    "3a": Columns(64, 64, 64, 64, 96, 32),
+    "3b": Columns(64, 64, 96, 64, 96, 64),
+    "3c": Columns(0, 128, 160, 64, 96, 0, "max", stride=2),
+    "4a": Columns(224, 64, 96, 96, 128, 128),
+    "4b": Columns(192, 96, 128, 96, 128, 128),
+    "4c": Columns(160, 128, 160, 128, 160, 128),
+    "4d": Columns(96, 128, 192, 160, 192, 128),
+    "4e": Columns(0, 128, 192, 192, 256, 0, "max", stride=2),
+    "5a": Columns(352, 192, 320, 160, 224, 128),
+    "5b": Columns(352, 192, 320, 192, 224, 128, "max"),
+}
+STEM = (64, 64, 192)
+"""Outputs of its rows above 3a: the 7×7 convolution, the reduction before the 3×3 convolution, that convolution."""
+DEPTH_MULTIPLIER = 8
+SMALLEST = 32
+"""Five layers halve the image. A smaller one would be a single position before the last of them, and all its
+convolutions would see is padding."""
+
+
+def columns(projection_4cd: int) -> dict[str, Columns]:
+    """The table's blocks with so many channels in the pool projections of 4c and 4d.
+
+    With the 128 that it prints these two have 608 outputs, and 4e 1,056, where it prints 576 and 1,024: the channels
+    that a projection of 96 makes.
+    """
+    return TABLE | {name: replace(TABLE[name], projection=projection_4cd) for name in ("4c", "4d")}
+
+
+class SeparableBlock(Activated):
+    """A separable convolution, its normalisation over the channels and its activation.
+
+    Each input channel is convolved with ``DEPTH_MULTIPLIER`` kernels of its own; a 1×1 convolution mixes what comes
+    out (appendix). Nothing stands between the two. GoogLeNet's first layer is such a one already, as its 2.7 thousand
+    parameters tell (Szegedy et al. 2014, Table 1): 2,712 against a plain one's 9,408.
+    (N, inputs, H, W) → (N, outputs, H/stride, W/stride), rounded up.
+    """
+
+    def __init__(self, recipe: Recipe, inputs: int, outputs: int, kernel: int, name: str, stride: int = 1) -> None:
+        super().__init__()
+        self.placement = recipe.placement
+        normalise = make_norm(recipe.norm, outputs)
+        bias = normalise is None or recipe.placement == "after"
+        between = DEPTH_MULTIPLIER * inputs
+        self.depthwise = nn.Conv2d(inputs, between, kernel, stride, kernel // 2, groups=inputs, bias=False)
+        self.pointwise = nn.Conv2d(between, outputs, 1, bias=bias)
+        initialise(self.depthwise, recipe.model, recipe.seed, f"{name}.depthwise")
+        initialise(self.pointwise, recipe.model, recipe.seed, f"{name}.pointwise")
+        self.norm = normalise
+        self.activation = ACTIVATIONS[recipe.model.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._activate(self.pointwise(self.depthwise(x)))
+
+
+class BNInception(nn.Module):
+    """The stem, the ten Inception blocks of ``TABLE``, the mean over positions, a linear layer of class scores.
+
+    Input (N, C, H, W), output (N, classes). Each of the stem's convolutions and pools of stride 2, and 3c and 4e,
+    halves the image: 224 → 112 → 56 → 28 → 14 → 7. The mean over all positions is then the paper's 7×7 average pool;
+    for images of any other size it is the same layer, where a pool of 7×7 would not fit. ``example_shape`` is
+    (C, H, W). Raises :class:`ConfigError` for anything that is not an image of at least 32×32.
+    """
+
+    def __init__(
+        self,
+        model: BNInceptionConfig,
+        norm: dict[str, Any],
+        placement: str,
+        example_shape: tuple[int, ...],
+        classes: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if len(example_shape) != 3 or min(example_shape[1:]) < SMALLEST:
+            raise ConfigError(
+                f"model=bn_inception: examples of shape {'×'.join(map(str, example_shape))}, where it needs images of "
+                f"at least {SMALLEST}×{SMALLEST}, five times halved; the paper's are 224×224. Small images can be "
+                f"enlarged: data.enlarge={SMALLEST}"
+            )
+        recipe = Recipe(model, norm, placement, seed)
+        first, reduced, width = STEM
+        seven = SeparableBlock if model.separable_stem else ConvBlock
+        stem: list[tuple[str, nn.Module]] = [
+            ("conv1", seven(recipe, example_shape[0], first, 7, "stem.conv1", 2)),
+            ("pool1", nn.MaxPool2d(3, 2, 1)),
+            ("reduce2", ConvBlock(recipe, first, reduced, 1, "stem.reduce2")),
+            ("conv2", ConvBlock(recipe, reduced, width, 3, "stem.conv2")),
+            ("pool2", nn.MaxPool2d(3, 2, 1)),
+        ]
+        if model.local_response_norm:
+            # Where GoogLeNet has them: after the first pool, and before the second.
+            stem.insert(4, ("lrn2", nn.LocalResponseNorm(5)))
+            stem.insert(2, ("lrn1", nn.LocalResponseNorm(5)))
+        self.stem = nn.Sequential(OrderedDict(stem))
+        blocks: dict[str, InceptionBlock] = {}
+        for name, widths in columns(model.pool_projection_4cd).items():
+            blocks[name] = InceptionBlock(recipe, width, widths, f"blocks.{name}")
+            width = blocks[name].outputs
+        self.blocks = nn.Sequential(OrderedDict(blocks))
+        self.dropout = nn.Dropout(model.dropout) if model.dropout else None
+        self.output = nn.Linear(width, classes)
+        initialise(self.output, model, seed, "output")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.stem(x)).mean((2, 3))
+        if self.dropout is not None:
+            x = self.dropout(x)
+        return self.output(x)
