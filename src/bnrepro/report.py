@@ -118,9 +118,10 @@ def as_markdown(found: Found, profile: str = "full") -> str:
         if members:
             parts.append(f"## {title}")
             parts += [_claim(claim, judgement) for claim, judgement in members]
-    for name, tables in used.items():
+    made = {each.name for each in measured} | {name for name, tables in used.items() if len(tables.runs)}
+    for name in names:
         section = EXPERIMENTS[name].section
-        if section is not None and len(tables.runs):
+        if section is not None and name in made:
             parts.append(section(results))
     if examined is not None:
         parts.append(exam.section(examined, profile))

@@ -25,4 +25,23 @@ OPEN_QUESTIONS: tuple[tuple[str, str], ...] = (
         "The paper trains on all 60,000 images.",
         "5,000 of them are held out by a fixed permutation, since choices need a validation set; 55,000 train.",
     ),
+    (
+        "The pool projections that the appendix's table prints for 4c and 4d make 608 channels, where it prints 576, "
+        "and 1,056 after 4e, where it prints 1,024.",
+        "A projection of 96 instead of 128, which makes both; so does the authors' employer's own published network "
+        "(Inception v2 of TF-Slim). model.pool_projection_4cd=128 is the other reading.",
+    ),
+    (
+        "The appendix prints the outputs of 3c and 4e, of stride 2, at the size of their inputs.",
+        "They are half as large, as the rows after them say.",
+    ),
+    (
+        "§4.2 gives the network 13.6·10⁶ parameters; no reading of the table has as many (network_size).",
+        "The network here is the table's.",
+    ),
+    (
+        "The first convolution is separable with depth multiplier 8; whether anything stands between its two parts is "
+        "not said.",
+        "Nothing does: normalisation and activation follow the second.",
+    ),
 )

@@ -149,6 +149,8 @@ def _source(name: str) -> str:
     """A hash of all code that a measurement's numbers come from, besides training: its module, and the layers."""
     package = Path(__file__).parent
     files = [package / f"{name}.py", package / "networks.py", *sorted((package.parent / "norm").glob("*.py"))]
+    for folder in getattr(_module(name), "MADE_FROM", ()):
+        files += sorted((package.parent / folder).glob("*.py"))
     return hashlib.blake2b(b"".join(path.read_bytes() for path in files), digest_size=8).hexdigest()
 
 
