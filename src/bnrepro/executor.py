@@ -79,7 +79,7 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     return outcome
 
 
-PER_EXAMPLE = {"mlp": 1, "inception": 150}
+PER_EXAMPLE = {"mlp": 1, "inception": 150, "bn_inception": 40_000}
 """What an example costs in a training step, in those of the fully connected network of §4.1."""
 PER_STEP = 100
 """What a step costs whatever its size, in the same unit."""
