@@ -60,10 +60,10 @@ def _verdicts(folder: Path) -> dict[str, Any]:
 
 
 def _data(folder: Path) -> str:
-    """What the runs of ``folder`` were trained on."""
+    """What the exam's runs in ``folder`` were trained on."""
     labels: set[str] = set()
-    for path in sorted((folder / "tables").glob("*.runs.csv*")):
-        frame = tables.read_table(path.parent, path.name.partition(".csv")[0], ["data"])
+    for name in asked_of(""):
+        frame = tables.read_table(folder / "tables", f"{name}.runs", ["data"])
         labels |= set() if frame is None else set(frame["data"])
     return ", ".join(sorted(labels))
 
