@@ -24,6 +24,7 @@ FORMATS = ("png", "svg", "pdf")
 
 # Okabe & Ito's palette: told apart with any colour vision, and by lightness in print.
 COLOURS = {"none": "#000000", "batch": "#D55E00", "batch-after": "#0072B2", "batch_no_affine": "#0072B2"}
+COLOURS |= {"batch_noisy": "#009E73"}
 COLOURS |= {
     "inception": "#000000", "bn_baseline": "#0072B2", "bn_x5": "#D55E00", "bn_x30": "#009E73",
     "bn_x5_sigmoid": "#CC79A7", "inception_x5": "#999999", "inception_sigmoid": "#E69F00",
@@ -34,6 +35,7 @@ NAMES = {
     "batch": "With BN",
     "batch-after": "With BN, after the activation",
     "batch_no_affine": "With BN, no γ and β",
+    "batch_noisy": "With BN and noise",
 }
 
 STYLE: Any = {
