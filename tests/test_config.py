@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,10 @@ from bnrepro.config import (
     validated,
 )
 from bnrepro.errors import ConfigError
-from bnrepro.schema import AugmentationConfig, DataConfig, EvaluationConfig, OptimizerConfig
+from bnrepro.schema import AugmentationConfig, DataConfig, EvaluationConfig, OptimizerConfig, ProbesConfig
 
 FINGERPRINT = "0123456789abcdef"
+PROBES = [field.name for field in fields(ProbesConfig)]
 
 
 MODELS = ("mlp", "inception", "bn_inception")
@@ -44,7 +45,8 @@ def full(key: str = "", model: str = "mlp") -> Config:
 
     model = {"model.stem": "inception", "model.pool_projection_4cd": "bn_inception"}.get(key, model)
     if model not in _CACHE:
-        everything = ["data=digits", "probes.activations.enabled=true", "norm=batch", "evaluation.test_examples=50"]
+        probes = [f"probes.{name}.enabled=true" for name in PROBES]
+        everything = ["data=digits", *probes, "norm=batch", "evaluation.test_examples=50"]
         with Composer() as composer:
             [_CACHE[model]] = composer.sweep([*everything, f"model={model}"])
     return copy.deepcopy(_CACHE[model])
@@ -122,8 +124,12 @@ def test_the_key_depends_on_data_and_code_epoch(monkeypatch: pytest.MonkeyPatch)
 
 def test_settings_of_a_disabled_probe_are_no_part_of_the_key() -> None:
     one, two = full(), full()
-    one.probes.activations.enabled = two.probes.activations.enabled = False
+    for name in PROBES:
+        for config in (one, two):
+            set_key(config, f"probes.{name}.enabled", False)
     two.probes.activations.examples += 1
+    two.probes.landscape.lengths += 1
+    two.probes.shift.points += 1
     assert run_key(one, FINGERPRINT) == run_key(two, FINGERPRINT)
     assert scientific(one)["probes"] == {}
 
@@ -262,6 +268,13 @@ def test_an_interval_whose_ends_are_swapped_is_refused(schedule: str) -> None:
     config = full()
     set_key(config, f"{schedule}.min_interval", 600)
     with pytest.raises(ConfigError, match=schedule):
+        validated(config)
+
+
+def test_step_lengths_whose_ends_are_swapped_are_refused() -> None:
+    config = full()
+    config.probes.landscape.shortest = 5.0
+    with pytest.raises(ConfigError, match=r"probes\.landscape\.shortest"):
         validated(config)
 
 

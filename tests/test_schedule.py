@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnrepro.schedule import evenly, points
-from bnrepro.schema import ScheduleConfig
+from bnrepro.schedule import evenly, learning_rate, points
+from bnrepro.schema import OptimizerConfig, ScheduleConfig
 
 PAPER = ScheduleConfig(growth=0.05, min_interval=10, max_interval=500)
 
@@ -60,6 +60,13 @@ def test_evenly_covers_the_run(steps: int, count: int) -> None:
         assert (found[0], found[-1]) == (0, steps)
         gaps = [b - a for a, b in itertools.pairwise(found)]
         assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_the_rate_falls_by_its_decay_over_the_run() -> None:
+    optimizer = OptimizerConfig(lr=0.2, decay=0.25)
+    assert [learning_rate(optimizer, step, 10) for step in (0, 5, 10)] == pytest.approx([0.2, 0.1, 0.05])
+    assert learning_rate(optimizer, 0, 0) == 0.2
+    assert learning_rate(OptimizerConfig(lr=0.2), 7, 10) == 0.2
 
 
 @pytest.mark.parametrize(("steps", "count", "expected"), [(0, 5, [0]), (100, 5, [0, 25, 50, 75, 100]), (9, 0, [])])

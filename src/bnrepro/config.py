@@ -107,6 +107,11 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "probes.activations.examples": (2, math.inf, True),
     "probes.activations.batch_every": (0, math.inf, True),
     "probes.activations.histograms": (0, 1000, True),
+    "probes.landscape.points": (1, 1000, True),
+    "probes.landscape.shortest": (0, math.inf, False),
+    "probes.landscape.longest": (0, math.inf, False),
+    "probes.landscape.lengths": (2, 1000, True),
+    "probes.shift.points": (1, 1000, True),
     "checkpoint_every_s": (0, math.inf, True),
 }
 
@@ -187,6 +192,8 @@ def validated(config: Config) -> Config:
     for name in ("evaluation", "probes.activations"):
         if flat[f"{name}.min_interval"] > flat[f"{name}.max_interval"]:
             faults.append(f"{name}.min_interval is larger than {name}.max_interval")
+    if flat["probes.landscape.shortest"] >= flat["probes.landscape.longest"]:
+        faults.append("probes.landscape.shortest must be smaller than probes.landscape.longest")
     faults += _widths(config.model)
     for key, name in (("experiment", config.experiment), ("norm.name", norm_name(config.norm))):
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):

@@ -1,8 +1,8 @@
-"""At which steps of training something is looked at."""
+"""At which steps of training something is looked at, and the learning rate of each step."""
 
 from __future__ import annotations
 
-from bnrepro.schema import ScheduleConfig
+from bnrepro.schema import OptimizerConfig, ScheduleConfig
 
 
 def points(steps: int, schedule: ScheduleConfig) -> list[int]:
@@ -24,3 +24,8 @@ def evenly(steps: int, count: int) -> list[int]:
     if count <= 1:
         return [steps] if count else []
     return sorted({round(steps * i / (count - 1)) for i in range(count)})
+
+
+def learning_rate(optimizer: OptimizerConfig, step: int, steps: int) -> float:
+    """The rate of the update after ``step`` of ``steps``: it falls exponentially, by ``decay`` in all (§4.2)."""
+    return optimizer.lr if optimizer.decay == 1.0 else optimizer.lr * optimizer.decay ** (step / max(steps, 1))

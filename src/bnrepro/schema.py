@@ -110,8 +110,25 @@ class ActivationProbeConfig(ScheduleConfig):
 
 
 @dataclass
+class LandscapeProbeConfig:
+    enabled: bool = False
+    points: int = 20
+    shortest: float = 0.5
+    longest: float = 4.0
+    lengths: int = 7
+
+
+@dataclass
+class ShiftProbeConfig:
+    enabled: bool = False
+    points: int = 20
+
+
+@dataclass
 class ProbesConfig:
     activations: ActivationProbeConfig = field(default_factory=ActivationProbeConfig)
+    landscape: LandscapeProbeConfig = field(default_factory=LandscapeProbeConfig)
+    shift: ShiftProbeConfig = field(default_factory=ShiftProbeConfig)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from bnrepro.errors import ConfigError, StoreError
 from bnrepro.models import build_model, memory_format
 from bnrepro.probes import Observation, build_probes, watching
 from bnrepro.randomness import derive_seed
-from bnrepro.schedule import evenly, points
+from bnrepro.schedule import evenly, learning_rate, points
 from bnrepro.schema import AugmentationConfig, Config
 
 METRICS_HEADER = "step,examples,split,metric,value"
@@ -149,8 +149,7 @@ class Trainer:
             if augmented:
                 inputs = augment(inputs, self.config.augmentation, self.config.seed, step)
             if decay != 1.0:
-                # §4.2: the learning rate falls exponentially, by the factor ``decay`` over the run.
-                optimizer.param_groups[0]["lr"] = self.config.optimizer.lr * decay ** (step / self.config.steps)
+                optimizer.param_groups[0]["lr"] = learning_rate(self.config.optimizer, step, self.config.steps)
             loss = F.cross_entropy(model(inputs), target)
             for parameter in parameters:
                 parameter.grad = None

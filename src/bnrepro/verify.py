@@ -73,9 +73,10 @@ def config_of(row: pd.Series) -> Config:
         if not pd.isna(value):
             plain = value.item() if hasattr(value, "item") else value
             flat[str(key)] = json.loads(plain) if isinstance(plain, str) and plain.startswith("[") else plain
+    tree = unflatten(flat) | {"experiment": str(row["experiment"]), "seed": int(row["seed"])}
     # A probe that was off left no settings in the record: off it stays, whatever they are.
-    probes_off = {"activations": {"enabled": False, "growth": 1.0, "min_interval": 1, "max_interval": 1}}
-    tree = {"probes": probes_off} | unflatten(flat) | {"experiment": str(row["experiment"]), "seed": int(row["seed"])}
+    activations_off = {"activations": {"enabled": False, "growth": 1.0, "min_interval": 1, "max_interval": 1}}
+    tree["probes"] = activations_off | tree.get("probes", {})
     schema = ConfigStore.instance().load(f"schema/model/{tree['model']['name']}.yaml").node
     node = OmegaConf.structured(Config)
     node.model = schema

@@ -11,9 +11,11 @@ from bnrepro.data import Dataset
 from bnrepro.errors import ConfigError
 from bnrepro.probes.activations import ActivationProbe
 from bnrepro.probes.base import Observation, Probe, watching
+from bnrepro.probes.landscape import LandscapeProbe
+from bnrepro.probes.shift import ShiftProbe
 from bnrepro.schema import Config
 
-__all__ = ["ActivationProbe", "Observation", "Probe", "build_probes", "watching"]
+__all__ = ["ActivationProbe", "LandscapeProbe", "Observation", "Probe", "ShiftProbe", "build_probes", "watching"]
 
 
 def build_probes(config: Config, data: Dataset, model: nn.Module) -> list[Probe]:
@@ -23,4 +25,8 @@ def build_probes(config: Config, data: Dataset, model: nn.Module) -> list[Probe]
         if not hasattr(model, "hidden"):
             raise ConfigError(f"probes.activations looks at fully connected hidden layers; model={config.model.name}")
         probes.append(ActivationProbe(config, data, model))
+    if config.probes.landscape.enabled:
+        probes.append(LandscapeProbe(config, data))
+    if config.probes.shift.enabled:
+        probes.append(ShiftProbe(config, data))
     return probes
