@@ -36,7 +36,8 @@ def examined(composed: Callable[..., list[Config]], treatment: str, gain: float,
 
 def test_only_claims_that_are_not_about_batch_norm_itself_are_asked_of_others(tmp_path: Path) -> None:
     asked = set(asked_of("group"))
-    assert asked == {"mnist_tuning", "mnist_training", "learning_rate", "init_scale", "dropout", "batch_size"}
+    sweeps = {"mnist_tuning", "mnist_training", "learning_rate", "init_scale", "dropout", "batch_size"}
+    assert asked == sweeps | {"landscape", "shift"}
     assert asked_of("batch") == list(EXPERIMENTS)
     slugs = {claim.slug for claim, _ in judge(Results(tmp_path, "group"))}
     assert "higher_accuracy" in slugs

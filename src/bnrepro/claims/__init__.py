@@ -15,6 +15,8 @@ from bnrepro.claims import (
     inception_training,
     inception_tuning,
     init_scale,
+    landscape,
+    landscape_inception,
     learning_rate,
     mnist_training,
     mnist_training_own_rate,
@@ -23,6 +25,7 @@ from bnrepro.claims import (
     normalized_activations,
     population_statistics,
     scale_invariance,
+    shift,
     similar_samples,
     step_cost,
     stepwise_normalization,
@@ -59,6 +62,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         batch_size,
         similar_samples,
         gradient_estimate,
+        landscape,
+        landscape_inception,
+        shift,
     )
 }
 CLAIMS: tuple[Claim, ...] = tuple(claim for experiment in EXPERIMENTS.values() for claim in experiment.claims)

@@ -22,6 +22,10 @@ OPEN_QUESTIONS: tuple[tuple[str, str], ...] = (
         "0.1 (share of the newest mini-batch) and 1e-5, the library's defaults.",
     ),
     (
+        "Internal covariate shift is defined in words; how to measure it is not said.",
+        "Definition 2.1 of Santurkar et al. 2018, on the gradient of each layer's weights (covariate_shift).",
+    ),
+    (
         "The paper trains on all 60,000 images.",
         "5,000 of them are held out by a fixed permutation, since choices need a validation set; 55,000 train.",
     ),

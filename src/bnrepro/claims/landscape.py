@@ -1,0 +1,99 @@
+"""Readers, after Santurkar et al. 2018: is the loss smoother along the step that training takes?"""
+
+from __future__ import annotations
+
+from bnrepro import stats
+from bnrepro.claims.base import (
+    Claim,
+    Estimate,
+    Experiment,
+    Judgement,
+    Pairs,
+    Results,
+    not_run,
+    pair_by_seed,
+    paired,
+    unless_lost,
+)
+from bnrepro.claims.probed import geometric_means, points_below, quarter, ratio, with_values
+from bnrepro.pictures import landscape as pictures
+from bnrepro.tables import Tables
+
+EXPERIMENT, INCEPTION, PROBE = "landscape", "landscape_inception", "landscape"
+BESIDE = {
+    "largest change of the gradient": "change_high",
+    "mean change of the gradient": "change_mean",
+    "effective β-smoothness": "smoothness",
+    "norm of the gradient": "gradient",
+}
+
+
+@paired(EXPERIMENT, probe=PROBE)
+def smoother_landscape(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
+    seen, arm = tables.probes[PROBE], results.treatment
+    ranges = geometric_means(seen, "loss_range")
+    complete = with_values(pairs, ranges)
+    if not len(complete):
+        return not_run(EXPERIMENT, f"no seed has a loss range above 0 at every point with both none and {arm}")
+    primary = complete.ratio(ranges)
+    estimates = [Estimate("ratio of the loss range", arm, primary, True)]
+    for name, rows in (("first", quarter(seen)), ("last", quarter(seen, last=True))):
+        if (part := ratio(complete, rows, "loss_range")) is not None:
+            estimates.append(Estimate(f"ratio of the loss range, {name} quarter of the steps", arm, part))
+    for name, column in BESIDE.items():
+        if (found := ratio(complete, seen, column)) is not None:
+            estimates.append(Estimate(f"ratio of the {name}", arm, found))
+    estimates += complete.each("loss range (nats)", ranges, arm, "number")
+    below, points = points_below(complete, seen, "loss_range")
+    notes = [
+        *complete.notes,
+        f"With {arm} the loss range is the smaller one at {below} of {points} points of training (geometric mean of "
+        "the seeds).",
+    ]
+    if (slopes := ratio(complete, seen, "gradient")) is not None:
+        notes.append(
+            "Along the gradient the loss changes, to first order, by the square of the gradient's norm for every unit "
+            f"of the rate: at one rate for both, that alone would give a ratio of {slopes.value**2:.3g}. The "
+            "β-smoothness is free of it."
+        )
+    estimates += _inception(results)
+    found = stats.verdict(primary, zero=1, margin=1, claimed="below")
+    return Judgement(
+        unless_lost(found, complete.treatment_diverged), estimates, notes, complete.listed(ranges, "ratio")
+    )
+
+
+def _inception(results: Results) -> list[Estimate]:
+    """The same ratios on the small Inception, where it has been run."""
+    tables = results.tables(INCEPTION)
+    if tables is None or PROBE not in tables.probes:
+        return []
+    pairs = pair_by_seed(tables.runs, results.treatment)
+    found = []
+    for name, column in {"loss range": "loss_range", **BESIDE}.items():
+        interval = ratio(pairs, tables.probes[PROBE], column) if len(pairs) else None
+        if interval is not None:
+            found.append(Estimate(f"ratio of the {name}, the small Inception", results.treatment, interval))
+    return found
+
+
+CLAIMS = (
+    Claim(
+        slug="smoother_landscape",
+        group="D",
+        sentence="With Batch Normalization the loss varies less along the step that training takes.",
+        source="readers; Santurkar et al. 2018, Fig. 4",
+        experiment=EXPERIMENT,
+        metric="ratio, with BN over without, of the range of the loss over steps of 1/2 to 4 learning rates along the "
+        "negative gradient, geometric mean of 20 points of training",
+        rule="ratio below 1",
+        margin=1.0,
+        paper="not in the paper; the follow-up shows it for VGG on CIFAR-10, without a number",
+        deviation="the network of §4.1 for 10,000 steps at the learning rate and initialisation that are best without "
+        "BN; seven step lengths, the start not among them; beside it a small Inception on 32×32 images for two epochs",
+        figure="landscape_ranges",
+        judge=smoother_landscape,
+    ),
+)
+
+DECLARED = Experiment(EXPERIMENT, CLAIMS, lambda results: pictures.figures(results, EXPERIMENT))
