@@ -22,6 +22,7 @@ INCEPTION = (
     "optimizer.decay=0.5", "augmentation.flip=true", "augmentation.shift=2", "checkpoint_every_s=0",
 )  # fmt: skip
 ARMS = [("norm=none", "model.dropout=0.4"), ("norm=batch", "model.dropout=0.4"), ("norm=batch_noisy",)]
+NETWORKS = [*((arm, False) for arm in ARMS), (("norm=batch", "model.dropout=0.4"), True)]
 Made = Callable[..., Trainer]
 
 
@@ -40,8 +41,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
         assert torch.equal(value, other[name]), name
 
 
-@pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("inception", [False, True])
+@pytest.mark.parametrize(("arm", "inception"), NETWORKS)
 def test_the_rehearsed_loss_and_gradient_are_those_of_the_next_step(
     trainer: Made, arm: tuple[str, ...], inception: bool
 ) -> None:
@@ -101,8 +101,7 @@ def test_a_rehearsal_that_fails_leaves_no_trace_either(trainer: Made) -> None:
     assert not any(module._forward_pre_hooks for module in run.model.modules())
 
 
-@pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("inception", [False, True])
+@pytest.mark.parametrize(("arm", "inception"), NETWORKS)
 def test_training_is_the_same_with_the_probes_and_without(trainer: Made, arm: tuple[str, ...], inception: bool) -> None:
     silent, watched = trainer(*arm, inception=inception), trainer(*arm, *PROBES, inception=inception)
     silent.run(), watched.run()

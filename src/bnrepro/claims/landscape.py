@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
+
 from bnrepro import stats
 from bnrepro.claims.base import (
     Claim,
@@ -52,14 +55,23 @@ def smoother_landscape(results: Results, tables: Tables, pairs: Pairs) -> Judgem
     ]
     if (slopes := ratio(complete, seen, "gradient")) is not None:
         notes.append(
-            "Along the gradient the loss changes, to first order, by the square of the gradient's norm for every unit "
-            f"of the rate: at one rate for both, that alone would give a ratio of {slopes.value**2:.3g}. The "
-            "β-smoothness is free of it."
+            "To first order the loss changes along the gradient by its squared norm for every unit of the rate: the "
+            f"size of the gradients alone would give a ratio of {slopes.value**2:.3g}. " + _curved(complete, seen)
         )
     estimates += _inception(results)
     found = stats.verdict(primary, zero=1, margin=1, claimed="below")
     return Judgement(
         unless_lost(found, complete.treatment_diverged), estimates, notes, complete.listed(ranges, "ratio")
+    )
+
+
+def _curved(pairs: Pairs, seen: pd.DataFrame) -> str:
+    """How far from first order the steps are: the rate times the effective smoothness, both arms."""
+    reach = geometric_means(seen.assign(reach=seen["rate"] * seen["smoothness"]), "reach")
+    without, treated = (np.exp(np.log(arm).mean()) for arm in (pairs.without(reach), pairs.treated(reach)))
+    return (
+        f"The rate times the effective β is {without:.3g} without and {treated:.3g} with: on a quadratic, a step of "
+        "one rate passes the bottom if that is above 1, and ends higher than it began if it is above 2."
     )
 
 

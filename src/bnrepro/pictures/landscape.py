@@ -32,7 +32,7 @@ def figures(results: Results, experiment: str) -> dict[str, Figure]:
     for panel, label in zip(axes, labels, strict=True):
         panel.set(xlabel="training steps", ylabel=label, yscale="log", xlim=(0, max(seen["step"].max(), 1)))
         thousands(panel)
-    axes[0].legend(loc="upper right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     panel_letters(list(axes), ["range of the loss", "range of the gradient's change", "median and range of the seeds"])
     figure.suptitle(
         f"{tables.data_label}, {seeds} seeds; along the negative gradient, from the same weights and mini-batch "
