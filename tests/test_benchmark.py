@@ -109,6 +109,7 @@ def test_every_bound_of_the_design_has_its_row() -> None:
     assert list(ROWS) == [
         "usual-loop", "eager-loop", "matrix-products", "probes", "logging", "checkpoints", "parallel-sweep",
         "second-reproduce", "peak-memory", "busy-cores", "thousand-runs", "reference-layer",
+        "inception-loop", "convolutions",
     ]  # fmt: skip
 
 

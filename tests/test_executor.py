@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from bnrepro import executor, run
+from bnrepro import executor, run, store
 from bnrepro.run import Planned, Report
 from bnrepro.schema import Config
 
@@ -100,3 +100,9 @@ def test_a_killed_process_is_reported_and_nothing_finished_is_lost(
     assert first.folder.is_done()
     monkeypatch.undo()
     assert executor.train_all([first, second], jobs=1, console=console).counts["finished"] == 1
+
+
+def test_every_network_has_a_length() -> None:
+    """Else its runs would be taken for short ones, and started last."""
+    models = {path.stem for path in (store.configs_folder() / "model").glob("*.yaml")}
+    assert models == set(executor.PER_EXAMPLE)

@@ -12,18 +12,9 @@ from bnrepro.benchmark import overheads  # isort: skip
 from bnrepro.benchmark import sweeps  # isort: skip
 from bnrepro.benchmark import plans  # isort: skip
 from bnrepro.benchmark import layers  # isort: skip
+from bnrepro.benchmark import inception  # isort: skip
 
 __all__ = [
-    "ROWS",
-    "Bench",
-    "Bound",
-    "Measured",
-    "Row",
-    "Skipped",
-    "layers",
-    "overheads",
-    "plans",
-    "row",
-    "sweeps",
-    "training",
-]
+    "ROWS", "Bench", "Bound", "Measured", "Row", "Skipped", "inception", "layers", "overheads", "plans", "row",
+    "sweeps", "training",
+]  # fmt: skip
