@@ -105,3 +105,20 @@ def test_amounts_read_as_a_reader_wants_them(interval: Interval, unit: str, expe
 def test_every_arm_keeps_its_colour() -> None:
     assert figures.colour("none") != figures.colour("batch")
     assert figures.colour("mine") == figures.colour("mine")
+
+
+def test_the_conclusions_say_every_verdict_once_and_no_number_of_their_own(folder: Path) -> None:
+    found = report.write_report(Results(folder))
+    stored = json.loads((folder / "claims.json").read_text())
+    text = (folder / "REPORT.md").read_text().partition("## What we conclude")[2]
+    for claim, judgement in found:
+        [line] = [line for line in text.splitlines() if f"[{claim.slug}](#" in line]
+        heading = text[: text.index(line)].rpartition("**Of ")[2].partition("**")[0]
+        words = {"supported": "stand", "weaker": "hold", "contradicted": "fail", "inconclusive": "not decided",
+                 "measured": "measured", "not run": "not been run"}  # fmt: skip
+        assert words[stored[claim.slug]["verdict"]] in heading
+        # What is left of the line without what claims.json holds is words.
+        rest = line.replace(claim.sentence, "").replace(claim.metric[1:], "").replace(claim.deviation, "")
+        if judgement.primary is not None:
+            rest = rest.replace(verdicts.amount(judgement.primary.interval, judgement.primary.unit), "")
+        assert not any(character.isdigit() for character in rest.replace(claim.slug, "").partition("](#")[0])

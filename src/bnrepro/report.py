@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bnrepro import exam, figures, store
+from bnrepro import conclusions, exam, figures, store
 from bnrepro.claims import EXPERIMENTS, Claim, Judgement, Results, asked_of
 from bnrepro.claims.questions import OPEN_QUESTIONS
 from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS
@@ -125,7 +125,7 @@ def as_markdown(found: Found, profile: str = "full") -> str:
             parts.append(section(results))
     if examined is not None:
         parts.append(exam.section(examined, profile))
-    parts += [_questions(), _environment(used, measured), _tracing()]
+    parts += [_questions(), _environment(used, measured), _tracing(), conclusions.section(found)]
     return "\n\n".join(parts) + "\n"
 
 
