@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bnrepro.claims import Claim, Judgement
 from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN, SUPPORTED, WEAKER
-from bnrepro.verdicts import Found, amount
+from bnrepro.verdicts import Found, amount, anchor
 
 HEADINGS = {
     SUPPORTED: "stand{s}",
@@ -45,12 +45,12 @@ def _part(beginning: str, members: list[tuple[Claim, Judgement]]) -> list[str]:
 
 def _line(claim: Claim, judgement: Judgement) -> str:
     primary = judgement.primary
-    anchor = claim.slug.replace("_", "-")
+    place = anchor(claim.slug)
     if primary is None:
-        return f"- {claim.sentence} ([{claim.slug}](#{anchor}))"
+        return f"- {claim.sentence} ([{claim.slug}](#{place}))"
     shown = amount(primary.interval, primary.unit)
     deviation = "" if claim.deviation.startswith("none") else f" Under this deviation: {claim.deviation}."
-    return f"- {claim.sentence} {_capitalised(claim.metric)}: {shown} ([{claim.slug}](#{anchor})).{deviation}"
+    return f"- {claim.sentence} {_capitalised(claim.metric)}: {shown} ([{claim.slug}](#{place})).{deviation}"
 
 
 def _capitalised(text: str) -> str:

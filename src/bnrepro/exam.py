@@ -20,7 +20,7 @@ from bnrepro import store, tables
 from bnrepro.claims import EXPERIMENTS, asked_of
 from bnrepro.errors import StoreError
 from bnrepro.stats import NOT_RUN, Interval
-from bnrepro.verdicts import MARKS, amount
+from bnrepro.verdicts import MARKS, amount, anchor
 
 NAME = "exam"
 COLUMNS = ["claim", "treatment", "profile", "data", "verdict", "estimate", "low", "high", "n", "unit"]
@@ -107,7 +107,7 @@ def section(frame: pd.DataFrame, profile: str) -> str:
     """The exam as a section of the report."""
     cells = _cells(frame)
     header = ["claim", *map(str, cells.columns)]
-    rows = [[f"[{slug}](#{str(slug).replace('_', '-')})", *row] for slug, row in cells.iterrows()]
+    rows = [[f"[{slug}](#{anchor(str(slug))})", *row] for slug, row in cells.iterrows()]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *rows])
     profiles, data = (", ".join(map(str, frame[column].dropna().unique())) for column in ("profile", "data"))
     return (

@@ -15,7 +15,7 @@ from bnrepro.claims import EXPERIMENTS, Claim, Judgement, Results, asked_of
 from bnrepro.claims.questions import OPEN_QUESTIONS
 from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS
 from bnrepro.tables import Measured, Tables
-from bnrepro.verdicts import MARKS, Found, amount, as_json, judge
+from bnrepro.verdicts import MARKS, Found, amount, anchor, as_json, judge
 
 GROUPS = {
     "A": "What it does to training",
@@ -89,7 +89,7 @@ def verdict_table(found: Found, root: str = "") -> str:
         primary = judgement.primary
         ours = amount(primary.interval, primary.unit) if primary else "–"
         n = primary.interval.n if primary else 0
-        label = f"[{claim.sentence}]({root}REPORT.md#{_anchor(claim)})"
+        label = f"[{claim.sentence}]({root}REPORT.md#{anchor(claim.slug)})"
         lines.append(
             f"| {label} | {claim.source} | {claim.paper} | {ours} | {n} | "
             f"{MARKS[judgement.verdict]} {judgement.verdict} |"
@@ -141,7 +141,7 @@ def _opening(found: Found, used: dict[str, Tables]) -> list[str]:
                 primary = judgement.primary
                 ours = amount(primary.interval, primary.unit) if primary else "–"
                 said = f"{MARKS[judgement.verdict]} {judgement.verdict}"
-                lines.append(f"| {title} | [{claim.sentence}](#{_anchor(claim)}) | {ours} | {said} |")
+                lines.append(f"| {title} | [{claim.sentence}](#{anchor(claim.slug)}) | {ours} | {said} |")
                 title = ""
     telling = [claim for claim, judgement in found if claim.slug in TELLING and judgement.verdict != NOT_RUN]
     return [
@@ -165,7 +165,7 @@ def _deviations(found: Found) -> list[str]:
     said: dict[str, list[str]] = {}
     for claim, _ in found:
         if claim.group in ("A", "D"):
-            said.setdefault(claim.deviation, []).append(f"[{claim.slug}](#{_anchor(claim)})")
+            said.setdefault(claim.deviation, []).append(f"[{claim.slug}](#{anchor(claim.slug)})")
     lines = []
     for text, slugs in said.items():
         base = next((other for other in said if text != other and text.startswith(other)), None)
@@ -174,14 +174,10 @@ def _deviations(found: Found) -> list[str]:
     return lines
 
 
-def _anchor(claim: Claim) -> str:
-    return claim.slug.replace("_", "-")
-
-
 def _claim(claim: Claim, judgement: Judgement) -> str:
     primary = judgement.primary
     lines = [
-        f"### {_anchor(claim)}",
+        f"### {anchor(claim.slug)}",
         f"**{claim.sentence}** ({claim.source})",
         f"*{MARKS[judgement.verdict]} {judgement.verdict}.* "
         + (

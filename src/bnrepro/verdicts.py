@@ -92,6 +92,11 @@ def _amount(value: float, unit: str) -> str:
     return forms.get(unit, f"{value:.4g}")
 
 
+def anchor(slug: str) -> str:
+    """Where in the report a claim stands."""
+    return slug.replace("_", "-")
+
+
 def print_verdicts(found: Found, console: Console) -> None:
     """The verdict table on the terminal."""
     table = Table(title=f"{found.results.treatment} against none")

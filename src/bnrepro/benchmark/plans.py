@@ -43,7 +43,7 @@ def busy_cores(bench: Bench) -> Iterator[Measured]:
             planned = [run.plan(config) for config in configs]
             executor.train_all(planned, CORES, Console(file=io.StringIO()))
             shares.append(100 * busy([item.folder for item in planned], CORES))
-    yield Measured("both", shares, "%", Bound("least", 90.0), _on_digits(), {"runs": len(configs)})
+    yield Measured("both", shares, "%", Bound("least", 90.0), subjects.on_digits(), {"runs": len(configs)})
 
 
 def busy(runs: list[store.Run], cores: int) -> float:
@@ -70,7 +70,7 @@ def thousand_runs(bench: Bench) -> Iterator[Measured]:
         for count in (many // 2, many):
             timings.time(str(count), lambda count=count: _look_at(folder, [*sweep, f"seed=range({count // 2})"], count))
     growth = timings.ratios(str(many), str(many // 2))
-    yield Measured("all", timings.seconds(str(many)), "s", Bound("most", 5.0), _on_digits())
+    yield Measured("all", timings.seconds(str(many)), "s", Bound("most", 5.0), subjects.on_digits())
     yield Measured("all", growth, "×", Bound("most", 2.4), f"{many} runs / {many // 2}: 2 is linear growth")
 
 
@@ -107,7 +107,3 @@ def fabricate(config: Config) -> None:
 
 def _data() -> str:
     return "mnist" if subjects.has_mnist() else "digits"
-
-
-def _on_digits() -> str:
-    return "" if subjects.has_mnist() else "on digits: MNIST not found"

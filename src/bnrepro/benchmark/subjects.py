@@ -57,6 +57,11 @@ def data_note() -> str:
     return "" if has_mnist() else "random binary images of MNIST's shape: MNIST not found"
 
 
+def on_digits() -> str:
+    """What a row that trains whole runs says where it could not train them on MNIST."""
+    return "" if has_mnist() else "on digits: MNIST not found"
+
+
 def trainer(arm: str, quick: bool, probes: bool = False) -> Trainer:
     """The real Trainer, ready for its first step."""
     made = Trainer(config(arm, f"probes.activations.enabled={probes}"), dataset(quick))

@@ -52,7 +52,9 @@ def parallel_sweep(bench: Bench) -> Iterator[Measured]:
         for jobs in (CORES, 1) if index % 2 == 0 else (1, CORES):
             timings.time(f"jobs={jobs}", lambda jobs=jobs: sweep(jobs))
     details = {"steps": steps} | {f"jobs={jobs}": timings.seconds(f"jobs={jobs}") for jobs in (CORES, 1)}
-    yield Measured("batch", timings.ratios(f"jobs={CORES}", "jobs=1"), "×", Bound("most", 0.6), _on_digits(), details)
+    yield Measured(
+        "batch", timings.ratios(f"jobs={CORES}", "jobs=1"), "×", Bound("most", 0.6), subjects.on_digits(), details
+    )
 
 
 @row("second-reproduce", "make reproduce PROFILE=smoke after a finished one")
@@ -69,7 +71,7 @@ def second_reproduce(bench: Bench) -> Iterator[Measured]:
             before = _finished(folder)
             timings.time("second", lambda: _call(command))
             trained.append(float(len(_finished(folder) - before)))
-    yield Measured("all", timings.seconds("second"), "s", Bound("most", 10.0), _on_digits())
+    yield Measured("all", timings.seconds("second"), "s", Bound("most", 10.0), subjects.on_digits())
     yield Measured("all", trained, "runs", Bound("most", 0.0), note="runs that the second call trained")
 
 
@@ -101,7 +103,3 @@ def _call(command: list[str]) -> str:
 def _finished(outputs: Path) -> set[tuple[Path, int]]:
     """Every finished run with the moment at which it was finished: one trained again is another one."""
     return {(path, path.stat().st_mtime_ns) for path in outputs.glob("runs/*/*/DONE")}
-
-
-def _on_digits() -> str:
-    return "" if subjects.has_mnist() else "on digits: MNIST not found"
