@@ -88,7 +88,7 @@ PER_STEP = 100
 def cost(item: Planned) -> float:
     """Relative length of a run: enough to tell the long from the short, whatever their network."""
     config = item.config
-    return config.steps * (config.batch_size * PER_EXAMPLE.get(config.model.name, 1) + PER_STEP)
+    return config.steps * (config.batch_size * PER_EXAMPLE[config.model.name] + PER_STEP)
 
 
 def _follow(futures: dict[Future, Planned], reports: Any, display: Display, outcome: Outcome) -> None:

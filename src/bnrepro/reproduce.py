@@ -124,18 +124,21 @@ def planned_runs(
     """The runs of every experiment, and what stands in for its data where they are nowhere to be had."""
     swept: dict[str, list[Config]] = {}
     stand_ins: dict[str, tuple[str, ...]] = {}
-    said: set[str] = set()
+    reasons: dict[str, str] = {}  # by data set, so that a download that fails is tried once
     for name in [name for name in names if name in experiments()]:
         common = [f"experiment={name}", *_common(request)]
         swept[name] = composer.sweep(common)
-        wanted, missing = swept[name][0].data.name, _missing_data(swept[name][0])
+        wanted = swept[name][0].data.name
+        unseen = wanted not in reasons
+        if unseen:
+            reasons[wanted] = _missing_data(swept[name][0])
+        missing = reasons[wanted]
         for overrides in STAND_INS.get(wanted, ()) if missing else ():
             # Before the call's own overrides, which have the last word.
             swept[name], stand_ins[name] = composer.sweep([common[0], *overrides, *common[1:]]), overrides
             if not _missing_data(swept[name][0]):
                 break
-        if missing and missing not in said:
-            said.add(missing)
+        if missing and unseen:
             _say_stand_in(missing, stand_ins.get(name, ()), console)
     return {name: [run.plan(config) for config in configs] for name, configs in swept.items()}, stand_ins
 
