@@ -10,9 +10,9 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
-from bnrepro import run
+from bnrepro import distributed, run
 from bnrepro.config import from_hydra
-from bnrepro.data import ExampleOrder, load
+from bnrepro.data import ExampleOrder, open_dataset
 from bnrepro.errors import ConfigError, UserError
 from bnrepro.plan import Composer
 from bnrepro.schema import register_schema
@@ -49,13 +49,15 @@ def _check(arguments: list[str]) -> None:
         return
     if "hydra/launcher=slurm" in given.overrides and shutil.which("srun") is None:
         raise ConfigError("hydra/launcher=slurm: there is no Slurm here (srun is not found); leave it out to run here")
+    if given.multirun and distributed.started() > 1:
+        raise ConfigError("torchrun trains one network in several processes: leave out -m")
     with Composer(given.config_dir) as composer:
         configs = composer.sweep(given.overrides, single=not given.multirun)
     if given.cfg is None:
         for config in configs:
-            dataset = load(config.data)
+            dataset = open_dataset(config.data)
             ExampleOrder(config, len(dataset.train))
-            if config.batch_size == 1:
+            if config.batch_size == 1 == config.processes:
                 Trainer(config, dataset)
 
 

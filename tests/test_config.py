@@ -12,9 +12,7 @@ import pytest
 
 from bnrepro import config as configuration
 from bnrepro.config import (
-    CHOICES,
     NOT_SCIENTIFIC,
-    RANGES,
     Config,
     arm_label,
     flatten,
@@ -25,6 +23,7 @@ from bnrepro.config import (
 )
 from bnrepro.errors import ConfigError
 from bnrepro.schema import AugmentationConfig, DataConfig, EvaluationConfig, OptimizerConfig, ProbesConfig
+from bnrepro.validation import CHOICES, RANGES
 
 FINGERPRINT = "0123456789abcdef"
 PROBES_ON = [f"probes.{field.name}.enabled=true" for field in fields(ProbesConfig)]
@@ -45,7 +44,7 @@ def full(key: str = "", model: str = "mlp") -> Config:
 
     model = {"model.stem": "inception", "model.pool_projection_4cd": "bn_inception"}.get(key, model)
     if model not in _CACHE:
-        everything = ["data=digits", "norm=batch", "evaluation.test_examples=50", *PROBES_ON]
+        everything = ["data=digits", "norm=batch", "evaluation.test_examples=50", "data.stream=true", *PROBES_ON]
         with Composer() as composer:
             [_CACHE[model]] = composer.sweep([*everything, f"model={model}"])
     return copy.deepcopy(_CACHE[model])
@@ -92,7 +91,7 @@ def test_every_scientific_key_and_no_other_is_part_of_the_identity(key: str) -> 
 
 def test_what_is_not_scientific_is_a_short_list_of_views_and_places() -> None:
     names = {"experiment", "profile", "profiles", "treatment", "arm", "data.root", "data.title"}
-    views_and_places = names | {"wandb", "checkpoint_every_s", "keep_weights"}
+    views_and_places = names | {"data.workers", "wandb", "checkpoint_every_s", "keep_weights"}
     assert set(NOT_SCIENTIFIC) == views_and_places
 
 

@@ -282,10 +282,10 @@ def test_digits_enlarged_to_photographs() -> None:
 
 def test_a_part_of_a_split_is_the_same_for_every_run() -> None:
     test = data.load(DIGITS).test
-    assert torch.equal(test.part(50, "test").images, test.part(50, "test").images)
-    assert len(test.part(50, "test")) == 50
-    assert len(test.part(50, "test").labels.unique()) == 10  # drawn, not the first ones
-    assert test.part(0, "test") is test
+    assert torch.equal(data.part_of(test, 50, "test").images, data.part_of(test, 50, "test").images)
+    assert len(data.part_of(test, 50, "test")) == 50
+    assert len(data.part_of(test, 50, "test").labels.unique()) == 10  # drawn, not the first ones
+    assert data.part_of(test, 0, "test") is test
 
 
 def test_the_same_examples_stay_together_if_batches_are_shuffled(small: Callable[..., Config]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -153,11 +154,12 @@ def test_accuracy_and_loss_are_those_of_the_whole_split(trainer: Callable[..., T
     run.model.eval()
     split = data.load(run.config.data).test
     large = Split(split.images.repeat(6, 1, 1, 1), split.labels.repeat(6))  # longer than one chunk
-    loss, accuracy = evaluate(run.model, large)
+    loss, accuracy, top5_accuracy = evaluate(run.model, large)
     scores = run.model(split.images)
     assert loss == pytest.approx(F.cross_entropy(scores, split.labels).item(), rel=1e-5)
     assert accuracy == (scores.argmax(1) == split.labels).double().mean().item()
     assert rows(run, "test", "accuracy")[40] == pytest.approx(accuracy, rel=1e-5)
+    assert math.isnan(top5_accuracy)  # of ten classes half are among the five best
 
 
 def test_training_accuracy_is_measured_on_request_on_examples_that_are_trained_on(

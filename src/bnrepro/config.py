@@ -1,4 +1,7 @@
-"""A run's configuration: its validation, its identity (the run key) and its arm's label. Its schema: schema.py."""
+"""A run's configuration: from Hydra's tree, its identity (the run key) and its arm's label.
+
+Its schema: schema.py; what is refused: validation.py.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import difflib
 import hashlib
 import importlib.util
 import json
-import math
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from bnrepro.arms import contradictions
 from bnrepro.errors import ConfigError
-from bnrepro.schema import Config, InceptionConfig, MLPConfig, ModelConfig
+from bnrepro.schema import Config
+from bnrepro.validation import faults
 
 __all__ = [
     "CODE_EPOCH",
@@ -40,7 +41,7 @@ CODE_EPOCH = 1
 
 NOT_SCIENTIFIC = (
     "experiment", "profile", "profiles", "treatment", "arm", "wandb", "checkpoint_every_s", "keep_weights",
-    "data.root", "data.title",
+    "data.root", "data.title", "data.workers",
 )  # fmt: skip
 """Keys that cannot change a run's numbers, and so are no part of its identity: an arm is a name for values that are,
 and an image folder is known by its fingerprint, wherever it lies."""
@@ -54,66 +55,18 @@ NEUTRAL: dict[str, Any] = {
     "data.standardize": False,
     "data.enlarge": 0,
     "evaluation.test_examples": 0,
+    "data.unreadable": "refuse",
+    "data.stream": False,
+    "processes": 1,
+    "sync_batch_norm": False,
 }
 """Values at which a key does nothing: a run of which it is true leaves no trace of the key, as of a probe that is off,
 so that a new key of this kind does not make other runs of those that are there. They are the schema's defaults."""
-WITHOUT_MEANING = {"evaluation.test_examples": ("evaluation.whole_test",)}
+WITHOUT_MEANING = {
+    "evaluation.test_examples": ("evaluation.whole_test",),
+    "data.stream": ("data.image_size", "data.crop"),
+}
 """Keys that mean nothing where another is neutral."""
-
-
-# ---------------------------------------------------------------------------------------------- validation
-
-CHOICES = {
-    "profile": ("full", "quick", "smoke"),
-    "placement": ("before", "after"),
-    "model.activation": ("sigmoid", "relu"),
-    "model.init": ("gaussian", "kaiming"),
-    "data.name": ("mnist", "digits", "cifar10", "image_folder"),
-    "shuffle": ("examples", "batches"),
-    "device": ("cpu", "cuda"),
-    "precision": ("float32", "float64"),
-    "wandb": ("offline", "online", "disabled"),
-}
-
-# key → (low, high, low itself allowed). Non-finite values are refused everywhere.
-RANGES: dict[str, tuple[float, float, bool]] = {
-    "model.init_scale": (0, math.inf, False),
-    "model.dropout": (0, 0.999, True),
-    "data.threshold": (0, 1, True),
-    "data.validation_examples": (1, math.inf, True),
-    "data.train_examples": (1, math.inf, True),
-    "optimizer.lr": (0, math.inf, False),
-    "optimizer.momentum": (0, 0.9999, True),
-    "optimizer.weight_decay": (0, math.inf, True),
-    "optimizer.decay": (0, 1, False),
-    "augmentation.shift": (0, 16, True),
-    "augmentation.photometric": (0, 0.99, True),
-    "data.enlarge": (0, 1024, True),
-    "model.stem": (1, 4096, True),
-    "model.pool_projection_4cd": (1, 4096, True),
-    "batch_size": (1, math.inf, True),
-    "steps": (0, math.inf, True),
-    "seed": (0, 2**31 - 1, True),
-    "threads": (1, 1024, True),
-    "evaluation.growth": (0, 1, True),
-    "evaluation.min_interval": (1, math.inf, True),
-    "evaluation.max_interval": (1, math.inf, True),
-    "evaluation.train_examples": (0, math.inf, True),
-    "evaluation.test_examples": (0, math.inf, True),
-    "evaluation.whole_test": (0, 10, True),
-    "probes.activations.growth": (0, 1, True),
-    "probes.activations.min_interval": (1, math.inf, True),
-    "probes.activations.max_interval": (1, math.inf, True),
-    "probes.activations.examples": (2, math.inf, True),
-    "probes.activations.batch_every": (0, math.inf, True),
-    "probes.activations.histograms": (0, 1000, True),
-    "probes.landscape.points": (1, 1000, True),
-    "probes.landscape.shortest": (0, math.inf, False),
-    "probes.landscape.longest": (0, math.inf, False),
-    "probes.landscape.lengths": (2, 1000, True),
-    "probes.shift.points": (1, 1000, True),
-    "checkpoint_every_s": (0, math.inf, True),
-}
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -176,52 +129,13 @@ def unknown_key(key: str, valid: Iterable[str]) -> ConfigError:
 
 def validated(config: Config) -> Config:
     """``config`` itself, canonical and checked; raises :class:`ConfigError`."""
-    flat = flatten(asdict(config))
-    faults = []
-    for key, choices in CHOICES.items():
-        if key in flat and flat[key] not in choices:
-            faults.append(f"{key}={flat[key]}: choose one of {', '.join(choices)}")
-    for key, (low, high, inclusive) in RANGES.items():
-        value = flat.get(key)
-        if value is None:
-            continue
-        if not math.isfinite(value) or value > high or value < low or (value == low and not inclusive):
-            least = f"at least {low:g}" if inclusive else f"above {low:g}"
-            most = "" if high == math.inf else f" and at most {high:g}"
-            faults.append(f"{key}={value}: must be finite, {least}{most}")
-    for name in ("evaluation", "probes.activations"):
-        if flat[f"{name}.min_interval"] > flat[f"{name}.max_interval"]:
-            faults.append(f"{name}.min_interval is larger than {name}.max_interval")
-    if flat["probes.landscape.shortest"] >= flat["probes.landscape.longest"]:
-        faults.append("probes.landscape.shortest must be smaller than probes.landscape.longest")
-    faults += _widths(config.model)
-    for key, name in (("experiment", config.experiment), ("norm.name", norm_name(config.norm))):
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            faults.append(f"{key}={name!r}: letters, digits and . _ - only, it names files")
-    if not isinstance(config.norm, dict) or not ("name" in config.norm or "_target_" in config.norm):
-        faults.append("norm: must be a group choice (norm=none, norm=batch, …) with a `name` or a `_target_`")
-    elif config.arm is not None:
-        faults += contradictions(config.arm, flat, norm_name(config.norm))
-    if faults:
-        raise ConfigError("\n".join(faults))
+    found = faults(config, flatten(asdict(config)), norm_name(config.norm))
+    if found:
+        raise ConfigError("\n".join(found))
     if config.norm.get("_target_") is None:
         # Without a normaliser there is nothing to place: both placements are one and the same run.
         config.placement = "before"
     return config
-
-
-def _widths(model: ModelConfig) -> list[str]:
-    """What is wrong with the lists that give a network its depth and width."""
-    if isinstance(model, MLPConfig) and (not model.hidden or min(model.hidden) < 1):
-        return [f"model.hidden={model.hidden}: a list of one or more layer widths, each at least 1"]
-    if isinstance(model, InceptionConfig):
-        equal = len(model.units) == len(model.blocks) > 0
-        if not equal or min([*model.units, *model.blocks]) < 1:
-            return [
-                f"model.units={model.units}, model.blocks={model.blocks}: two lists of one length, a width and a "
-                "number of blocks for each resolution, each at least 1"
-            ]
-    return []
 
 
 # ------------------------------------------------------------------------------------------------ identity

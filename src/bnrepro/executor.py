@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bnrepro import run
-from bnrepro.errors import Interrupted, UserError
+from bnrepro.errors import ConfigError, Interrupted, UserError
 from bnrepro.run import Planned, Report
 
 SHOW_EVERY_S = 0.5
@@ -49,6 +49,8 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
         return outcome
     # The longest first: at the end of a sweep no core waits for one long run of another.
     pending.sort(key=lambda item: (-cost(item), item.folder.name))
+    if any(item.config.processes > 1 for item in pending):
+        raise ConfigError("processes: a sweep trains every run in one process; torchrun is for scripts/train.py alone")
     threads = max(item.config.threads for item in pending)
     workers = jobs or max(1, (os.cpu_count() or 1) // threads)
     display = Display(console or Console(), pending, done=len(unique) - len(pending))

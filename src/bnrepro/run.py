@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -10,7 +11,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from bnrepro import data, store, tracking
+from bnrepro import data, distributed, store, tracking
 from bnrepro.config import arm_label, run_key, scientific
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.schema import Config
@@ -50,7 +51,7 @@ class Report:
 
 def plan(config: Config) -> Planned:
     """The identity of a run. Loads its data, whose fingerprint is part of it."""
-    key = run_key(config, data.load(config.data).fingerprint)
+    key = run_key(config, data.open_dataset(config.data).fingerprint)
     return Planned(config, key, store.run(config.experiment, arm_label(config), config.seed, key))
 
 
@@ -63,46 +64,73 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
     config, folder = planned.config, planned.folder
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: no CUDA device is available here; use device=cpu")
-    if folder.is_done():
-        return "skipped"
-    dataset = data.load(config.data)
-    trainer = Trainer(config, dataset)  # refuses what cannot be built before a folder is made
-    with folder.lock(on_wait=lambda: log.info("waiting: another process is training %s", folder.name)):
-        if folder.is_done():
+    with distributed.join(config.processes, config.device) as group:
+        if group.share(folder.is_done):
             return "skipped"
+        dataset = data.open_dataset(config.data)
+        trainer = Trainer(config, dataset, group=group)  # refuses what cannot be built before a folder is made
+        with _alone_in(folder) if group.leads else contextlib.nullcontext():
+            if group.share(folder.is_done):
+                return "skipped"
+            trainer = _resume(trainer, folder, dataset)
+            return _lead(planned, trainer, dataset, watch) if group.leads else trainer.run().status
+
+
+@contextlib.contextmanager
+def _alone_in(folder: store.Run) -> Iterator[None]:
+    """No other call trains the run meanwhile."""
+    with folder.lock(on_wait=lambda: log.info("waiting: another process is training %s", folder.name)):
         store.remove_unfinished_parts(folder)
-        trainer = _resume(trainer, folder, dataset)
-        tracker = tracking.Tracker(config, planned.key)
-        first_step, began = trainer.progress.step, time.perf_counter()
-
-        def evaluated(step: int, values: dict[str, float]) -> None:
-            tracker.evaluation(step, values)
-            speed = (step - first_step) / max(time.perf_counter() - began, 1e-9)
-            watch(Report(folder.name, step, config.steps, values, speed))
-
-        trainer.callbacks = Callbacks(evaluated, tracker.observation, folder.write_checkpoint)
-        progress = trainer.run()
-        tracker.finish(progress.status, progress.last_step)
-        folder.finish(_files(planned, trainer, dataset))
-        return progress.status
+        yield
 
 
-def _resume(trainer: Trainer, folder: store.Run, dataset: data.Dataset) -> Trainer:
+def _lead(planned: Planned, trainer: Trainer, dataset: data.AnyDataset, watch: Callable[[Report], None]) -> str:
+    """The training of the process that writes."""
+    config, folder = planned.config, planned.folder
+    tracker = tracking.Tracker(config, planned.key)
+    first_step, began = trainer.progress.step, time.perf_counter()
+
+    def evaluated(step: int, values: dict[str, float]) -> None:
+        tracker.evaluation(step, values)
+        speed = (step - first_step) / max(time.perf_counter() - began, 1e-9)
+        watch(Report(folder.name, step, config.steps, values, speed))
+
+    trainer.callbacks = Callbacks(evaluated, tracker.observation, folder.write_checkpoint)
+    progress = trainer.run()
+    tracker.finish(progress.status, progress.last_step)
+    folder.finish(_files(planned, trainer, dataset))
+    return progress.status
+
+
+def _resume(trainer: Trainer, folder: store.Run, dataset: data.AnyDataset) -> Trainer:
+    """``trainer`` where the run's last checkpoint left it, or at its beginning."""
     try:
-        payload = folder.read_checkpoint()
+        payload = trainer.group.share(lambda: _checkpoint(folder))
         if payload is not None:
             trainer.restore(payload)
             log.info("%s: continues at step %d", folder.name, trainer.progress.step)
         return trainer
     except StoreError as error:
-        # An unfinished run alone is lost: it starts over, and says so. With a fresh trainer: a checkpoint that does
-        # not fit may have been restored in part.
-        log.warning("%s: %s; this run starts over", folder.name, error)
-        folder.checkpoint.unlink(missing_ok=True)
-        return Trainer(trainer.config, dataset)
+        # A checkpoint that does not fit may have been restored in part: with a fresh trainer.
+        _start_over(folder, error)
+        return Trainer(trainer.config, dataset, group=trainer.group)
 
 
-def _files(planned: Planned, trainer: Trainer, dataset: data.Dataset) -> dict[str, str | bytes]:
+def _checkpoint(folder: store.Run) -> bytes | None:
+    try:
+        return folder.read_checkpoint()
+    except StoreError as error:
+        _start_over(folder, error)
+        return None
+
+
+def _start_over(folder: store.Run, error: StoreError) -> None:
+    """An unfinished run alone is lost, and says so."""
+    log.warning("%s: %s; this run starts over", folder.name, error)
+    folder.checkpoint.unlink(missing_ok=True)
+
+
+def _files(planned: Planned, trainer: Trainer, dataset: data.AnyDataset) -> dict[str, str | bytes]:
     config, progress = planned.config, trainer.progress
     headers = {"metrics": METRICS_HEADER}
     for probe in trainer.probes:
@@ -126,6 +154,9 @@ def _files(planned: Planned, trainer: Trainer, dataset: data.Dataset) -> dict[st
         "seconds": round(progress.seconds, 3),
         "finished": round(time.time(), 3),
     }
+    if progress.unreadable:
+        meta["unreadable"] = progress.unreadable
+        log.warning("%s: passed over %d unreadable images", planned.folder.name, len(progress.unreadable))
     if config.keep_weights and progress.status == "finished":
         buffer = io.BytesIO()
         torch.save(trainer.model.state_dict(), buffer)

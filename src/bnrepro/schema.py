@@ -58,7 +58,7 @@ class BNInceptionConfig(ModelConfig):
 
 @dataclass
 class DataConfig:
-    """``root`` and ``title`` are an image folder's place and its name in figures."""
+    """``root`` and ``title`` are an image folder's place and its name in figures; what follows them is about it too."""
 
     name: str = MISSING
     threshold: float | None = None
@@ -68,6 +68,11 @@ class DataConfig:
     enlarge: int = 0
     root: str | None = None
     title: str | None = None
+    unreadable: str = "refuse"
+    stream: bool = False
+    image_size: int = 224
+    crop: float = 0.08
+    workers: int = 4
 
 
 @dataclass
@@ -153,6 +158,8 @@ class Config:
     evaluation: EvaluationConfig = MISSING
     probes: ProbesConfig = MISSING
     threads: int = 1
+    processes: int = 1
+    sync_batch_norm: bool = False
     device: str = "cpu"
     precision: str = "float32"
     checkpoint_every_s: float = 15.0

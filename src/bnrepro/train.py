@@ -5,7 +5,9 @@ Nothing here knows folders, dashboards or Hydra: a configuration, data and two c
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -17,17 +19,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnrepro.config import norm_name
-from bnrepro.data import Dataset, ExampleOrder, Split, augment
+from bnrepro.data import AnyDataset, ExampleOrder, open_feed, part_of
+from bnrepro.distributed import ALONE, Group
 from bnrepro.errors import ConfigError, StoreError
-from bnrepro.models import build_model, memory_format
+from bnrepro.evaluation import AMONG, EVALUATION_CHUNK, evaluate
+from bnrepro.models import build_model, memory_format, parameter_dtype
 from bnrepro.probes import Observation, build_probes, watching
 from bnrepro.randomness import derive_seed
 from bnrepro.schedule import evenly, learning_rate, points
-from bnrepro.schema import AugmentationConfig, Config
+from bnrepro.schema import Config
+
+__all__ = ["EVALUATION_CHUNK", "METRICS_HEADER", "Callbacks", "Progress", "Trainer", "evaluate", "refuse_batch_of_one"]
 
 METRICS_HEADER = "step,examples,split,metric,value"
-EVALUATION_CHUNK, COLOUR_CHUNK = 2000, 250
-"""Images evaluated at a time: fewer where a convolutional network's layers would not fit the processor's caches."""
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Progress:
     """Losses of the mini-batches since the last evaluation."""
     tables: dict[str, list[str]] = field(default_factory=dict)
     """CSV lines per table, without what identifies the run."""
+    unreadable: list[str] = field(default_factory=list)
+    """Paths of the images that were passed over."""
 
 
 @dataclass
@@ -56,13 +62,18 @@ class Callbacks:
 class Trainer:
     """One run: build it, optionally :meth:`restore` it from a checkpoint, then :meth:`run` it to its end."""
 
-    def __init__(self, config: Config, data: Dataset, callbacks: Callbacks | None = None) -> None:
+    def __init__(
+        self, config: Config, data: AnyDataset, callbacks: Callbacks | None = None, group: Group = ALONE
+    ) -> None:
         torch.set_num_threads(config.threads)
-        self.config, self.callbacks = config, callbacks or Callbacks()
-        dtype = getattr(torch, config.precision)
-        layout = memory_format(config)
-        self.model = build_model(config, tuple(data.train.images.shape[1:]), data.classes)
+        self.config, self.callbacks, self.group = config, callbacks or Callbacks(), group
+        dtype, layout = parameter_dtype(config), memory_format(config)
+        self.model = build_model(config, data.train.example_shape, data.classes)
+        if config.sync_batch_norm:
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.model.to(config.device, dtype, memory_format=layout)  # pyright: ignore[reportCallIssue]
+        self.network = group.wrap(self.model)
+        """The same, as training calls it: averaging gradients where several processes train together."""
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=config.optimizer.lr,
@@ -71,19 +82,19 @@ class Trainer:
             fused=True,
         )
         self.order = ExampleOrder(config, len(data.train))
-        self.augmented = config.augmentation != AugmentationConfig()
-        self.data_label = data.label
-        self.train_set = data.train.to(config.device, dtype, layout)
+        self.data_label, self.known_unreadable = data.label, data.unreadable
+        # Typed Any, for those who train in memory and look into it.
+        self.train_set: Any = data.train.to(config.device, dtype, layout)
+        self.feed = open_feed(config, self.train_set, self.order, group.rank)
         test = data.test.to(config.device, dtype, layout)
-        self.splits = {
+        self.splits: dict[str, Any] = {
             "validation": data.validation.to(config.device, dtype, layout),
-            "test": test.part(config.evaluation.test_examples, "test"),
+            "test": part_of(test, config.evaluation.test_examples, "test"),
         }
         # Where the frequent evaluations look at a part of the test set, the whole of it is looked at a few times.
         self.whole_test = test if config.evaluation.test_examples else None
         if config.evaluation.train_examples:
-            seen = self.order.subset[: config.evaluation.train_examples].to(config.device)
-            self.splits["train"] = Split(self.train_set.images[seen], self.train_set.labels[seen])
+            self.splits["train"] = self.train_set.at(self.order.subset[: config.evaluation.train_examples])
         self.probes = build_probes(config, data, self.model)
         self.evaluations = frozenset(points(config.steps, config.evaluation))
         self.whole_evaluations = frozenset(evenly(config.steps, config.evaluation.whole_test if self.whole_test else 0))
@@ -93,15 +104,21 @@ class Trainer:
             self.progress.tables |= {name: [] for name in probe.headers}
         self._try_out()
 
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Where the arithmetic of ``precision=bfloat16`` goes on; the parameters stay float32."""
+        if self.config.precision != "bfloat16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.config.device, torch.bfloat16)
+
     def _try_out(self) -> None:
         """Refuse, before anything is written, a network that cannot process the data."""
-        with watching(self.model):
+        with watching(self.model), self._autocast():
             try:
-                self.model(self.train_set.images[:2])
+                self.model(self.train_set.sample(2))
             except (RuntimeError, TypeError, ValueError) as error:
                 raise ConfigError(f"this network cannot process {self.data_label}: {error}") from error
-        if self.config.batch_size == 1:
-            refuse_batch_of_one(self.model, self.config, self.train_set.images[:1])
+        if self.config.batch_size == self.config.processes:
+            refuse_batch_of_one(self.model, self.config, self.train_set.sample(1))
 
     # ------------------------------------------------------------------------------------------------ the loop
 
@@ -112,7 +129,8 @@ class Trainer:
         started, saved = time.perf_counter() - self.progress.seconds, time.perf_counter()
         if self.progress.step == 0 and not self.progress.tables["metrics"]:
             # Layers that draw during training (dropout, a user's own) draw from the global generator, and nobody else.
-            torch.manual_seed(derive_seed(self.config.seed, "layers"))
+            others = [self.group.rank] if self.group.rank else []
+            torch.manual_seed(derive_seed(self.config.seed, "layers", *others))
             self._look(0)
         for stop in stops:
             if self.progress.status == "diverged":
@@ -125,42 +143,41 @@ class Trainer:
                 self._look(stop)
             every = self.config.checkpoint_every_s
             due = every and stop < self.config.steps and time.perf_counter() - saved > every
-            if due and self.progress.status != "diverged":
-                self.callbacks.on_checkpoint(self.state())
+            if self.progress.status != "diverged" and self.group.share(lambda due=due: due):
+                payload = self.state()
+                if self.group.leads:
+                    self.callbacks.on_checkpoint(payload)
                 saved = time.perf_counter()
         if self.progress.status != "diverged":
             self.progress.status, self.progress.last_step = "finished", self.config.steps
         self.progress.seconds = time.perf_counter() - started
+        self.progress.unreadable = self._unreadable()
         return self.progress
 
     def _steps_until(self, stop: int) -> None:
         """Parameter updates up to step ``stop``: the inner loop, in which nothing waits for a number."""
-        model, optimizer, order = self.model, self.optimizer, self.order
-        images, labels = self.train_set.images, self.train_set.labels
-        parameters = list(model.parameters())
-        decay, augmented = self.config.optimizer.decay, self.augmented
+        network, optimizer = self.network, self.optimizer
+        parameters = list(self.model.parameters())
+        decay, autocast = self.config.optimizer.decay, self._autocast()
         losses = []
         first = self.progress.step
-        batches = [order.batch(index) for index in range(first, stop)]
-        # The labels of the whole stretch in one gather, and gradients dropped by hand: each saves a few per cent.
-        targets = labels[torch.cat(batches).to(labels.device)].split(self.config.batch_size)
-        for step, (batch, target) in enumerate(zip(batches, targets, strict=True), first):
-            inputs = images.index_select(0, batch.to(images.device, non_blocking=True))
-            if augmented:
-                inputs = augment(inputs, self.config.augmentation, self.config.seed, step)
+        for step, (inputs, target) in enumerate(self.feed.stretch(first, stop), first):
             if decay != 1.0:
                 optimizer.param_groups[0]["lr"] = learning_rate(self.config.optimizer, step, self.config.steps)
-            loss = F.cross_entropy(model(inputs), target)
+            with autocast:
+                loss = F.cross_entropy(network(inputs), target)
+            # By hand, which saves a few per cent.
             for parameter in parameters:
                 parameter.grad = None
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
-        finite = torch.isfinite(torch.stack(losses))
+        everyones = self.group.mean(torch.stack(losses))
+        finite = torch.isfinite(everyones)
         if not finite.all():
             first = int((~finite).nonzero()[0])
             self.progress.status, self.progress.last_step = "diverged", self.progress.step + first + 1
-        self.progress.pending += losses
+        self.progress.pending += everyones.unbind()
         self.progress.step = stop
 
     def advance(self, count: int) -> None:
@@ -184,7 +201,7 @@ class Trainer:
             ]
             self.callbacks.on_evaluation(step, values)
         for probe in self.probes:
-            if step in probe.steps:
+            if step in probe.steps and self.group.leads:
                 seen = probe.observe(self.model, step)
                 for name, rows in seen.rows.items():
                     self.progress.tables[name] += rows
@@ -198,26 +215,42 @@ class Trainer:
             values["train/loss"] = torch.stack(self.progress.pending).double().mean().item()
             self.progress.pending = []
         self.model.eval()
+        self.group.share_buffers(self.model)
         whole = {"whole_test": self.whole_test} if self.whole_test and step in self.whole_evaluations else {}
         for name, split in (self.splits | whole).items():
-            loss, values[f"{name}/accuracy"] = evaluate(self.model, split)
+            with self._autocast():
+                found = evaluate(self.model, split, self.group)
+            values[f"{name}/accuracy"] = found.accuracy
             if name != "train":
-                values[f"{name}/loss"] = loss
+                values[f"{name}/loss"] = found.loss
+            if not math.isnan(found.top5_accuracy):
+                values[f"{name}/top{AMONG}_accuracy"] = found.top5_accuracy
         self.model.train()
         return values
+
+    def _unreadable(self) -> list[str]:
+        """Everything that any process passed over, before a stop and since."""
+        mine = {path for split in (self.train_set, *self.splits.values()) for path in getattr(split, "unreadable", ())}
+        everyones = set().union(*self.group.gather(mine), self.progress.unreadable, self.known_unreadable)
+        return sorted(everyones)
 
     # -------------------------------------------------------------------------------------------- checkpointing
 
     def state(self) -> bytes:
-        """Everything that the rest of the run depends on. The order of examples needs no state: see ExampleOrder."""
+        """Everything that the rest of the run depends on; every process of a group has to ask for it.
+
+        The order of examples needs no state: see ExampleOrder. The running statistics of the other processes are the
+        leader's since the evaluation.
+        """
+        self.progress.unreadable = self._unreadable()
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress.__dict__,
-            "generator": torch.get_rng_state(),
+            "generators": self.group.gather(torch.get_rng_state()),
         }
         if self.config.device == "cuda":
-            state["cuda_generator"] = torch.cuda.get_rng_state()
+            state["cuda_generators"] = self.group.gather(torch.cuda.get_rng_state())
         buffer = io.BytesIO()
         torch.save(state, buffer)
         return buffer.getvalue()
@@ -229,10 +262,10 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.progress = Progress(**state["progress"])
-            torch.set_rng_state(state["generator"].cpu())
+            torch.set_rng_state(state["generators"][self.group.rank].cpu())
             if self.config.device == "cuda":
-                torch.cuda.set_rng_state(state["cuda_generator"].cpu())
-        except (RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+                torch.cuda.set_rng_state(state["cuda_generators"][self.group.rank].cpu())
+        except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
 
 
@@ -252,16 +285,3 @@ def refuse_batch_of_one(model: nn.Module, config: Config, image: Tensor) -> None
                 f"batch_size=1: norm={norm_name(config.norm)} has one value of each feature to take a variance of. "
                 f"Use mini-batches of at least 2, or a norm over the features of one example: norm=layer. ({error})"
             ) from error
-
-
-@torch.inference_mode()
-def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy (a fraction) of ``model``, in its present mode, over ``split``."""
-    loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
-    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-    chunk = EVALUATION_CHUNK if split.images.shape[1] == 1 else COLOUR_CHUNK
-    for images, labels in zip(split.images.split(chunk), split.labels.split(chunk), strict=True):
-        scores = model(images)
-        loss += F.cross_entropy(scores, labels, reduction="sum")
-        correct += (scores.argmax(1) == labels).sum()
-    return loss.item() / len(split), correct.item() / len(split)

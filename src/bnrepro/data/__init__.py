@@ -1,10 +1,23 @@
-"""Data: sets as tensors in memory, where they come from, the order of the examples, augmentation."""
+"""Data: sets as tensors in memory or streamed, where they come from, the order of the examples, augmentation."""
 
 from __future__ import annotations
 
 from bnrepro.data.augmentation import augment
+from bnrepro.data.feed import open_feed
 from bnrepro.data.order import ExampleOrder
-from bnrepro.data.sets import Dataset, Split, load
+from bnrepro.data.sets import AnyDataset, AnySplit, Dataset, Split, load, open_dataset, part_of
 from bnrepro.data.sources import find_mnist
 
-__all__ = ["Dataset", "ExampleOrder", "Split", "augment", "find_mnist", "load"]
+__all__ = [
+    "AnyDataset",
+    "AnySplit",
+    "Dataset",
+    "ExampleOrder",
+    "Split",
+    "augment",
+    "find_mnist",
+    "load",
+    "open_dataset",
+    "open_feed",
+    "part_of",
+]

@@ -18,28 +18,32 @@ from bnrepro.errors import ConfigError, DataError, DataUnavailable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
 TESTS = ("test", "val")
+IN_MEMORY_BYTES = 4 * 10**9
+"""Of uint8 pixels; as the float32 that training takes they are four times as many."""
+STREAM = "data.stream=true reads them from disk while it trains, cut to data.image_size."
 
 
-def load(root: str | None, title: str | None) -> Source:
-    """All images of a small folder, from the cache if they were decoded before; they must have one size.
+def load(root: str | None, title: str | None, skip: bool = False) -> Source:
+    """All images of a small folder, from the cache if they were decoded before; they must have one size. ``skip``
+    passes over those that cannot be read.
 
     A relative ``root`` is looked for below $BNREPRO_DATA and data/. Raises :class:`DataUnavailable` where there is
     none, :class:`DataError` that names the file or folder that is wrong.
     """
     folder = find(root)
-    train, test = folder / "train", next((folder / name for name in TESTS if (folder / name).is_dir()), None)
-    if not train.is_dir() or test is None:
-        raise DataError(f"{folder} must hold train/<class>/ and test/<class>/ (or val/<class>/)")
-    listed, tested = classes(train), classes(test)
-    if set(listed) != set(tested):
-        odd = sorted(set(listed) ^ set(tested))
-        raise DataError(f"{folder}: train and {test.name} have other classes; only one of them has {', '.join(odd)}")
-    parts = []
-    for part in (listed, tested):
-        files = [file for files in part.values() for file in files]
-        labels = [index for index, files in enumerate(part.values()) for _ in files]
-        parts += [_images(folder, files), torch.tensor(labels)]
-    return Source(title or folder.name, 255, *parts)
+    tensors: list[Tensor] = []
+    unreadable: list[str] = []
+    for part in train_and_test(folder):
+        listed = [images_in(path) for path in class_folders(part)]
+        files = [file for files in listed for file in files]
+        labels = torch.tensor([index for index, files in enumerate(listed) for _ in files])
+        images, lost = _images(folder, files, skip)
+        unreadable += [files[index].path for index in lost]
+        kept = torch.ones(len(files), dtype=torch.bool)
+        kept[lost] = False
+        tensors += [images, labels[kept]]
+    images, labels, test_images, test_labels = tensors
+    return Source(title or folder.name, 255, images, labels, test_images, test_labels, tuple(unreadable))
 
 
 def find(root: str | None) -> Path:
@@ -53,18 +57,33 @@ def find(root: str | None) -> Path:
     raise DataUnavailable(f"data.root={root}: there is no such folder")
 
 
-def classes(folder: Path) -> dict[str, list[os.DirEntry[str]]]:
-    """The images of every class folder of ``folder``, classes and files in the order of their names."""
-    found = {}
-    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-        with os.scandir(path) as entries:
-            images = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
-        if not images:
-            raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)})")
-        found[path.name] = sorted(images, key=lambda entry: entry.name)
+def train_and_test(folder: Path) -> tuple[Path, Path]:
+    """Its two parts, which must have the same classes."""
+    train, test = folder / "train", next((folder / name for name in TESTS if (folder / name).is_dir()), None)
+    if not train.is_dir() or test is None:
+        raise DataError(f"{folder} must hold train/<class>/ and test/<class>/ (or val/<class>/)")
+    listed, tested = ({path.name for path in class_folders(part)} for part in (train, test))
+    if listed != tested:
+        odd = sorted(listed ^ tested)
+        raise DataError(f"{folder}: train and {test.name} have other classes; only one of them has {', '.join(odd)}")
+    return train, test
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The class folders of ``folder``, in the order of their names."""
+    found = sorted(path for path in folder.iterdir() if path.is_dir())
     if len(found) < 2:
         raise DataError(f"{folder} holds {len(found) or 'no'} class folder{'' if found else 's'}: two are the least")
     return found
+
+
+def images_in(folder: Path) -> list[os.DirEntry[str]]:
+    """The images of a class folder, in the order of their names."""
+    with os.scandir(folder) as entries:
+        images = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
+    if not images:
+        raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
+    return sorted(images, key=lambda entry: entry.name)
 
 
 def decode(path: str) -> Image.Image:
@@ -76,26 +95,64 @@ def decode(path: str) -> Image.Image:
         raise DataError(f"{path} cannot be read as an image ({error}). Replace it, or delete it.") from error
 
 
-def _images(folder: Path, files: list[os.DirEntry[str]]) -> Tensor:
-    """The images (N, 3, height, width) uint8 of ``files``, decoded once: kept by what the files are."""
+def _images(folder: Path, files: list[os.DirEntry[str]], skip: bool) -> tuple[Tensor, list[int]]:
+    """The images (N, 3, height, width) uint8 of ``files``, decoded once: kept by what the files are. And the places of
+    those that were passed over."""
     listing = [(file.path, (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
     key = hashlib.blake2b(json.dumps(listing).encode(), digest_size=8).hexdigest()
-    cached = store.outputs_folder() / "cache" / f"{folder.name}-{key}.npy"
+    cached = store.outputs_folder() / "cache" / f"{folder.name}-{key}{'-skipped' if skip else ''}.npy"
     if cached.exists():
-        try:
-            return torch.from_numpy(store.read_array(cached))
-        except ValueError as error:
-            raise DataError(f"the cache {cached} is damaged ({error}): delete it, it is made anew") from error
-    first = np.asarray(decode(files[0].path))
-    pixels = np.empty((len(files), *first.shape), np.uint8)
+        images = _cached(cached)
+        lost = _cached(_beside(cached)).tolist() if skip else []
+    else:
+        images, lost = _decoded(files, skip)
+        if skip:
+            store.write_array(_beside(cached), np.array(lost, np.int64))
+        store.write_array(cached, images)
+    return torch.from_numpy(images), lost
+
+
+def _beside(cached: Path) -> Path:
+    return cached.with_name(f"{cached.stem}-places.npy")
+
+
+def _cached(path: Path) -> np.ndarray:
+    try:
+        return store.read_array(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the cache {path} is damaged ({error}): delete it, it is made anew") from error
+
+
+def _decoded(files: list[os.DirEntry[str]], skip: bool) -> tuple[np.ndarray, list[int]]:
+    pixels, kept, first, lost = np.empty((0, 0, 0, 3), np.uint8), 0, files[0], []
     for index, file in enumerate(files):
-        image = np.asarray(decode(file.path))
-        if image.shape != first.shape:
-            sizes = [f"{pixels.shape[1]}×{pixels.shape[0]}" for pixels in (image, first)]
+        try:
+            image = np.asarray(decode(file.path))
+        except DataError:
+            if not skip:
+                raise
+            lost.append(index)
+            continue
+        if not kept:
+            first, pixels = file, _room_for(len(files), image, file)
+        if image.shape != pixels.shape[1:]:
+            sizes = [f"{shape[1]}×{shape[0]}" for shape in (image.shape, pixels.shape[1:])]
             raise DataError(
-                f"{file.path} is {sizes[0]} and {files[0].path} {sizes[1]}: images held in memory must have one size"
+                f"{file.path} is {sizes[0]} and {first.path} {sizes[1]}: images held in memory must have one size. "
+                f"{STREAM}"
             )
-        pixels[index] = image
-    images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    store.write_array(cached, images)
-    return torch.from_numpy(images)
+        pixels[kept] = image
+        kept += 1
+    if not kept:
+        raise DataError(f"{Path(files[0].path).parent.parent}: not one image can be read")
+    return np.ascontiguousarray(pixels[:kept].transpose(0, 3, 1, 2)), lost
+
+
+def _room_for(count: int, image: np.ndarray, file: os.DirEntry[str]) -> np.ndarray:
+    needed = count * image.nbytes
+    if needed > IN_MEMORY_BYTES:
+        raise DataError(
+            f"{count:,} images such as {file.path} take {needed / 1e9:.1f} GB, more than the {IN_MEMORY_BYTES / 1e9:g} "
+            f"GB that are held in memory. {STREAM}"
+        )
+    return np.empty((count, *image.shape), np.uint8)

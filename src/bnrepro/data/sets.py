@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnrepro.data import image_folder, sources
+from bnrepro.data import image_folder, sources, streaming
 from bnrepro.data.sources import Source
+from bnrepro.data.streaming import StreamedSplit
 from bnrepro.errors import ConfigError
 from bnrepro.randomness import generator
 from bnrepro.schema import DataConfig
@@ -31,17 +33,43 @@ class Split:
     def to(self, device: str, dtype: torch.dtype, memory_format: torch.memory_format = torch.preserve_format) -> Split:
         return Split(self.images.to(device, dtype, memory_format=memory_format), self.labels.to(device))
 
-    def part(self, count: int, name: str) -> Split:
-        """``count`` examples drawn once and for all by ``name``, the same for every run; all of them for 0."""
-        if count == 0 or count >= len(self):
-            return self
-        chosen = torch.randperm(len(self), generator=generator(0, "part", name))[:count].to(self.labels.device)
-        return Split(self.images[chosen], self.labels[chosen])
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        return tuple(self.images.shape[1:])
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    def at(self, places: Tensor) -> Split:
+        """The examples at these places."""
+        places = places.to(self.device)
+        return Split(self.images[places], self.labels[places])
+
+    def sample(self, count: int) -> Tensor:
+        """The first ``count`` images."""
+        return self.images[:count]
+
+    def chunks(self, size: int, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels: of the chunks of ``size`` into which the split falls, each ``every``-th."""
+        chunks = zip(self.images.split(size), self.labels.split(size), strict=True)
+        return itertools.islice(chunks, first, None, every)
+
+
+AnySplit = Split | StreamedSplit
+
+
+def part_of(split: AnySplit, count: int, name: str) -> AnySplit:
+    """``count`` examples drawn once and for all by ``name``, the same for every run; all of them for 0."""
+    if count == 0 or count >= len(split):
+        return split
+    return split.at(torch.randperm(len(split), generator=generator(0, "part", name))[:count])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training, validation and test examples. ``label`` is how figures and tables name the data."""
+    """Training, validation and test examples in memory. ``label`` is how figures and tables name the data;
+    ``unreadable`` are the files that were passed over."""
 
     label: str
     train: Split
@@ -49,15 +77,39 @@ class Dataset:
     test: Split
     classes: int
     fingerprint: str
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StreamedDataset:
+    """The same, read from disk when it is needed."""
+
+    label: str
+    train: StreamedSplit
+    validation: StreamedSplit
+    test: StreamedSplit
+    classes: int
+    fingerprint: str
+    unreadable: tuple[str, ...] = ()
+
+
+AnyDataset = Dataset | StreamedDataset
 
 
 def load(config: DataConfig) -> Dataset:
     """The data set of ``config``, kept in memory for the next run of this process.
 
     Raises :class:`DataUnavailable` if it is nowhere to be had, :class:`DataError` if its files are damaged,
-    :class:`ConfigError` if the splits asked for do not fit it.
+    :class:`ConfigError` if the splits asked for do not fit it, or if it is to be streamed.
     """
-    return _load(**asdict(config))
+    if config.stream:
+        raise ConfigError("data.stream=true: this needs its images in memory")
+    return _load(**asdict(replace(config, workers=0)))
+
+
+def open_dataset(config: DataConfig) -> AnyDataset:
+    """As :func:`load`, or the streamed data set that ``config`` asks for."""
+    return _stream(**asdict(config)) if config.stream else load(config)
 
 
 @functools.lru_cache(maxsize=2)
@@ -70,16 +122,11 @@ def _load(
     enlarge: int,
     root: str | None,
     title: str | None,
+    unreadable: str,
+    **streaming: object,
 ) -> Dataset:
-    source = _source(name, root, title)
-    available, label = len(source.labels), source.label
-    if validation_examples >= available:
-        raise ConfigError(f"data.validation_examples={validation_examples}: {label} has {available} in all")
-    left = available - validation_examples
-    if train_examples is not None and train_examples > left:
-        raise ConfigError(f"data.train_examples={train_examples}: {label} has {left} besides the validation set")
-    order = torch.randperm(available, generator=generator(0, "split", name))
-    kept, held_out = order[:left], order[left:]
+    source = _source(name, root, title, unreadable == "skip")
+    kept, held_out = _divided(name, source.label, len(source.labels), validation_examples, train_examples)
     digest = hashlib.blake2b(digest_size=8)
     for tensor in (source.images, source.labels, source.test_images, source.test_labels):
         digest.update(tensor.contiguous().numpy().tobytes())
@@ -87,18 +134,61 @@ def _load(
     scale = _scale(images[kept], source.white, threshold, standardize)
 
     return Dataset(
-        label=label if threshold is None else f"{label}, binary",
+        label=source.label if threshold is None else f"{source.label}, binary",
         train=Split(scale(images[kept]), source.labels[kept]),
         validation=Split(scale(images[held_out]), source.labels[held_out]),
         test=Split(scale(test_images), source.test_labels),
         classes=int(source.labels.max()) + 1,
         fingerprint=digest.hexdigest(),
+        unreadable=source.unreadable,
     )
 
 
-def _source(name: str, root: str | None, title: str | None) -> Source:
+@functools.lru_cache(maxsize=1)
+def _stream(
+    name: str,
+    threshold: float | None,
+    validation_examples: int,
+    train_examples: int | None,
+    standardize: bool,
+    enlarge: int,
+    root: str | None,
+    title: str | None,
+    unreadable: str,
+    stream: bool,
+    image_size: int,
+    crop: float,
+    workers: int,
+) -> StreamedDataset:
+    if name != "image_folder" or threshold is not None or enlarge:
+        raise ConfigError(
+            "data.stream=true reads data=image_folder; data.threshold and data.enlarge are for images in memory"
+        )
+    label, everything, test, classes, fingerprint = streaming.load(
+        root, title, image_size, crop, unreadable == "skip", workers
+    )
+    kept, held_out = _divided(name, label, len(everything), validation_examples, train_examples)
+    if standardize:
+        mean, std = streaming.moments(everything.at(kept), fingerprint)
+        everything, test = replace(everything, mean=mean, std=std), replace(test, mean=mean, std=std)
+    train, validation = everything.at(kept), everything.at(held_out)
+    return StreamedDataset(label, train, validation, test, len(classes), fingerprint)
+
+
+def _divided(name: str, label: str, available: int, validation: int, train: int | None) -> tuple[Tensor, Tensor]:
+    """Places of the training and of the validation examples among all that are not for the test."""
+    if validation >= available:
+        raise ConfigError(f"data.validation_examples={validation}: {label} has {available} in all")
+    left = available - validation
+    if train is not None and train > left:
+        raise ConfigError(f"data.train_examples={train}: {label} has {left} besides the validation set")
+    order = torch.randperm(available, generator=generator(0, "split", name))
+    return order[:left], order[left:]
+
+
+def _source(name: str, root: str | None, title: str | None, skip: bool) -> Source:
     if name == "image_folder":
-        return image_folder.load(root, title)
+        return image_folder.load(root, title, skip)
     return {"mnist": sources.mnist, "digits": sources.digits, "cifar10": sources.cifar10}[name]()
 
 

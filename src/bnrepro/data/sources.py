@@ -35,7 +35,7 @@ DIGITS_TEST_EXAMPLES = 360
 @dataclass(frozen=True)
 class Source:
     """A data set as it comes: images (N, channels, height, width) uint8 from 0 to ``white``, labels (N,) int64.
-    ``label`` is how figures and tables name it."""
+    ``label`` is how figures and tables name it; ``unreadable`` are the files that were passed over."""
 
     label: str
     white: int
@@ -43,6 +43,7 @@ class Source:
     labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    unreadable: tuple[str, ...] = ()
 
 
 def mnist() -> Source:

@@ -11,7 +11,7 @@ from bnrepro.models.inception import Inception
 from bnrepro.models.mlp import MLP
 from bnrepro.schema import BNInceptionConfig, Config, InceptionConfig, MLPConfig
 
-__all__ = ["MLP", "BNInception", "Inception", "build_model", "memory_format"]
+__all__ = ["MLP", "BNInception", "Inception", "build_model", "memory_format", "parameter_dtype"]
 
 
 def build_model(config: Config, example_shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -32,3 +32,8 @@ def build_model(config: Config, example_shape: tuple[int, ...], classes: int) ->
 def memory_format(config: Config) -> torch.memory_format:
     """How the network of ``config`` wants its images in memory."""
     return torch.channels_last if getattr(config.model, "channels_last", False) else torch.contiguous_format
+
+
+def parameter_dtype(config: Config) -> torch.dtype:
+    """What the parameters and the images of ``config`` are kept in: bfloat16 is for the arithmetic between them."""
+    return torch.float64 if config.precision == "float64" else torch.float32

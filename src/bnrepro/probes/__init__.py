@@ -5,9 +5,11 @@ A probe reads; it never changes weights, running statistics, mode or any random 
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from torch import nn
 
-from bnrepro.data import Dataset
+from bnrepro.data import AnyDataset, Dataset
 from bnrepro.errors import ConfigError
 from bnrepro.probes.activations import ActivationProbe
 from bnrepro.probes.base import Observation, Probe, watching
@@ -18,9 +20,13 @@ from bnrepro.schema import Config
 __all__ = ["ActivationProbe", "LandscapeProbe", "Observation", "Probe", "ShiftProbe", "build_probes", "watching"]
 
 
-def build_probes(config: Config, data: Dataset, model: nn.Module) -> list[Probe]:
+def build_probes(config: Config, data: AnyDataset, model: nn.Module) -> list[Probe]:
     """The probes that the configuration switches on."""
     probes: list[Probe] = []
+    if not isinstance(data, Dataset):
+        if any(probe["enabled"] for probe in asdict(config.probes).values()):
+            raise ConfigError("data.stream=true: the probes look at images in memory; leave them off")
+        return probes
     if config.probes.activations.enabled:
         if not hasattr(model, "hidden"):
             raise ConfigError(f"probes.activations looks at fully connected hidden layers; model={config.model.name}")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bnrepro.data import Dataset
+from bnrepro.models import parameter_dtype
 from bnrepro.norm import has_running_statistics
 from bnrepro.probes.base import Observation, watching
 from bnrepro.schedule import evenly, points
@@ -29,7 +30,7 @@ class ActivationProbe:
 
     def __init__(self, config: Config, data: Dataset, model: nn.Module) -> None:
         probe = config.probes.activations
-        self.batch = data.validation.images[: probe.examples].to(config.device, getattr(torch, config.precision))
+        self.batch = data.validation.images[: probe.examples].to(config.device, parameter_dtype(config))
         self.activation = config.model.activation
         units = activation_inputs_outputs(model, self.batch[:2])[-1][0].shape[1]
         self.headers = {

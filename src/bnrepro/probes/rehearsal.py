@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnrepro.data import Dataset, ExampleOrder, augment
-from bnrepro.models import memory_format
+from bnrepro.models import memory_format, parameter_dtype
 from bnrepro.schedule import learning_rate
 from bnrepro.schema import Config
 
@@ -32,7 +32,7 @@ class NextStep:
         config, chosen = self.config, self.order.batch(step)
         images = self.examples.images.index_select(0, chosen)
         layout = memory_format(config)
-        images = images.to(config.device, getattr(torch, config.precision), memory_format=layout)
+        images = images.to(config.device, parameter_dtype(config), memory_format=layout)
         labels = self.examples.labels.index_select(0, chosen).to(config.device)
         return augment(images, config.augmentation, config.seed, step), labels
 

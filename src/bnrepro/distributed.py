@@ -1,0 +1,109 @@
+"""Several processes that train one network together, as `torchrun` starts them; alone, everything here does nothing.
+
+One of them leads: it alone writes, evaluates what is not shared out, and decides what depends on the clock or the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bnrepro.errors import ConfigError
+
+T = TypeVar("T")
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+
+
+def started() -> int:
+    """How many processes `torchrun` started with this one; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def leads() -> bool:
+    """Whether this is the process that speaks to the user."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's place among those that train one network. Every method but ``wrap`` must be called by all."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """``model`` with gradients averaged over the processes; its buffers are each process's own (§4.2: every
+        replica normalises by its own mini-batch) until :meth:`share_buffers`."""
+        if self.size == 1:
+            return model
+        # The graph of an Inception has parameters of every kind in every step: nothing is left unused.
+        return DistributedDataParallel(model, broadcast_buffers=False)
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give all processes the leader's running statistics."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the processes."""
+        return self.sum(values) / self.size if self.size > 1 else values
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over the processes."""
+        if self.size == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    def share(self, decide: Callable[[], T]) -> T:
+        """What ``decide`` returns to the leader, which alone calls it; what it raises, the others do not see."""
+        if self.size == 1:
+            return decide()
+        box: list[Any] = [decide() if self.leads else None]
+        dist.broadcast_object_list(box, 0)
+        return box[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's ``value``, in the order of their ranks."""
+        if self.size == 1:
+            return [value]
+        boxes: list[Any] = [None] * self.size
+        dist.all_gather_object(boxes, value)
+        return boxes
+
+
+ALONE = Group()
+
+
+@contextlib.contextmanager
+def join(processes: int, device: str) -> Iterator[Group]:
+    """Meet the other processes. Raises :class:`ConfigError` if there are not as many as the configuration says."""
+    if processes != started():
+        raise ConfigError(
+            f"processes={processes}, but there is {started()}: it is the number that torchrun starts, "
+            f"torchrun --nproc-per-node={processes} scripts/train.py …"
+        )
+    if processes == 1:
+        yield ALONE
+        return
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group(BACKENDS[device])
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
