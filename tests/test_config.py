@@ -24,7 +24,14 @@ from bnrepro.config import (
     validated,
 )
 from bnrepro.errors import ConfigError
-from bnrepro.schema import AugmentationConfig, DataConfig, EvaluationConfig, OptimizerConfig, ProbesConfig
+from bnrepro.schema import (
+    AugmentationConfig,
+    DataConfig,
+    EvaluationConfig,
+    InceptionConfig,
+    OptimizerConfig,
+    ProbesConfig,
+)
 
 FINGERPRINT = "0123456789abcdef"
 PROBES_ON = [f"probes.{field.name}.enabled=true" for field in fields(ProbesConfig)]
@@ -43,7 +50,7 @@ def full(key: str = "", model: str = "mlp") -> Config:
     """A run of ``model``, or of the one that alone has ``key``."""
     from bnrepro.plan import Composer
 
-    model = {"model.stem": "inception", "model.pool_projection_4cd": "bn_inception"}.get(key, model)
+    model = _ALONE.get(key, model)
     if model not in _CACHE:
         everything = ["data=digits", "norm=batch", "evaluation.test_examples=50", *PROBES_ON]
         with Composer() as composer:
@@ -52,6 +59,11 @@ def full(key: str = "", model: str = "mlp") -> Config:
 
 
 _CACHE: dict[str, Config] = {}
+_ALONE = {
+    "model.stem": "inception",
+    "model.per_activation_blocks": "inception",
+    "model.pool_projection_4cd": "bn_inception",
+}
 
 
 def set_key(config: Config, dotted: str, value: object) -> None:
@@ -98,14 +110,14 @@ def test_what_is_not_scientific_is_a_short_list_of_views_and_places() -> None:
 
 @pytest.mark.parametrize("key", configuration.NEUTRAL)
 def test_a_key_that_does_nothing_leaves_no_trace(key: str) -> None:
-    config = full()
+    config = full(key)
     set_key(config, key, configuration.NEUTRAL[key])
     kept = flatten(scientific(config))
     assert not {key, *configuration.WITHOUT_MEANING.get(key, ())} & set(kept)
     # What is missing from a record reads as its neutral value: the schema's own default must be that.
     sections = {
         "optimizer": OptimizerConfig(), "augmentation": AugmentationConfig(), "data": DataConfig(),
-        "evaluation": EvaluationConfig(),
+        "evaluation": EvaluationConfig(), "model": InceptionConfig(),
     }  # fmt: skip
     defaults = flatten({name: asdict(section) for name, section in sections.items()} | {"shuffle": Config.shuffle})
     assert defaults[key] == configuration.NEUTRAL[key]

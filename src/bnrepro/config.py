@@ -54,6 +54,7 @@ NEUTRAL: dict[str, Any] = {
     "data.standardize": False,
     "data.enlarge": 0,
     "evaluation.test_examples": 0,
+    "model.per_activation_blocks": 0,  # a key of the Inception's alone: the others' runs have no trace of it either
 }
 """Values at which a key does nothing: a run of which it is true leaves no trace of the key, as of a probe that is off,
 so that a new key of this kind does not make other runs of those that are there. They are the schema's defaults."""
@@ -91,6 +92,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "data.enlarge": (0, 1024, True),
     "model.stem": (1, 4096, True),
     "model.pool_projection_4cd": (1, 4096, True),
+    "model.per_activation_blocks": (0, math.inf, True),
     "batch_size": (1, math.inf, True),
     "steps": (0, math.inf, True),
     "seed": (0, 2**31 - 1, True),
@@ -249,19 +251,17 @@ def scientific(config: Config) -> dict[str, Any]:
     """
     tree = asdict(config)
     tree["probes"] = {name: probe for name, probe in tree["probes"].items() if probe["enabled"]}
-    for key, neutral in NEUTRAL.items():
-        if _get(tree, key) == neutral:
-            for dropped in (key, *WITHOUT_MEANING.get(key, ())):
-                _drop(tree, dropped)
-    for key in NOT_SCIENTIFIC:
+    idle = [name for name, neutral in NEUTRAL.items() if _get(tree, name) == neutral]
+    for key in (*NOT_SCIENTIFIC, *idle, *(also for name in idle for also in WITHOUT_MEANING.get(name, ()))):
         _drop(tree, key)
     return tree
 
 
 def _get(tree: dict[str, Any], dotted: str) -> Any:
-    for part in dotted.split("."):
-        tree = tree[part]
-    return tree
+    *sections, leaf = dotted.split(".")
+    for section in sections:
+        tree = tree[section]
+    return tree.get(leaf)
 
 
 def _drop(tree: dict[str, Any], dotted: str) -> None:
