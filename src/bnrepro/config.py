@@ -59,6 +59,7 @@ NEUTRAL: dict[str, Any] = {
     "data.stream": False,
     "processes": 1,
     "sync_batch_norm": False,
+    "model.per_activation_blocks": 0,  # a key of the Inception's alone: the others' runs have no trace of it either
 }
 """Values at which a key does nothing: a run of which it is true leaves no trace of the key, as of a probe that is off,
 so that a new key of this kind does not make other runs of those that are there. They are the schema's defaults."""
@@ -163,19 +164,17 @@ def scientific(config: Config) -> dict[str, Any]:
     """
     tree = asdict(config)
     tree["probes"] = {name: probe for name, probe in tree["probes"].items() if probe["enabled"]}
-    for key, neutral in NEUTRAL.items():
-        if _get(tree, key) == neutral:
-            for dropped in (key, *WITHOUT_MEANING.get(key, ())):
-                _drop(tree, dropped)
-    for key in NOT_SCIENTIFIC:
+    idle = [name for name, neutral in NEUTRAL.items() if _get(tree, name) == neutral]
+    for key in (*NOT_SCIENTIFIC, *idle, *(also for name in idle for also in WITHOUT_MEANING.get(name, ()))):
         _drop(tree, key)
     return tree
 
 
 def _get(tree: dict[str, Any], dotted: str) -> Any:
-    for part in dotted.split("."):
-        tree = tree[part]
-    return tree
+    *sections, leaf = dotted.split(".")
+    for section in sections:
+        tree = tree[section]
+    return tree.get(leaf)
 
 
 def _drop(tree: dict[str, Any], dotted: str) -> None:

@@ -39,6 +39,7 @@ class InceptionConfig(ModelConfig):
     stem: int = 16
     units: list[int] = field(default_factory=lambda: [4, 6, 8])
     blocks: list[int] = field(default_factory=lambda: [1, 2, 1])
+    per_activation_blocks: int = 0
     dropout: float = 0.0
     local_response_norm: bool = False
     channels_last: bool = True

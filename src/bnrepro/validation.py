@@ -41,6 +41,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "data.workers": (0, 256, True),
     "model.stem": (1, 4096, True),
     "model.pool_projection_4cd": (1, 4096, True),
+    "model.per_activation_blocks": (0, math.inf, True),
     "batch_size": (1, math.inf, True),
     "steps": (0, math.inf, True),
     "seed": (0, 2**31 - 1, True),

@@ -23,7 +23,7 @@ def build_model(config: Config, example_shape: tuple[int, ...], classes: int) ->
     if isinstance(model, MLPConfig):
         return MLP(model, config.norm, config.placement, int(torch.Size(example_shape).numel()), *rest)
     if isinstance(model, InceptionConfig):
-        return Inception(model, config.norm, config.placement, example_shape[0], *rest)
+        return Inception(model, config.norm, config.placement, example_shape, *rest)
     if isinstance(model, BNInceptionConfig):
         return BNInception(model, config.norm, config.placement, example_shape, *rest)
     raise ConfigError(f"model={model.name}: no such network")

@@ -48,6 +48,24 @@ class Activated(nn.Module):
         return self.norm(self.activation(x))
 
 
+class PerActivation(nn.Module):
+    """Normalises every activation of a convolution by itself, as §3 does in a fully connected layer: each channel at
+    each position has statistics, γ and β of its own, where §3.2 has one of each for a channel ("non-convolutional" in
+    §4.2.3). (N, C, H, W) → the same, of the C, H and W that it was made for.
+
+    ``norm`` is any normaliser of C·H·W units: position by position, the channels of each one after another, which in
+    memory is the order that a channels_last image has already.
+    """
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = x.permute(0, 2, 3, 1)
+        return self.norm(last.flatten(1)).unflatten(1, last.shape[1:]).permute(0, 3, 1, 2)
+
+
 class Block(Activated):
     """A fully connected layer, its normalisation and its activation: (N, inputs) → (N, outputs)."""
 
@@ -66,6 +84,12 @@ class Block(Activated):
         return self._activate(self.linear(x))
 
 
+def divided(side: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Height and width of what leaves a convolution or pool of ``stride``, padded as ours are: rounded up."""
+    height, width = side
+    return -(-height // stride), -(-width // stride)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What all blocks of one network share."""
@@ -80,12 +104,27 @@ class ConvBlock(Activated):
     """A convolution, its normalisation over the channels (§3.2) and its activation.
 
     (N, inputs, H, W) → (N, outputs, H/stride, W/stride), rounded up; ``name`` gives it its initial weights.
+    ``side`` is (H, W) where every activation is to be normalised by itself instead.
     """
 
-    def __init__(self, recipe: Recipe, inputs: int, outputs: int, kernel: int, name: str, stride: int = 1) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        name: str,
+        stride: int = 1,
+        side: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
         self.placement = recipe.placement
-        normalise = make_norm(recipe.norm, outputs)
+        if side is None:
+            normalise = make_norm(recipe.norm, outputs)
+        else:
+            height, width = divided(side, stride)
+            own = make_norm(recipe.norm, outputs * height * width)
+            normalise = None if own is None else PerActivation(own)
         bias = normalise is None or recipe.placement == "after"
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
         initialise(self.conv, recipe.model, recipe.seed, name)

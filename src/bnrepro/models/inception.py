@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnrepro.models.blocks import ConvBlock, Recipe, initialise
+from bnrepro.errors import ConfigError
+from bnrepro.models.blocks import ConvBlock, Recipe, divided, initialise
 from bnrepro.schema import InceptionConfig
 
 
@@ -36,15 +37,17 @@ class InceptionBlock(nn.Module):
     """Up to four branches side by side, their channels one after another: (N, inputs, H, W) → (N, outputs, H', W').
 
     Every 5×5 of the first Inception is two 3×3 here (the paper's appendix); stride 2 is that of the last 3×3 of each
-    branch and of the pool.
+    branch and of the pool. ``side`` is (H, W) where every activation is to be normalised by itself.
     """
 
-    def __init__(self, recipe: Recipe, inputs: int, columns: Columns, name: str) -> None:
+    def __init__(
+        self, recipe: Recipe, inputs: int, columns: Columns, name: str, side: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
         c, stride = columns, columns.stride
 
         def conv(before: int, after: int, kernel: int, part: str, stride: int = 1) -> ConvBlock:
-            return ConvBlock(recipe, before, after, kernel, f"{name}.{part}", stride)
+            return ConvBlock(recipe, before, after, kernel, f"{name}.{part}", stride, side)
 
         branches: list[nn.Module] = [conv(inputs, c.one, 1, "one")] if c.one else []
         branches.append(
@@ -74,26 +77,42 @@ class Inception(nn.Module):
 
     Each entry of ``units`` and ``blocks`` is one resolution: so many blocks of stride 1, with columns in the
     proportions of the paper's first blocks (2, 2, 2, 2, 3, 1 units: ten units' width leave them); then, but for the
-    last resolution, one block of stride 2. Input (N, C, H, W), output (N, classes).
+    last resolution, one block of stride 2. Input (N, C, H, W), output (N, classes). ``example_shape`` is (C, H, W): of
+    these, a network whose last blocks normalise every activation by itself takes no other. Raises :class:`ConfigError`
+    for more such blocks than there are.
     """
 
     def __init__(
-        self, model: InceptionConfig, norm: dict[str, Any], placement: str, channels: int, classes: int, seed: int
+        self,
+        model: InceptionConfig,
+        norm: dict[str, Any],
+        placement: str,
+        example_shape: tuple[int, ...],
+        classes: int,
+        seed: int,
     ) -> None:
         super().__init__()
         recipe = Recipe(model, norm, placement, seed)
+        channels, height, across = example_shape
         stem: list[nn.Module] = [ConvBlock(recipe, channels, model.stem, 3, "stem"), nn.MaxPool2d(3, 2, 1)]
+        side = divided((height, across), 2)
         if model.local_response_norm:
             stem.append(nn.LocalResponseNorm(5))
         self.stem = nn.Sequential(*stem)
+        count = sum(model.blocks) + len(model.units) - 1
+        if model.per_activation_blocks > count:
+            raise ConfigError(
+                f"model.per_activation_blocks={model.per_activation_blocks}: this Inception has {count} blocks"
+            )
         width, blocks = model.stem, []
-        for level, (unit, count) in enumerate(zip(model.units, model.blocks, strict=True)):
-            stage = [Columns(2 * unit, 2 * unit, 2 * unit, 2 * unit, 3 * unit, unit)] * count
+        for level, (unit, repeats) in enumerate(zip(model.units, model.blocks, strict=True)):
+            stage = [Columns(2 * unit, 2 * unit, 2 * unit, 2 * unit, 3 * unit, unit)] * repeats
             if level + 1 < len(model.units):
                 stage.append(Columns(0, 2 * unit, 3 * unit, 2 * unit, 3 * unit, 0, "max", 2))
             for index, columns in enumerate(stage):
-                blocks.append(InceptionBlock(recipe, width, columns, f"blocks.{level}.{index}"))
-                width = blocks[-1].outputs
+                own = side if len(blocks) >= count - model.per_activation_blocks else None
+                blocks.append(InceptionBlock(recipe, width, columns, f"blocks.{level}.{index}", own))
+                width, side = blocks[-1].outputs, divided(side, columns.stride)
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(model.dropout) if model.dropout else None
         self.output = nn.Linear(width, classes)
