@@ -24,6 +24,7 @@ from bnrepro.stats import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS
 TRAINING = ["data=digits", "wandb=disabled", "steps=40", "model.hidden=[12,8]", "probes.activations.enabled=false"]
 SMALLER = {
     "population_statistics": ["measurement.batch_sizes=[2,36]"],
+    "transfer": ["measurement.steps=5"],
     "convention_traps": ["measurement.data=digits", "measurement.steps=30", "measurement.graph_steps=10"],
     "step_cost": [
         f"measurement.models.mlp.{arm}=['experiment=mnist_training','norm={arm}','data=digits']"
@@ -41,7 +42,7 @@ def test_from_configuration_to_verdict_and_figure(name: str, tmp_path: Path) -> 
     assert claim.judge(nothing).verdict == NOT_RUN
     assert declared.figures(nothing) == {}
     with Composer() as composer:
-        if name == "population_statistics":
+        if hasattr(importlib.import_module(f"bnrepro.measure.{name}"), "NEEDS"):
             for config in composer.sweep(["experiment=mnist_training", "profile=smoke", *TRAINING]):
                 run.execute(run.plan(config))
         planned = base.plan(composer, name, ["profile=smoke", *SMALLER[name]], TRAINING)

@@ -30,6 +30,7 @@ from bnrepro.claims import (
     similar_samples,
     step_cost,
     stepwise_normalization,
+    transfer,
     whitening_cost,
 )
 from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, Results
@@ -63,6 +64,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         step_cost,
         batch_size,
         similar_samples,
+        transfer,
         gradient_estimate,
         landscape,
         landscape_inception,
