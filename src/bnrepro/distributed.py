@@ -44,15 +44,12 @@ class Group:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """``model`` with gradients averaged over the processes; its buffers are each process's own (§4.2: every
-        replica normalises by its own mini-batch) until :meth:`share_buffers`."""
-        if self.size == 1:
-            return model
-        # The graph of an Inception has parameters of every kind in every step: nothing is left unused.
-        return DistributedDataParallel(model, broadcast_buffers=False)
+        """``model`` with gradients averaged over the processes. Every process normalises by its own part of the
+        mini-batch, as the paper's replicas did (§4.2); the running statistics are the leader's."""
+        return model if self.size == 1 else DistributedDataParallel(model)
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give all processes the leader's running statistics."""
+        """Give all processes the leader's running statistics, which else they get with the next training step."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)

@@ -41,14 +41,15 @@ def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluat
     """
     device = split.device
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    counts = torch.zeros(3, dtype=torch.int64, device=device)
+    counts = torch.zeros(4, dtype=torch.int64, device=device)
     for images, labels in split.chunks(chunk_size(split.example_shape), group.rank, group.size):
         scores = model(images)
         loss += F.cross_entropy(scores, labels, reduction="sum")
         counts[0] += (scores.argmax(1) == labels).sum()
         if scores.shape[1] > FEW_CLASSES:
             counts[1] += (scores.topk(AMONG).indices == labels[:, None]).sum()
-        counts[2] += (labels >= 0).sum()
-    correct, among, seen = group.sum(counts).tolist()
-    ranked = among / seen if scores.shape[1] > FEW_CLASSES else float("nan")
-    return Evaluation(group.sum(loss).item() / seen, correct / seen, ranked)
+            counts[2] += (labels >= 0).sum()
+        counts[3] += (labels >= 0).sum()
+    # A process may have got no chunk at all: what it cannot know, the sums tell it.
+    correct, among, ranked, seen = group.sum(counts).tolist()
+    return Evaluation(group.sum(loss).item() / seen, correct / seen, among / ranked if ranked else float("nan"))
