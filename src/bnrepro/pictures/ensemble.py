@@ -58,7 +58,7 @@ def figures(results: Results) -> dict[str, Figure]:
         axes[1].plot(line["members"], 100 * line["test"], "D-", color=green, markersize=3, linewidth=0.9)
     axes[1].set(xlabel="networks, the best on validation first", ylabel="test accuracy, %")
     axes[1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel_letters(list(axes), ["BN-x30 with", "the mean of their probabilities"])
+    panel_letters(list(axes), ["each network: BN-x30 with a change or two", "mean over so many networks"])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     count = f"{len(whole)} ensembles" if len(whole) > 1 else "one ensemble"
     images = int(whole["images"].iloc[0])
