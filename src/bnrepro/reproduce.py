@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,9 @@ def reproduce(request: Request, console: Console) -> Path:
     """
     names = _names(request)
     with Composer(request.config_dir) as composer:
-        planned, stand_ins = planned_runs(composer, names, request, console)
+        # What measurements work on is looked at too, whether or not it is to be trained: its data may be stood in for.
+        seen, stand_ins = planned_runs(composer, _with_needs(names), request, console)
+        planned = {name: items for name, items in seen.items() if name in names}
         substitute = SUBSTITUTE if any("data=digits" in overrides for overrides in stand_ins.values()) else None
         everything = [item for items in planned.values() for item in items]
         if request.train:
@@ -59,8 +61,7 @@ def reproduce(request: Request, console: Console) -> Path:
             outcome = executor.Outcome()
             missing_runs = sum(not item.folder.is_done() for item in everything)
             console.print(f"{len(everything)} runs: {missing_runs} are not there, and are left out", highlight=False)
-        training = [*stand_ins.get("mnist_training", ()), *_common(request)]
-        measured = _measure(composer, names, request, training, console, outcome.errors)
+        measured = _measure(composer, names, request, stand_ins, console, outcome.errors)
 
     changes = _as_folder(request.overrides)
     folder = store.results_folder(request.profile, "+".join([request.treatment, *changes]), substitute)
@@ -90,7 +91,7 @@ def _measure(
     composer: Composer,
     names: Sequence[str],
     request: Request,
-    training: Sequence[str],
+    stand_ins: Mapping[str, Sequence[str]],
     console: Console,
     errors: dict[str, str],
 ) -> list[Measurement]:
@@ -98,6 +99,7 @@ def _measure(
     done = []
     for name in [name for name in names if name in measurements()]:
         try:
+            training = [*stand_ins.get(measure.needs(name) or "", ()), *_common(request)]
             item = measure.plan(composer, name, [f"profile={request.profile}"], training)
             if not (request.train or item.folder.is_done()):
                 console.print(f"{name} has not been measured, and is left out", highlight=False)
@@ -109,6 +111,12 @@ def _measure(
         except UserError as error:
             errors[name] = str(error)
     return done
+
+
+def _with_needs(names: Sequence[str]) -> list[str]:
+    """``names``, and the experiments whose trained networks the measurements among them work on."""
+    needed = [measure.needs(name) for name in names if name in measurements()]
+    return list(dict.fromkeys([*names, *(name for name in needed if name is not None)]))
 
 
 def _names(request: Request) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bnrepro import data, store
+from bnrepro import data, store, tables
 from bnrepro.errors import ConfigError, DataUnavailable
 from bnrepro.reproduce import Request, reproduce
 
@@ -82,6 +82,36 @@ def test_without_data_it_says_so_and_goes_on_with_the_digits(
     assert "MNIST is nowhere" in said(console)
     assert "1,797 bundled UCI digits" in said(console)
     assert "UCI digits" in (folder / "REPORT.md").read_text()
+
+
+def test_a_measurement_finds_networks_whose_data_were_stood_in_for(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = data.load
+
+    def only_digits(config: data.sets.DataConfig) -> data.Dataset:
+        if config.name != "digits":
+            raise DataUnavailable(f"{config.name} is nowhere")
+        return load(config)
+
+    monkeypatch.setattr(data, "load", only_digits)
+    small = ("model.stem=4", "model.units=[1,2]", "model.blocks=[1,1]", "wandb=disabled", "steps=20")
+    only = ("ensemble_members", "ensemble")
+    folder = reproduce(Request("smoke", only=only, overrides=small, jobs=1), console)
+    assert "digits" in folder.name
+    assert json.loads((folder / "claims.json").read_text())["ensemble"]["verdict"] != "not run"
+    assert "## Fig. 4: the ensemble" in (folder / "REPORT.md").read_text()
+    assert (folder / "figures" / "ensemble_accuracy.png").exists()
+    measured = tables.read_measurement("ensemble", folder)
+    assert measured is not None
+    assert "UCI digits" in measured.meta["data"]
+    assert sum(measured.frame["kind"] == "member") == 6
+    # Alone as well, and then neither the networks are trained nor their runs published again.
+    alone = Console(file=io.StringIO(), width=200)
+    assert reproduce(Request("smoke", only=only[1:], overrides=small, jobs=1), alone) == folder
+    assert "UCI digits" in said(alone)
+    assert "to train" not in said(alone)
+    assert "measuring" not in said(alone)
 
 
 def test_full_results_on_other_data_never_go_where_the_committed_ones_lie() -> None:

@@ -30,6 +30,12 @@ OPEN_QUESTIONS: tuple[tuple[str, str], ...] = (
         "5,000 of them are held out by a fixed permutation, since choices need a validation set; 55,000 train.",
     ),
     (
+        "§4.2.3 says in what the ensemble's six networks differ; how much larger the initial weights are, in which "
+        "layers the statistics are per activation, and which changes go together, is not said.",
+        "Half as large again; in the last Inception block; one change alone in four networks, two in two of them "
+        "(configs/arm/member_*.yaml).",
+    ),
+    (
         "The pool projections that the appendix's table prints for 4c and 4d make 608 channels, where it prints 576, "
         "and 1,056 after 4e, where it prints 1,024.",
         "A projection of 96 instead of 128, which makes both; so does the authors' employer's own published network "

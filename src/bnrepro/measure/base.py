@@ -60,6 +60,11 @@ def measurements() -> list[str]:
     return sorted(path.stem for path in (store.configs_folder() / "measurement").glob("*.yaml"))
 
 
+def needs(name: str) -> str | None:
+    """The experiment whose trained networks a measurement works on, None if it needs none."""
+    return getattr(_module(name), "NEEDS", None)
+
+
 def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training: Sequence[str] = ()) -> Measurement:
     """The measurement and its identity; ``training`` are the overrides of the runs whose networks it works on.
 
@@ -75,14 +80,14 @@ def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training:
     assert isinstance(tree, dict)
     settings = {key: value for key, value in tree["measurement"].items() if key not in ("name", "profiles")}
     trained = []
-    if needs := getattr(_module(name), "NEEDS", None):
+    if (experiment := needs(name)) is not None:
         profile = f"profile={tree['profile']}"
-        planned = [run.plan(config) for config in composer.sweep([f"experiment={needs}", profile, *training])]
+        planned = [run.plan(config) for config in composer.sweep([f"experiment={experiment}", profile, *training])]
         trained = [item for item in planned if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
         if not trained:
             raise UserError(
-                f"{name} works on the networks that {needs} trains, and there are none with their weights: "
-                f"python scripts/reproduce.py --profile {tree['profile']} --experiments {needs}"
+                f"{name} works on the networks that {experiment} trains, and there are none with their weights: "
+                f"python scripts/reproduce.py --profile {tree['profile']} --experiments {experiment}"
             )
     own = getattr(_module(name), "own_training", None)
     identity = {
