@@ -72,7 +72,7 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
             return "skipped"
         store.remove_unfinished_parts(folder)
         trainer = _resume(trainer, folder, dataset)
-        tracker = tracking.Tracker(config, planned.key)
+        tracker = tracking.Tracker(config, planned.key, continues=trainer.progress.step > 0)
         first_step, began = trainer.progress.step, time.perf_counter()
 
         def evaluated(step: int, values: dict[str, float]) -> None:
