@@ -93,7 +93,7 @@ def test_each_run_is_named_after_what_it_is(small: Callable[..., Config], init: 
     shown = [values for values in fake.logged if "activations/hidden.1.output" in values]
     assert [values["step"] for values in shown] == [0, 10, 20, 30, 40]
     assert sum(shown[0]["activations/hidden.1.output"].histogram) == 50 * 8
-    curve = [values["activations/first_unit_p50"] for values in fake.logged if "activations/first_unit_p50" in values]
+    curve = [values["inputs/first_p50"] for values in fake.logged if "inputs/first_p50" in values]
     table = [line.split(",") for line in planned.folder.read()["activations.csv"].decode().splitlines()]
     running = [
         float(unit)

@@ -124,8 +124,8 @@ def _figure_1() -> list[ws.Section]:
         ),
         _section(
             "Fig. 1b, c: percentiles of the inputs to the last hidden activation",
-            _curves("First unit: 15th, 50th, 85th", *(f"activations/first_unit_p{p}" for p in percentiles)),
-            _curves("Median of the units: 15th, 50th, 85th", *(f"activations/median_unit_p{p}" for p in percentiles)),
+            _curves("First unit: 15th, 50th, 85th", *(f"inputs/first_p{p}" for p in percentiles)),
+            _curves("Median of the units: 15th, 50th, 85th", *(f"inputs/median_p{p}" for p in percentiles)),
         ),
         _section(
             "Histograms of the activations",

@@ -41,9 +41,11 @@ class Tracker:
         def send(run: Any) -> None:
             import wandb
 
-            shown: dict[str, Any] = dict(seen.values)
-            shown |= {name: wandb.Histogram(np_histogram=counts) for name, counts in seen.histograms.items()}
-            run.log({"step": step} | {f"activations/{name}": value for name, value in shown.items()})
+            shown = {
+                f"activations/{name}": wandb.Histogram(np_histogram=histogram)
+                for name, histogram in seen.histograms.items()
+            }
+            run.log({"step": step, **seen.values, **shown})
 
         self._guard(send)
 

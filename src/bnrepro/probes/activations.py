@@ -144,7 +144,7 @@ def unit_percentiles(values: Tensor) -> np.ndarray:
 
 def shown_percentiles(values: np.ndarray) -> dict[str, float]:
     """What a curve shows of percentiles (units, 3): those of one unit, and of each the median over the units."""
-    shown = {"first_unit": values[UNIT], "median_unit": np.median(values, axis=0)}
+    shown = {"inputs/first": values[UNIT], "inputs/median": np.median(values, axis=0)}
     return {
         f"{name}_p{percentile}": float(value)
         for name, three in shown.items()
