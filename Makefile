@@ -7,7 +7,7 @@ TREATMENT ?= batch
 TREATMENTS ?= group layer
 ARGS ?=
 
-.PHONY: help setup reproduce exam restore test verify figures report bench lint clean
+.PHONY: help setup reproduce exam restore test verify figures report dashboard bench lint clean
 
 help:
 	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [ARGS=...]  train what is missing, draw, judge"
@@ -16,6 +16,7 @@ help:
 	@echo "make test      the test suite          make lint     ruff and pyright"
 	@echo "make figures   redraw from the tables  make report   rewrite the report and the README's table"
 	@echo "make verify    train 200 steps of one committed run per experiment again, and compare"
+	@echo "make dashboard the runs in the terminal, by wandb leet: no account, no network; q leaves it"
 	@echo "make bench     the benchmark           make clean    remove the virtual environment and caches"
 
 setup: $(VENV)/.installed
@@ -51,6 +52,9 @@ figures: setup
 
 report: setup
 	$(BIN)/python scripts/report.py $(ARGS)
+
+dashboard: setup
+	@$(BIN)/python scripts/dashboard.py --terminal $(ARGS)
 
 bench: setup
 	$(BIN)/python scripts/benchmark.py $(ARGS)

@@ -135,6 +135,9 @@ def test_rows_say_what_was_seen(scene: Callable[..., SimpleNamespace]) -> None:
     assert [line[:3] for line in lines] == [["0", s, p] for s in ("running", "batch") for p in ("15", "50", "85")]
     found = np.array([[float(x) for x in line[3:]] for line in lines if line[1] == "running"]).T
     np.testing.assert_allclose(found, expected, rtol=1e-3)
+    for index, percentile in enumerate((15, 50, 85)):
+        assert seen.values[f"inputs/first_p{percentile}"] == pytest.approx(expected[0, index], rel=1e-5)
+        assert seen.values[f"inputs/median_p{percentile}"] == pytest.approx(np.median(expected[:, index]), rel=1e-5)
     layers = [line.split(",") for line in seen.rows["layers"]]
     assert [line[1:3] for line in layers] == [[str(i), s] for s in ("running", "batch") for i in range(2)]
     np.testing.assert_allclose([float(x) for x in layers[1][3:6]], expected.mean(0), rtol=1e-4)

@@ -81,6 +81,7 @@ def test_each_run_is_named_after_what_it_is(small: Callable[..., Config], init: 
     planned = train(small(*ARM, "wandb=offline", "seed=3"))
     [call] = calls
     assert (call["group"], call["name"], call["id"]) == ("single", "batch-s3", planned.key)
+    assert (call["job_type"], call["tags"]) == ("batch", ["full"])
     assert call["mode"] == "offline"
     assert call["config"]["optimizer"]["lr"] == 0.5
     assert call["config"]["norm"]["name"] == "batch"
@@ -92,6 +93,14 @@ def test_each_run_is_named_after_what_it_is(small: Callable[..., Config], init: 
     shown = [values for values in fake.logged if "activations/hidden.1.output" in values]
     assert [values["step"] for values in shown] == [0, 10, 20, 30, 40]
     assert sum(shown[0]["activations/hidden.1.output"].histogram) == 50 * 8
+    curve = [values["inputs/first_p50"] for values in fake.logged if "inputs/first_p50" in values]
+    table = [line.split(",") for line in planned.folder.read()["activations.csv"].decode().splitlines()]
+    running = [
+        float(unit)
+        for _, statistics, percentile, unit, *_ in table[1:]
+        if (statistics, percentile) == ("running", "50")
+    ]
+    assert curve == pytest.approx(running, rel=1e-3)
     assert fake.summary == {"status": "finished", "last_step": 40}
     assert fake.finished == 1
 
@@ -107,6 +116,20 @@ def test_online_falls_back_to_offline_with_a_warning(
     assert fake.logged
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert record.getMessage() == "W&B online could not start (no network)"
+
+
+def test_the_parts_of_an_interrupted_run_are_noted_as_one(small: Callable[..., Config], init: Callable) -> None:
+    calls = init(lambda **_: FakeRun())
+    planned = run.plan(small(*ARM, "wandb=offline", "checkpoint_every_s=1e-9"))
+
+    def stop(report: run.Report) -> None:
+        if report.step == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.execute(planned, stop)
+    run.execute(planned)
+    assert [(call["id"], call["resume"]) for call in calls] == [(planned.key, None), (planned.key, "allow")]
 
 
 @pytest.mark.parametrize(("mode", "tries"), [("online", 2), ("offline", 1)])

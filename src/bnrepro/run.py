@@ -87,7 +87,7 @@ def _alone_in(folder: store.Run) -> Iterator[None]:
 def _lead(planned: Planned, trainer: Trainer, dataset: data.AnyDataset, watch: Callable[[Report], None]) -> str:
     """The training of the process that writes."""
     config, folder = planned.config, planned.folder
-    tracker = tracking.Tracker(config, planned.key)
+    tracker = tracking.Tracker(config, planned.key, continues=trainer.progress.step > 0)
     first_step, began = trainer.progress.step, time.perf_counter()
 
     def evaluated(step: int, values: dict[str, float]) -> None:

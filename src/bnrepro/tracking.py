@@ -18,20 +18,24 @@ INIT_TIMEOUT_S = 10
 
 
 class Tracker:
-    """One W&B run: group = experiment, name = arm and seed, id = run key. Every fault ends the view, not the run."""
+    """One W&B run: group = experiment, job type = arm, tag = profile, name = arm and seed, id = run key.
 
-    def __init__(self, config: Config, key: str) -> None:
+    ``continues`` says that an earlier part of the same run has been tracked: what follows is appended to it. Every
+    fault ends the view, not the run.
+    """
+
+    def __init__(self, config: Config, key: str, continues: bool = False) -> None:
         self._run: Any = None
         if config.wandb != "disabled":
-            self._run = self._start(config, key)
+            self._run = self._start(config, key, continues)
 
     def evaluation(self, step: int, values: dict[str, float]) -> None:
         """Losses and accuracies, many keys in one call."""
         self._guard(lambda run: run.log({"step": step, **values}))
 
     def observation(self, step: int, seen: Observation) -> None:
-        """Histograms of the activations."""
-        if not seen.histograms:
+        """Histograms and percentiles of the activations."""
+        if not seen.histograms and not seen.values:
             return
 
         def send(run: Any) -> None:
@@ -41,7 +45,7 @@ class Tracker:
                 f"activations/{name}": wandb.Histogram(np_histogram=histogram)
                 for name, histogram in seen.histograms.items()
             }
-            run.log({"step": step, **shown})
+            run.log({"step": step, **seen.values, **shown})
 
         self._guard(send)
 
@@ -55,7 +59,7 @@ class Tracker:
 
     # ------------------------------------------------------------------------------------------------------------
 
-    def _start(self, config: Config, key: str) -> Any:
+    def _start(self, config: Config, key: str, continues: bool) -> Any:
         os.environ.setdefault("WANDB_SILENT", "true")
         try:
             import wandb
@@ -63,7 +67,7 @@ class Tracker:
             modes = ["online", "offline"] if config.wandb == "online" else ["offline"]
             for mode in modes:
                 try:
-                    return self._init(wandb, config, key, mode)
+                    return self._init(wandb, config, key, mode, continues)
                 except Exception as error:
                     # init blocks without a network and then raises; the run goes on with the next best view.
                     log.warning("W&B %s could not start (%s)", mode, _first_line(error))
@@ -72,15 +76,18 @@ class Tracker:
         return None
 
     @staticmethod
-    def _init(wandb: Any, config: Config, key: str, mode: str) -> Any:
+    def _init(wandb: Any, config: Config, key: str, mode: str, continues: bool) -> Any:
         folder = store.outputs_folder()
         folder.mkdir(parents=True, exist_ok=True)
         run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             group=config.experiment,
+            job_type=arm_label(config),
+            tags=[config.profile],
             name=f"{arm_label(config)}-s{config.seed}",
             id=key,
-            resume="allow" if mode == "online" else None,
+            # Offline it is a note to `wandb sync`, which otherwise puts each part in the place of the one before.
+            resume="allow" if mode == "online" or continues else None,
             config=scientific(config),
             dir=str(folder),
             mode=mode,

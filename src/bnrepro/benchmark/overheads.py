@@ -161,16 +161,18 @@ def _writing(bench: Bench, tables: dict[str, list[str]]) -> Callable[[], None]:
 def _one_logged_run(watched: Watched, config: Config, key: str, timings: Timings, bench: Bench) -> None:
     """Every call to W&B of a whole run, with a few steps between them as in a run: its service works meanwhile."""
     between, values = subjects.steps_of(watched.trainer, bench.size(20, 2)), watched.trainer._evaluate()
-    evaluations = sorted(watched.trainer.evaluations)[: bench.size(None, 5)]
-    shown = sorted(watched.probe.histogram_steps)
-    seen = watched.probe.observe(watched.trainer.model, shown[0])
+    evaluations, probe = watched.trainer.evaluations, watched.probe
+    looks = sorted(evaluations | probe.steps)[: bench.size(None, 5)]
+    full = probe.observe(watched.trainer.model, min(probe.histogram_steps))
     tracker = timings.time("events", lambda: Tracker(config, key))
-    for step in evaluations:
+    for step in looks:
         between()
-        timings.time("events", lambda step=step: tracker.evaluation(step, values))
-        if step in shown:
-            timings.time("events", lambda step=step: tracker.observation(step, seen))
-    timings.time("events", lambda: tracker.finish("finished", evaluations[-1]))
+        if step in evaluations:
+            timings.time("events", lambda step=step: tracker.evaluation(step, values))
+        if step in probe.steps:
+            seen = full if step in probe.histogram_steps else Observation(values=full.values)
+            timings.time("events", lambda step=step, seen=seen: tracker.observation(step, seen))
+    timings.time("events", lambda: tracker.finish("finished", looks[-1]))
 
 
 def _first_start(bench: Bench) -> float:

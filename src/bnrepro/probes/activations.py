@@ -14,6 +14,8 @@ from bnrepro.schedule import evenly, points
 from bnrepro.schema import Config
 
 PERCENTILES = (15, 50, 85)
+UNIT = 0
+"""The unit of the last hidden layer that is shown while a run trains: the one of the figure."""
 SATURATED = (0.05, 0.95)
 """A sigmoid's output outside this interval counts as saturated (its slope is below a fifth of the largest)."""
 HISTOGRAM_BINS = {"input": np.linspace(-10, 10, 81), "sigmoid": np.linspace(0, 1, 51), "relu": np.linspace(0, 10, 51)}
@@ -66,6 +68,8 @@ class ActivationProbe:
             saturated = "" if self.activation != "sigmoid" else f"{saturated_share(outputs):.6g}"
             mean = ",".join(f"{value:.6g}" for value in values.mean(axis=0))
             seen.rows["layers"].append(f"{step},{index},{statistics},{mean},{saturated}")
+        if statistics == "running":
+            seen.values |= shown_percentiles(values)
         # Four digits resolve a hundredth of a line's width in the figure, and keep the committed table small.
         seen.rows["activations"] += [
             f"{step},{statistics},{percentile}," + ",".join(f"{value:.4g}" for value in column)
@@ -137,6 +141,16 @@ def unit_percentiles(values: Tensor) -> np.ndarray:
     low = position.astype(int)
     high = np.minimum(low + 1, ranked.shape[1] - 1)
     return ranked[:, low] + (position - low) * (ranked[:, high] - ranked[:, low])
+
+
+def shown_percentiles(values: np.ndarray) -> dict[str, float]:
+    """What a curve shows of percentiles (units, 3): those of one unit, and of each the median over the units."""
+    shown = {"inputs/first": values[UNIT], "inputs/median": np.median(values, axis=0)}
+    return {
+        f"{name}_p{percentile}": float(value)
+        for name, three in shown.items()
+        for percentile, value in zip(PERCENTILES, three, strict=True)
+    }
 
 
 def saturated_share(outputs: Tensor) -> float:

@@ -14,10 +14,14 @@ from torch import nn
 
 @dataclass
 class Observation:
-    """What a probe saw at one step: CSV lines per table, and histograms (counts, bin edges) per name."""
+    """What a probe saw at one step: CSV lines per table, histograms (counts, bin edges) and single numbers per name.
+
+    Results come from the lines alone; the rest is for those who watch.
+    """
 
     rows: dict[str, list[str]] = field(default_factory=dict)
     histograms: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
 
 
 class Probe(Protocol):
