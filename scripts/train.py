@@ -30,9 +30,16 @@ def main(cfg: DictConfig) -> None:
         status = run.execute(planned, _print)
     except UserError as error:
         # Here, because Hydra would print it as a traceback.
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        _complain(error)
         sys.exit(2)
-    log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
+    if distributed.leads():
+        log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
+
+
+def _complain(error: UserError) -> None:
+    """Once, where all processes of a training refuse the same configuration."""
+    if distributed.leads() or not isinstance(error, ConfigError):
+        print(f"error: {error}", file=sys.stderr, flush=True)
 
 
 def _print(report: run.Report) -> None:
@@ -66,8 +73,9 @@ if __name__ == "__main__":
         _check(sys.argv[1:])
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(error)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped; the same call goes on from the last checkpoints", file=sys.stderr)
+        if distributed.leads():
+            print("stopped; the same call goes on from the last checkpoints", file=sys.stderr)
         sys.exit(130)

@@ -59,6 +59,7 @@ NEUTRAL: dict[str, Any] = {
     "data.stream": False,
     "processes": 1,
     "sync_batch_norm": False,
+    "continue_from": None,
     "model.per_activation_blocks": 0,  # a key of the Inception's alone: the others' runs have no trace of it either
 }
 """Values at which a key does nothing: a run of which it is true leaves no trace of the key, as of a probe that is off,

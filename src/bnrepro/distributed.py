@@ -102,5 +102,6 @@ def join(processes: int, device: str) -> Iterator[Group]:
     dist.init_process_group(BACKENDS[device])
     try:
         yield Group(dist.get_rank(), dist.get_world_size())
+        dist.barrier()  # nobody leaves while another is still talking to it
     finally:
         dist.destroy_process_group()

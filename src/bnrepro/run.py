@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from bnrepro import data, distributed, store, tracking
+from bnrepro import continuation, data, distributed, store, tracking
 from bnrepro.config import arm_label, run_key, scientific
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.schema import Config
@@ -106,9 +106,12 @@ def _resume(trainer: Trainer, folder: store.Run, dataset: data.AnyDataset) -> Tr
     """``trainer`` where the run's last checkpoint left it, or at its beginning."""
     try:
         payload = trainer.group.share(lambda: _checkpoint(folder))
+        if payload is None and trainer.config.continue_from is not None:
+            payload = trainer.group.share(lambda: continuation.checkpoint_of(trainer.config, dataset.fingerprint))
         if payload is not None:
             trainer.restore(payload)
-            log.info("%s: continues at step %d", folder.name, trainer.progress.step)
+            if trainer.group.leads:
+                log.info("%s: continues at step %d", folder.name, trainer.progress.step)
         return trainer
     except StoreError as error:
         # A checkpoint that does not fit may have been restored in part: with a fresh trainer.

@@ -161,6 +161,7 @@ class Config:
     threads: int = 1
     processes: int = 1
     sync_batch_norm: bool = False
+    continue_from: str | None = None
     device: str = "cpu"
     precision: str = "float32"
     checkpoint_every_s: float = 15.0

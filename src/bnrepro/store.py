@@ -206,6 +206,11 @@ def run(experiment: str, arm: str, seed: int, key: str) -> Run:
     return Run(outputs_folder() / "runs" / experiment / f"{arm}-s{seed}-{key[:8]}")
 
 
+def run_named(experiment: str, name: str) -> Run:
+    """A run by its folder's name."""
+    return Run(outputs_folder() / "runs" / experiment / Path(name).name)
+
+
 def runs_of(experiment: str) -> list[Run]:
     """Every finished run of an experiment that is on this disk, by name."""
     folder = outputs_folder() / "runs" / experiment

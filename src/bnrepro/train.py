@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import math
 import pickle
 import time
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnrepro.config import norm_name
+from bnrepro.config import norm_name, scientific
 from bnrepro.data import AnyDataset, ExampleOrder, open_feed, part_of
 from bnrepro.distributed import ALONE, Group
 from bnrepro.errors import ConfigError, StoreError
@@ -71,9 +72,13 @@ class Trainer:
         self.model = build_model(config, data.train.example_shape, data.classes)
         if config.sync_batch_norm:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+            if not any(isinstance(module, nn.SyncBatchNorm) for module in self.model.modules()):
+                raise ConfigError(
+                    f"sync_batch_norm=true: norm={norm_name(config.norm)} cannot be synchronised; norm=batch"
+                )
         self.model.to(config.device, dtype, memory_format=layout)  # pyright: ignore[reportCallIssue]
-        self.network = group.wrap(self.model)
-        """The same, as training calls it: averaging gradients where several processes train together."""
+        self.network = self.model
+        """The same, as training calls it: while several processes train together, averaging their gradients."""
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=config.optimizer.lr,
@@ -82,7 +87,7 @@ class Trainer:
             fused=True,
         )
         self.order = ExampleOrder(config, len(data.train))
-        self.data_label, self.known_unreadable = data.label, data.unreadable
+        self.data_label, self.fingerprint, self.known_unreadable = data.label, data.fingerprint, data.unreadable
         # Typed Any, for those who train in memory and look into it.
         self.train_set: Any = data.train.to(config.device, dtype, layout)
         self.feed = open_feed(config, self.train_set, self.order, group.rank)
@@ -124,6 +129,16 @@ class Trainer:
 
     def run(self) -> Progress:
         """Train to the last step or to divergence. ``progress.status`` tells which: ``finished``, ``diverged``."""
+        self.network = self.group.wrap(self.model)
+        try:
+            self._train()
+        finally:
+            # Before the group ends: what it leaves behind would wait for it for ever.
+            self.network = self.model
+        self.progress.unreadable = self._unreadable()
+        return self.progress
+
+    def _train(self) -> None:
         self.model.train()
         stops = sorted(self.evaluations.union(*(probe.steps for probe in self.probes)))
         started, saved = time.perf_counter() - self.progress.seconds, time.perf_counter()
@@ -151,8 +166,6 @@ class Trainer:
         if self.progress.status != "diverged":
             self.progress.status, self.progress.last_step = "finished", self.config.steps
         self.progress.seconds = time.perf_counter() - started
-        self.progress.unreadable = self._unreadable()
-        return self.progress
 
     def _steps_until(self, stop: int) -> None:
         """Parameter updates up to step ``stop``: the inner loop, in which nothing waits for a number."""
@@ -248,6 +261,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress.__dict__,
             "generators": self.group.gather(torch.get_rng_state()),
+            "identity": json.dumps({"fingerprint": self.fingerprint, **scientific(self.config)}),
         }
         if self.config.device == "cuda":
             state["cuda_generators"] = self.group.gather(torch.cuda.get_rng_state())
@@ -262,9 +276,12 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.progress = Progress(**state["progress"])
-            torch.set_rng_state(state["generators"][self.group.rank].cpu())
-            if self.config.device == "cuda":
-                torch.cuda.set_rng_state(state["cuda_generators"][self.group.rank].cpu())
+            if len(state["generators"]) == self.group.size:
+                torch.set_rng_state(state["generators"][self.group.rank].cpu())
+                if self.config.device == "cuda":
+                    torch.cuda.set_rng_state(state["cuda_generators"][self.group.rank].cpu())
+            else:  # continued by another number of processes: no generator is anyone's
+                torch.manual_seed(derive_seed(self.config.seed, "layers", self.progress.step, self.group.rank))
         except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
 

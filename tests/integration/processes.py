@@ -54,6 +54,15 @@ def train_command(arguments: list[str], cwd: str, outputs: str, said: str) -> No
     runpy.run_path(str(TRAIN), run_name="__main__")
 
 
+def rank_command(rank: int, world: int, port: int, arguments: list[str], outputs: str, said: str) -> None:
+    """The same as one of ``world`` processes that torchrun starts, which differ in their environment alone."""
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    train_command(arguments, outputs, outputs, f"{said}-{rank}")
+
+
 # -------------------------------------------------------------------------------------------------- the sweep
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bnrepro.config import arm_label
 from bnrepro.data import Split
 from bnrepro.errors import UserError
+from bnrepro.evaluation import chunk_size
 from bnrepro.measure.base import Trained
-from bnrepro.train import COLOUR_CHUNK
 
 NEEDS = "ensemble_members"
 COLUMNS = [
@@ -91,7 +91,7 @@ def _one(members: dict[tuple[str, int], Trained]) -> tuple[list[dict[str, object
 @torch.inference_mode()
 def probabilities(model: nn.Module, images: Tensor) -> Tensor:
     """Class probabilities (N, classes) in float64 of ``model``, in its present mode."""
-    return torch.cat([model(part).double().softmax(1) for part in images.split(COLOUR_CHUNK)])
+    return torch.cat([model(part).double().softmax(1) for part in images.split(chunk_size(tuple(images.shape[1:])))])
 
 
 def right(probabilities: Tensor, split: Split, top: int = 1) -> Tensor:

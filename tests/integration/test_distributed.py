@@ -1,0 +1,174 @@
+"""Several processes train one network: the same as one where it should be, resumed bit for bit, written once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import processes
+import pytest
+from PIL import Image
+
+COMMON = (
+    "data=digits", "wandb=disabled", "model.hidden=[12,8]", "batch_size=20", "steps=30", "optimizer.momentum=0.9",
+    "evaluation.min_interval=5",
+)  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture
+def together(tmp_path: Path) -> Callable[..., list[Any]]:
+    """``together("a", 2, "norm=none")``: two processes that train one network, its run in the folder ``a``."""
+
+    def begin(folder: str, world: int, *overrides: str) -> list[Any]:
+        outputs = tmp_path / folder
+        outputs.mkdir(exist_ok=True)
+        port = free_port()
+        rest = (world, port, [*COMMON, *overrides], str(outputs), str(outputs / "said"))
+        return [processes.start(processes.rank_command, rank, *rest) for rank in range(world)]
+
+    return begin
+
+
+def trained(tmp_path: Path, folder: str, started: list[Any]) -> pd.DataFrame:
+    """The metrics of the one run that ``started`` have written."""
+    assert [processes.wait(process) for process in started] == [0] * len(started)
+    [done] = (tmp_path / folder).glob("runs/*/*/DONE")
+    return pd.read_csv(done.parent / "metrics.csv")
+
+
+def killed_at_a_checkpoint(tmp_path: Path, folder: str, started: list[Any]) -> str:
+    """The name of the run that ``started`` left unfinished."""
+    deadline = time.monotonic() + processes.TIMEOUT_S
+    while not (found := list((tmp_path / folder).glob("runs/*/*/checkpoint.pt"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for process in started:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    assert not list((tmp_path / folder).glob("runs/*/*/DONE"))
+    return found[0].parent.name
+
+
+def assert_close(one: pd.DataFrame, other: pd.DataFrame, tolerance: float) -> None:
+    keys = ["step", "examples", "split", "metric"]
+    pd.testing.assert_frame_equal(one[keys], other[keys])
+    np.testing.assert_allclose(one["value"], other["value"], rtol=tolerance)
+
+
+def test_two_processes_train_as_one(tmp_path: Path, together: Callable[..., list[Any]]) -> None:
+    """Without Batch Normalization the mean of both parts' gradients is that of the mini-batch: augmented alike, too."""
+    overrides = ("norm=none", "precision=float64", "optimizer.lr=0.3", "augmentation.flip=true", "augmentation.shift=2")
+    one = trained(tmp_path, "one", together("one", 1, *overrides))
+    two = trained(tmp_path, "two", together("two", 2, *overrides))
+    assert_close(one, two, 2e-6)  # the tables have six digits
+    assert one["value"].nunique() > 20
+
+
+def test_each_process_normalises_by_its_own_part(tmp_path: Path, together: Callable[..., list[Any]]) -> None:
+    one = trained(tmp_path, "one", together("one", 1, "norm=batch"))
+    two = trained(tmp_path, "two", together("two", 2, "norm=batch"))
+    losses = [frame.query("split == 'train' and metric == 'loss'")["value"].to_numpy() for frame in (one, two)]
+    assert not np.allclose(*losses, rtol=1e-3)
+    assert np.allclose(*losses, rtol=0.3)  # the same weights and the same examples all the same
+
+
+def test_a_resumed_training_of_two_is_the_undisturbed_one_bit_for_bit(
+    tmp_path: Path, together: Callable[..., list[Any]]
+) -> None:
+    overrides = ("norm=batch", "model.dropout=0.3", "steps=1500", "checkpoint_every_s=1e-9")
+    undisturbed = trained(tmp_path, "a", together("a", 2, *overrides))
+    name = killed_at_a_checkpoint(tmp_path, "b", together("b", 2, *overrides))
+    resumed = trained(tmp_path, "b", together("b", 2, *overrides))
+    pd.testing.assert_frame_equal(undisturbed, resumed, check_exact=True)
+    said = [(tmp_path / "b" / f"said-{rank}.out").read_text() for rank in (0, 1)]
+    assert f"{name}: continues at step" in said[0]
+    assert not said[1]  # one speaks for both
+
+
+def test_another_number_of_processes_goes_on_and_says_what_is_not_the_same(
+    tmp_path: Path, together: Callable[..., list[Any]]
+) -> None:
+    overrides = ("norm=batch", "steps=1500", "checkpoint_every_s=1e-9")
+    name = killed_at_a_checkpoint(tmp_path, "b", together("b", 2, *overrides))
+    for fault, expected in (
+        (("continue_from=nobody",), "is not there"),
+        ((f"continue_from={name}", "optimizer.lr=0.9"), "another in optimizer.lr"),
+    ):
+        [alone] = together("b", 1, *overrides, *fault)
+        assert processes.wait(alone) == 2
+        assert expected in (tmp_path / "b" / "said-0.err").read_text()
+    found = trained(tmp_path, "b", together("b", 1, *overrides, f"continue_from={name}"))
+    assert found["step"].max() == 1500
+    said = (tmp_path / "b" / "said-0.out").read_text()
+    assert f"continues {name} at step" in said
+    assert "Not bit-exact" in said
+    assert "sees 20 examples, not 10" in said
+
+
+def test_torchrun_trains_on_a_streamed_folder_as_one_process_does(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 24), ("val", 6)):
+        for name in "abc":
+            folder = tmp_path / "photos" / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                height, width = draw.integers(20, 40, 2)
+                pixels = draw.integers(0, 255, (height, width, 3), np.uint8) // 2 + 40 * "abc".index(name)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
+    overrides = [
+        "model=inception", "model.units=[1]", "model.blocks=[1]", "model.stem=4", "norm=none", "data=image_folder",
+        f"data.root={tmp_path / 'photos'}", "data.stream=true", "data.image_size=16", "data.validation_examples=12",
+        "data.workers=1", "augmentation.flip=true", "batch_size=8", "steps=6", "optimizer.lr=0.05", "wandb=disabled",
+        "evaluation.min_interval=3",
+    ]  # fmt: skip
+    found = []
+    for name, command in (
+        ("one", [sys.executable]),
+        ("two", [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]),
+    ):
+        environment = os.environ | {"BNREPRO_OUTPUTS": str(tmp_path / name)}
+        subprocess.run([*command, processes.TRAIN, *overrides], env=environment, check=True, capture_output=True)
+        [done] = (tmp_path / name).glob("runs/*/*/DONE")
+        found.append(pd.read_csv(done.parent / "metrics.csv"))
+    assert_close(*found, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("batch_size=15",), "2 processes cannot share it evenly"),
+        (("-m", "seed=0,1"), "leave out -m"),
+        (("probes.shift.enabled=true",), "with one process only"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused_once(
+    tmp_path: Path, together: Callable[..., list[Any]], arguments: tuple[str, ...], expected: str
+) -> None:
+    assert [processes.wait(process) for process in together("a", 2, *arguments)] == [2, 2]
+    said = [(tmp_path / "a" / f"said-{rank}.err").read_text() for rank in (0, 1)]
+    assert expected in said[0]
+    assert not said[1]
+    assert not list((tmp_path / "a").glob("runs/*/*"))
+
+
+def test_a_number_of_processes_that_nobody_started_is_refused(
+    tmp_path: Path, together: Callable[..., list[Any]]
+) -> None:
+    [alone] = together("a", 1, "processes=2")
+    assert processes.wait(alone) == 2
+    assert "torchrun --nproc-per-node=2" in (tmp_path / "a" / "said-0.err").read_text()
