@@ -116,7 +116,7 @@ def test_the_time_to_an_accuracy_is_steps_times_the_cost_of_a_step(monkeypatch: 
 
 def test_every_arm_of_every_model_is_timed_in_every_round() -> None:
     arms = {arm: ["data=digits", f"norm={arm}", "optimizer.lr=0.1", "model.hidden=[4]"] for arm in ("none", "batch")}
-    frame = step_cost.measure({"small": arms, "again": arms}, rounds=2, slices=1, steps=2)
+    frame = step_cost.measure({"small": arms, "again": arms}, rounds=2, slices=1, steps={"small": 2, "again": 3})
     assert frame.groupby(["model", "arm"])["round"].apply(list).tolist() == [[0, 1]] * 4
     assert (frame["seconds"] > 0).all()
 

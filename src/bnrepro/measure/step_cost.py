@@ -20,10 +20,13 @@ def own_training(models: Mapping[str, Mapping[str, Sequence[str]]], **settings: 
     return [configuration(*overrides) for arms in models.values() for overrides in arms.values()]
 
 
-def measure(models: Mapping[str, Mapping[str, Sequence[str]]], rounds: int, slices: int, steps: int) -> pd.DataFrame:
+def measure(
+    models: Mapping[str, Mapping[str, Sequence[str]]], rounds: int, slices: int, steps: Mapping[str, int]
+) -> pd.DataFrame:
     """Seconds of a training step of every arm of every model, by this repository's own loop.
 
-    ``models`` names for each model its arms, and for each arm the overrides of its run. Columns: ``model``, ``arm``,
+    ``models`` names for each model its arms, and for each arm the overrides of its run; ``steps`` for each model how
+    many a slice has. Columns: ``model``, ``arm``,
     ``data``, ``round``, ``seconds`` a step (median over the round's slices), and ``core``: the share of the time in
     which this process had a core; well below 1, others were using the machine.
     """
@@ -34,10 +37,10 @@ def measure(models: Mapping[str, Mapping[str, Sequence[str]]], rounds: int, slic
             config = configuration(*overrides)
             trainers[arm] = Trainer(config, load(config.data))
         timings = interleave(
-            {arm: partial(trainer.advance, steps) for arm, trainer in trainers.items()}, rounds, slices
+            {arm: partial(trainer.advance, steps[model]) for arm, trainer in trainers.items()}, rounds, slices
         )
         core = timings.cpu_seconds / timings.wall_seconds
         for arm, trainer in trainers.items():
             for turn, seconds in enumerate(timings.seconds(arm)):
-                rows.append((model, arm, trainer.data_label, turn, seconds / steps, core))
+                rows.append((model, arm, trainer.data_label, turn, seconds / steps[model], core))
     return pd.DataFrame(rows, columns=["model", "arm", "data", "round", "seconds", "core"])

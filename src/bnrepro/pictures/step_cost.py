@@ -27,7 +27,10 @@ def figures(results: Results, estimates: Sequence[Estimate]) -> dict[str, Figure
     _times(axes[0], frame)
     _ratios(axes[1], [each for each in estimates if each.unit == "ratio"])
     panel_letters(list(axes), [f"{frame['round'].nunique()} rounds of both in turn", "with BN over without"])
-    figure.suptitle(f"{', '.join(frame['data'].unique())}; one training step, one CPU thread", fontsize=8)
+    data = "; ".join(
+        f"{model}: {', '.join(rows['data'].unique())}" for model, rows in frame.groupby("model", sort=False)
+    )
+    figure.suptitle(f"{data}; one training step, one CPU thread", fontsize=8)
     return {"step_cost_ratio": figure}
 
 
@@ -43,7 +46,11 @@ def _times(axes: Axes, frame: pd.DataFrame) -> None:
     several = frame["model"].nunique() > 1
     labels = [f"{model}: {name(arm)}" if several else name(arm) for (model, arm), _ in groups]
     axes.set_yticks(range(len(groups)), labels)
-    axes.set(xlabel="milliseconds a step (bar: mean)", ylim=(len(groups) - 0.5, -0.5), xlim=(0, None))
+    axes.set(xlabel="milliseconds a step (bar: mean)", ylim=(len(groups) - 0.5, -0.5))
+    if several:  # whose steps are of another order
+        axes.set_xscale("log")
+    else:
+        axes.set_xlim(0, None)
 
 
 def _ratios(axes: Axes, ratios: Sequence[Estimate]) -> None:
@@ -57,7 +64,8 @@ def _ratios(axes: Axes, ratios: Sequence[Estimate]) -> None:
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
         )  # fmt: skip
     axes.axvline(1, color="0.6", linewidth=0.6, linestyle=":")
-    axes.set_yticks(range(len(ratios)), [called.get(each.name, "time of a step") for each in ratios])
+    labels = [called.get(each.name, f"time of a step,\n{each.name.rpartition(', ')[2]}") for each in ratios]
+    axes.set_yticks(range(len(ratios)), labels)
     axes.set(xscale="log", xlabel="ratio (95% interval)", ylim=(len(ratios) - 0.5, -0.6))
     bounds = np.array([(each.interval.low, each.interval.value, each.interval.high) for each in ratios])
     low, high = min(0.5, 0.85 * float(np.nanmin(bounds))), max(2.0, 1.15 * float(np.nanmax(bounds)))
