@@ -308,3 +308,20 @@ def test_every_key_is_explained_where_its_default_stands(model: str) -> None:
         # A section's own line, and schedules explained once, speak for what stands below them.
         explained = any("#" in line for line in lines) or leaf in ("_target_", "name", "enabled")
         assert explained, f"{key} is not explained in configs/"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"processes": 7}, "7 processes cannot share it evenly"),
+        ({"sync_batch_norm": True}, "needs several processes and device=cuda"),
+        ({"precision": "bfloat16"}, "compare gradients"),
+        ({"processes": 2}, "with one process only"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(values: dict[str, object], expected: str) -> None:
+    config = full()
+    for key, value in values.items():
+        set_key(config, key, value)
+    with pytest.raises(ConfigError, match=expected):
+        validated(config)

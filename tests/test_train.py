@@ -272,3 +272,34 @@ def test_a_network_that_cannot_process_the_data_is_refused(
     config.norm = {"name": "mine", "_target_": "torch.nn.BatchNorm2d"}
     with pytest.raises(ConfigError, match="cannot process UCI digits, binary: expected 4D"):
         Trainer(config, data.load(config.data))
+
+
+# ---------------------------------------------------------------------------------- precision, several processes
+
+
+def test_bfloat16_is_for_the_arithmetic_alone(trainer: Callable[..., Trainer]) -> None:
+    runs = {name: trainer("norm=batch", "optimizer.lr=0.3", f"precision={name}") for name in ("float32", "bfloat16")}
+    for run in runs.values():
+        run.run()
+    full, half = runs["float32"], runs["bfloat16"]
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float32}
+    one, other = (run.model.state_dict()["output.weight"] for run in (full, half))
+    assert 1e-4 < (one - other).abs().max() / one.abs().max() < 0.1  # another arithmetic, the same training
+    seen: list[torch.dtype] = []
+    half.model.get_submodule("output").register_forward_hook(lambda module, inputs, scores: seen.append(scores.dtype))
+    half.advance(1)
+    assert seen == [torch.bfloat16]
+
+
+def test_synchronised_normalisation_takes_the_place_of_the_library_s_alone(small: Callable[..., Config]) -> None:
+    config = small("norm=batch")
+    plain = Trainer(config, data.load(config.data))
+    config.sync_batch_norm = True  # which a CPU's configuration refuses, since it could not train with it
+    synchronised = Trainer(config, data.load(config.data))
+    kinds = [type(block.norm) for block in synchronised.model.hidden]  # type: ignore[attr-defined]
+    assert kinds == [torch.nn.SyncBatchNorm] * 2
+    assert_same(weights(plain.model), weights(synchronised.model))
+    config = small("norm=reference_batch")
+    config.sync_batch_norm = True
+    with pytest.raises(ConfigError, match="cannot be synchronised"):
+        Trainer(config, data.load(config.data))
