@@ -107,9 +107,9 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Row]:
 
 def test_every_bound_of_the_design_has_its_row() -> None:
     assert list(ROWS) == [
-        "usual-loop", "eager-loop", "matrix-products", "probes", "logging", "checkpoints", "parallel-sweep",
-        "second-reproduce", "peak-memory", "busy-cores", "thousand-runs", "reference-layer",
-        "inception-loop", "convolutions",
+        "usual-loop", "eager-loop", "matrix-products", "probes", "landscape-probe", "shift-probe", "logging",
+        "checkpoints", "parallel-sweep", "second-reproduce", "peak-memory", "busy-cores", "thousand-runs",
+        "reference-layer", "inception-loop", "convolutions",
     ]  # fmt: skip
 
 
@@ -199,6 +199,24 @@ def test_a_real_row_gives_its_table_and_its_json(
         assert "random" in line["note"]
     assert "matrix-products" in text_of(benchmark)
     assert not outputs.exists()
+
+
+@pytest.mark.parametrize("name", ["landscape", "shift"])
+def test_a_probe_s_share_is_that_of_all_its_points_in_the_run_that_the_row_names(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects, "has_mnist", lambda: False)
+    config = subjects.config("batch", experiment=name)
+    assert f"{config.steps:,} steps" in ROWS[f"{name}-probe"].compared
+    [result] = measured(runner.chosen([f"{name}-probe"])).results
+    assert [each.arm for each in result.measured] == ["none", "none", "batch", "batch"]
+    for share, steps in zip(result.measured[::2], result.measured[1::2], strict=True):
+        assert (share.unit, steps.unit, share.bound) == ("%", "×", None)
+        assert f"{share.details['points']} points" in ROWS[f"{name}-probe"].compared
+        [point], [whole] = share.details["seconds_a_point"], share.details["whole_seconds"]
+        assert share.value == pytest.approx(100 * share.details["points"] * point / whole)
+        # The run is its steps and its evaluations: a step takes less than the run's 10,000th part.
+        assert steps.value > config.steps * point / whole
 
 
 @pytest.mark.parametrize("arm", subjects.ARMS)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from bnrepro import data
-from bnrepro.probes import build_probes
+from bnrepro.probes import ActivationProbe, LandscapeProbe, ShiftProbe
 from bnrepro.probes.rehearsal import NextStep, Rehearsal, gradient, parameters_of, shown
 from bnrepro.schema import Config
 from bnrepro.train import Trainer
@@ -146,7 +146,10 @@ def test_a_number_beyond_what_can_be_computed_is_infinite() -> None:
     assert [shown(value) for value in (1 / 3, float("inf"), float("nan"), -float("inf"))] == ["0.333333", *["inf"] * 3]
 
 
-def test_a_probe_is_there_only_if_it_is_asked_for(small: Callable[..., Config]) -> None:
-    config = small()
-    loaded = data.load(config.data)
-    assert build_probes(config, loaded, torch.nn.Linear(1, 1)) == []
+def test_a_probe_is_there_only_if_it_is_asked_for(trainer: Made) -> None:
+    """Off, it costs nothing: there is no object, no table, and training stops for evaluations alone."""
+    silent = trainer()
+    assert silent.probes == []
+    assert silent.progress.tables.keys() == {"metrics"}
+    for name, kind in (("activations", ActivationProbe), ("landscape", LandscapeProbe), ("shift", ShiftProbe)):
+        assert [type(probe) for probe in trainer(f"probes.{name}.enabled=true").probes] == [kind]

@@ -1,4 +1,4 @@
-"""What looking at a run of 50,000 steps costs: probes, logging and checkpoints as shares of the run.
+"""What looking at a run costs: probes, logging and checkpoints as shares of the run.
 
 A share is the cost of one event × the number of such events in the run's own schedule / the time of the run, which
 is its steps and its evaluations. Costs and steps are timed in turn; the schedule is the full profile's.
@@ -6,6 +6,7 @@ is its steps and its evaluations. Costs and steps are timed in turn; the schedul
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections import Counter
@@ -45,6 +46,36 @@ def probes(bench: Bench) -> Iterator[Measured]:
         costs = [sum(of_round) for of_round in zip(*parts.values(), strict=True)]
         details = {kind: {"events": counts[kind], "seconds_in_all": parts[kind]} for kind in counts}
         yield _share(arm, costs, run_seconds(watched.trainer, timings), Bound("most", 5.0), details)
+
+
+@row("landscape-probe", "probe of the loss landscape at 20 points / a run of 10,000 steps: time")
+def landscape_probe(bench: Bench) -> Iterator[Measured]:
+    yield from _rehearsing("landscape", bench)
+
+
+@row("shift-probe", "probe of covariate shift at 20 points / a run of 10,000 steps: time")
+def shift_probe(bench: Bench) -> Iterator[Measured]:
+    yield from _rehearsing("shift", bench)
+
+
+def _rehearsing(name: str, bench: Bench) -> Iterator[Measured]:
+    """The probe of that name in the experiment of the same name: its share of a run, and a point against a step."""
+    for arm in ARMS:
+        trainer = subjects.trainer(arm, bench.quick, experiment=name)
+        timings = _with_run(trainer, {"point": _next_point(trainer)}, bench)
+        [probe] = trainer.probes
+        costs = [len(probe.steps) * seconds for seconds in timings.seconds("point")]
+        details = {"points": len(probe.steps), "seconds_a_point": timings.seconds("point")}
+        yield _share(arm, costs, run_seconds(trainer, timings), None, details)
+        in_steps = [SLICE_STEPS * ratio for ratio in timings.ratios("point", "steps")]
+        yield Measured(arm, in_steps, "×", note="one point / one training step")
+
+
+def _next_point(trainer: Trainer) -> Callable[[], Observation]:
+    """Each call looks at the next point of the schedule: each is in another epoch, whose order has to be drawn."""
+    [probe] = trainer.probes
+    points = itertools.cycle(sorted(probe.steps))
+    return lambda: probe.observe(trainer.model, next(points))
 
 
 @row("logging", "W&B offline, start and finish included / a run of 50,000 steps: time")
@@ -103,7 +134,9 @@ def _with_run(trainer: Trainer, workloads: Mapping[str, Callable[[], object]], b
     return interleave({**run, **workloads}, bench.rounds, bench.size(10, 2), bench.clock())
 
 
-def _share(arm: str, costs: Sequence[float], whole: Sequence[float], bound: Bound, details: dict[str, Any]) -> Measured:
+def _share(
+    arm: str, costs: Sequence[float], whole: Sequence[float], bound: Bound | None, details: dict[str, Any]
+) -> Measured:
     shares = [100 * cost / seconds for cost, seconds in zip(costs, whole, strict=True)]
     return Measured(arm, shares, "%", bound, subjects.data_note(), details | {"whole_seconds": list(whole)})
 

@@ -24,10 +24,10 @@ SLICE_STEPS = 100
 """Updates between two stops of a run of 50,000 steps: 135 on average, the stacking of their losses included."""
 
 
-def config(arm: str, *overrides: str) -> Config:
-    """A run of Fig. 1's experiment, W&B off unless ``overrides`` say otherwise."""
+def config(arm: str, *overrides: str, experiment: str = "mnist_training") -> Config:
+    """A run of Fig. 1's experiment, or of another on MNIST; W&B off unless ``overrides`` say otherwise."""
     with Composer() as composer:
-        common = ("experiment=mnist_training", f"norm={arm}", "seed=0", "wandb=disabled")
+        common = (f"experiment={experiment}", f"norm={arm}", "seed=0", "wandb=disabled")
         [found] = composer.sweep([*common, *overrides])
     return found
 
@@ -62,9 +62,9 @@ def on_digits() -> str:
     return "" if has_mnist() else "on digits: MNIST not found"
 
 
-def trainer(arm: str, quick: bool, probes: bool = False) -> Trainer:
-    """The real Trainer, ready for its first step."""
-    made = Trainer(config(arm, f"probes.activations.enabled={probes}"), dataset(quick))
+def trainer(arm: str, quick: bool, probes: bool = False, experiment: str = "mnist_training") -> Trainer:
+    """The real Trainer, ready for its first step; ``probes``: with the one that looks at activations."""
+    made = Trainer(config(arm, f"probes.activations.enabled={probes}", experiment=experiment), dataset(quick))
     made.model.train()
     return made
 
