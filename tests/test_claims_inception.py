@@ -51,10 +51,18 @@ def test_the_paper_s_own_numbers_support_all_four(composed: Composed, tmp_path: 
     gain = judged["higher_accuracy_inception"].primary
     assert gain is not None
     assert (gain.arm, gain.interval.value) == ("bn_x30", pytest.approx(0.05))
+    assert not judged["higher_accuracy_inception"].notes
     share = judged["plain_diverges"].primary
     assert share is not None
     assert share.interval.value == 1.0
     assert share.interval.low > 0.25
+
+
+def test_where_five_times_the_rate_ends_highest_it_is_said(composed: Composed, tmp_path: Path) -> None:
+    judged = inception_training.higher_accuracy(made(composed, AS_THE_PAPER | {"bn_x5": (0.77, 200)}, tmp_path))
+    assert judged.verdict == "supported"
+    assert judged.estimates[-1].interval.value == pytest.approx(-0.02)
+    assert any("here five times does" in note for note in judged.notes)
 
 
 def test_an_arm_that_never_gets_there_cannot_be_supported(composed: Composed, tmp_path: Path) -> None:

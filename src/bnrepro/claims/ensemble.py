@@ -117,7 +117,7 @@ CLAIMS = (
         rule="difference above 0",
         margin=0.0,
         paper="20.1% top-1 error with six networks, 21.99% with one, both on 144 crops",
-        deviation=PROTOCOL + "; networks trained for four epochs instead, and judged on one view of each image instead "
+        deviation=PROTOCOL + "; networks trained for 3.75 epochs instead, and judged on one view of each image instead "
         "of 144 crops; how large each network's change is, and which go together, is an assumption",
         figure="ensemble_accuracy",
         judge=ensemble,

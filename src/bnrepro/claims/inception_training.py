@@ -38,7 +38,7 @@ CHANCE, ABOVE_CHANCE = 0.1, 0.05
 """Ten classes; a run that never gets five points above chance has not trained."""
 
 PROTOCOL = (
-    "an Inception of 49 thousand parameters on 32×32 images of ten classes for 8 epochs instead of 13.6 million on "
+    "an Inception of 49 thousand parameters on 32×32 images of ten classes for 7.5 epochs instead of 13.6 million on "
     "ImageNet; mini-batches of 32, momentum SGD and exponential decay as in §4.2; the base learning rate is the best "
     "on validation for the network without BN"
 )
@@ -83,6 +83,12 @@ def higher_accuracy(results: Results, tables: Tables, pairs: Pairs) -> Judgement
                 name = "the same on the whole test set"
                 estimates.append(Estimate(name, arm, each.difference(whole), unit="difference"))
     estimates += pairs.each("maximum test accuracy", tops, "bn_x30", "share", BASELINE)
+    among = pair_by_seed(tables.runs, "bn_x30", baseline="bn_x5")
+    if len(among):
+        ahead = among.difference(tops)
+        estimates.append(Estimate("maximum test accuracy, difference to BN-x5", "bn_x30", ahead, unit="difference"))
+        if ahead.high < 0:  # the order of Fig. 3, turned
+            notes.append("in the paper thirty times the rate ends highest; here five times does")
     found = stats.verdict(estimates[0].interval, zero=0, margin=0, claimed="above")
     rows = pairs.listed(tops, "difference")
     return Judgement(unless_lost(found, pairs.treatment_diverged), estimates, notes, rows)
@@ -180,7 +186,7 @@ CLAIMS = (
     Claim(
         slug="higher_accuracy_inception",
         group="A",
-        sentence="With Batch Normalization the Inception ends at a higher accuracy, the most at thirty times the rate.",
+        sentence="With Batch Normalization the Inception ends at a higher accuracy, also at thirty times the rate.",
         source="§4.2.2, Fig. 3",
         experiment=EXPERIMENT,
         metric="difference of maximum test accuracy, BN-x30 minus Inception",
