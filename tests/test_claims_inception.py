@@ -77,11 +77,14 @@ def test_a_plain_network_that_trains_at_five_times_the_rate(composed: Composed, 
     assert judged.primary is not None
     assert judged.primary.interval.value == 0.0
     assert judged.verdict == "inconclusive"
+    assert any("all 5 train" in note for note in judged.notes)
+    assert judged.estimates[-1].interval.value == pytest.approx(0.0)  # as high as at the rate itself
 
 
 def test_one_that_stays_at_chance_does_not_train(composed: Composed, tmp_path: Path) -> None:
     judged = inception_training.plain_diverges(made(composed, AS_THE_PAPER | {"inception_x5": (0.1, 0)}, tmp_path))
-    assert [each.interval.value for each in judged.estimates] == [1.0, 0.0, pytest.approx(0.104)]
+    assert [each.interval.value for each in judged.estimates] == [1.0, 0.0, pytest.approx(0.104), pytest.approx(-0.6)]
+    assert not judged.notes
     assert judged.verdict == "supported"
 
 
