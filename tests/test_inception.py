@@ -53,6 +53,16 @@ def test_the_network_of_the_default_configuration(norm: str, placement: str, com
     assert 45_000 < sum(p.numel() for p in model.parameters()) < 55_000
 
 
+def test_larger_initial_weights_are_those_of_the_convolutions(inception: Made) -> None:
+    one, larger = (
+        dict(build_model(inception(f"model.init_scale={scale}"), (3, 32, 32), 10).named_parameters())
+        for scale in (1, 1.5)
+    )
+    for name, weight in one.items():
+        # §4.2.3 enlarges the weights of the convolutional layers; the linear layer is not one.
+        torch.testing.assert_close(larger[name], weight if name.startswith("output") else weight * 1.5)
+
+
 def test_a_block_is_its_branches_side_by_side() -> None:
     columns = Columns(one=3, three_reduce=2, three=5, double_reduce=2, double=7, projection=4)
     block = InceptionBlock(Recipe(InceptionConfig(), {"name": "none"}, "before", 0), 6, columns, "b")

@@ -17,11 +17,15 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReL
 
 
 @torch.no_grad()
-def initialise(layer: nn.Linear | nn.Conv2d, model: ModelConfig, seed: int, name: str) -> None:
-    """Draw the weights of ``layer`` from the generator that the seed gives to ``name``; biases become 0."""
+def initialise(layer: nn.Linear | nn.Conv2d, model: ModelConfig, seed: int, name: str, scaled: bool = True) -> None:
+    """Draw the weights of ``layer`` from the generator that the seed gives to ``name``; biases become 0.
+
+    ``scaled`` false leaves Kaiming's standard deviation as it is: the classifier of an Inception, since §4.2.3
+    enlarges the weights of the convolutions.
+    """
     std = model.init_scale
     if model.init == "kaiming":
-        std *= math.sqrt(2.0 / layer.weight[0].numel())
+        std = math.sqrt(2.0 / layer.weight[0].numel()) * (model.init_scale if scaled else 1.0)
     # Drawn in float32 on the CPU whatever the run's precision and device: arms and devices share their start.
     weight = torch.randn(layer.weight.shape, generator=generator(seed, "init", name))
     layer.weight.copy_(weight * std)

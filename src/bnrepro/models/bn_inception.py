@@ -118,7 +118,7 @@ class BNInception(nn.Module):
         self.blocks = nn.Sequential(OrderedDict(blocks))
         self.dropout = nn.Dropout(model.dropout) if model.dropout else None
         self.output = nn.Linear(width, classes)
-        initialise(self.output, model, seed, "output")
+        initialise(self.output, model, seed, "output", scaled=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.stem(x)).mean((2, 3))
