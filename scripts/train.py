@@ -37,8 +37,8 @@ def main(cfg: DictConfig) -> None:
 
 
 def _complain(error: UserError) -> None:
-    """Once, where all processes of a training refuse the same configuration."""
-    if distributed.leads() or not isinstance(error, ConfigError):
+    """Once, where all processes of a training refuse the same."""
+    if distributed.leads() or not (error.told or isinstance(error, ConfigError)):
         print(f"error: {error}", file=sys.stderr, flush=True)
 
 
@@ -65,6 +65,7 @@ def _check(arguments: list[str]) -> None:
             dataset = open_dataset(config.data)
             ExampleOrder(config, len(dataset.train))
             if config.batch_size == 1 == config.processes:
+                run.require_device(config)
                 Trainer(config, dataset)
 
 

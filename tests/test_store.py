@@ -7,6 +7,7 @@ import fcntl
 import gzip
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -98,17 +99,20 @@ def _full(path: Path, opened: Callable[..., object]) -> FullFile:
 def test_parts_of_killed_processes_are_removed_and_those_of_living_ones_kept(tmp_path: Path) -> None:
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
-    dead, alive, other = (
-        tmp_path / f".x.csv.{killed.pid}.part",
-        tmp_path / f".x.csv.{os.getppid()}.part",
-        tmp_path / f".y.csv.{killed.pid}.part",
+    here = platform.node()
+    dead, alive, other, elsewhere = (
+        tmp_path / f".x.csv.{here}.{killed.pid}.part",
+        tmp_path / f".x.csv.{here}.{os.getppid()}.part",
+        tmp_path / f".y.csv.{here}.{killed.pid}.part",
+        tmp_path / f".x.csv.{here}.two.{killed.pid}.part",  # another machine's, on a disk that both share
     )
-    for part in (dead, alive, other):
+    for part in (dead, alive, other, elsewhere):
         part.write_text("half")
     store.write_atomic(tmp_path / "x.csv", "whole")
     assert not dead.exists()
     assert alive.exists()
     assert other.exists()
+    assert elsewhere.exists()
 
 
 # -------------------------------------------------------------------------------------------------- tables

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,19 +214,71 @@ class Constant(torch.nn.Module):
         return self.scores.expand(len(images), -1)
 
 
-def test_the_next_file_takes_the_place_of_an_unreadable_one(photos: Path) -> None:
-    damage(photos, "train/class 11/3.png", "train/class 11/4.png")
-    files = streaming.list_files(photos / "train")
-    decoder = streaming.Decoder(files, 8, 0.5, False)
-    pixels, label, unreadable = decoder[len(files) - 2, 1]
-    assert (label, unreadable) == (0, len(files) - 2)  # after the last file comes the first
-    assert torch.equal(pixels, decoder[0, 1][0])
+def test_the_next_image_of_the_split_takes_the_place_of_an_unreadable_one(photos: Path) -> None:
+    found = dataset(photos, unreadable="skip")
+    files, positions = found.train.files, found.train.positions
+    decoder = streaming.Decoder(files, positions, 8, 0.5, False)
+    expected = decoder[0, 1]
+    paths = [files.path(int(position)) for position in positions[-2:]]
+    for path in paths:
+        Path(path).write_bytes(b"not an image")
+    # After the last comes the first; never one of another split, whose files lie between.
+    pixels, label, place, unreadable = decoder[38, 1]
+    assert (label, place, unreadable) == (expected[1], 38, 2)
+    assert torch.equal(pixels, expected[0])
+    found.train._note(38, 2)
+    assert found.train.unreadable == set(paths)  # not only the one that was asked for
 
 
-def test_a_batch_without_one_readable_image_is_refused(photos: Path) -> None:
+def test_a_split_without_one_readable_image_is_refused(photos: Path, configured: Callable[..., Config]) -> None:
     damage(photos, *(f"val/class {label:02d}/{index}.png" for label, index in itertools.product(range(12), range(2))))
-    with pytest.raises(DataError, match="not one image"):
-        list(dataset(photos, unreadable="skip").test.chunks(5))
+    damage(photos, *(f"train/class {label:02d}/{index}.png" for label, index in itertools.product(range(12), range(5))))
+    found = dataset(photos, unreadable="skip")
+    with pytest.raises(DataError, match="not one of 24 images"):
+        evaluate(Constant(0), found.test)
+    with pytest.raises(DataError, match="not one of its training images"):
+        batches(configured("data.unreadable=skip", "data.standardize=false"), 0, 1)
+    with pytest.raises(DataError, match="not one of 40 images"):
+        dataset(photos, unreadable="skip", standardize=True)
+
+
+def test_a_chunk_without_one_readable_image_is_passed_over(photos: Path, configured: Callable[..., Config]) -> None:
+    path = damage(photos, "val/class 11/1.png")
+    found = dataset(photos, unreadable="skip")
+    assert [len(images) for images, _ in found.test.chunks(23)] == [23, 1]
+    assert evaluate(Constant(11), found.test).accuracy == 1 / 23
+    assert found.test.unreadable == set(path)
+    damage(photos, *(found.train.files.path(int(place)) for place in found.train.positions[:2]))
+    config = configured("data.unreadable=skip", "norm=batch")  # whose first two images try the network out
+    Trainer(config, data.open_dataset(config.data))
+
+
+def test_every_kind_of_damage_names_the_file(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # a damaged header can ask for any size
+    with pytest.raises(DataError, match=r"class 00/0\.png cannot be read as an image"):
+        image_folder.decode(str(photos / "train/class 00/0.png"))
+    (photos / "train/class 01/link.png").symlink_to("nowhere")
+    for listing in (streaming.list_files, lambda folder: image_folder.load(str(folder.parent), None)):
+        with pytest.raises(DataError, match=r"class 01/link\.png cannot be read \(No such file"):
+            listing(photos / "train")
+
+
+def test_a_name_need_not_be_text(photos: Path) -> None:
+    odd = os.path.join(os.fsencode(photos), b"train/class 11/\xff.png")
+    os.rename(photos / "train/class 11/4.png", odd)
+    found = dataset(photos)
+    assert os.fsencode(found.train.files.path(59)) == odd
+    assert len(torch.cat([labels for _, labels in (*found.train.chunks(40), *found.validation.chunks(40))])) == 60
+
+
+def test_a_worker_that_starts_from_nothing_can_read(photos: Path) -> None:
+    """As they all do from Python 3.14 on: what it is handed must not need torchvision to be unpacked."""
+    found = dataset(photos).train
+    decoder = streaming.Decoder(found.files, found.positions, 8, 0.5, True)
+    packed = pickle.dumps(decoder)
+    assert b"torchvision" not in packed
+    for one, other in zip(pickle.loads(packed)[3, 7], decoder[3, 7], strict=True):
+        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
 
 
 def test_in_memory_too_unreadable_images_are_passed_over(photos: Path) -> None:

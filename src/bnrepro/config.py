@@ -28,6 +28,7 @@ __all__ = [
     "arm_label",
     "flatten",
     "from_hydra",
+    "identity",
     "norm_name",
     "run_key",
     "scientific",
@@ -187,15 +188,20 @@ def _drop(tree: dict[str, Any], dotted: str) -> None:
 
 
 def run_key(config: Config, fingerprint: str) -> str:
-    """The run's identity: 16 hex digits over its scientific configuration, its data and the code epoch."""
-    identity = {
+    """16 hex digits over the run's :func:`identity`."""
+    text = json.dumps(identity(config, fingerprint), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def identity(config: Config, fingerprint: str) -> dict[str, Any]:
+    """What makes a run the run it is: its scientific configuration, its data, the code epoch, and the source of a
+    normaliser of the user's."""
+    return {
         "epoch": CODE_EPOCH,
         "config": scientific(config),
         "data": fingerprint,
         "source": _own_source(config.norm),
     }
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _own_source(norm: dict[str, Any]) -> str | None:

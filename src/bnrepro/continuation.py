@@ -11,12 +11,15 @@ from typing import Any
 import torch
 
 from bnrepro import store
-from bnrepro.config import flatten, scientific
+from bnrepro.config import NEUTRAL, flatten, identity
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.schema import Config
+from bnrepro.train import Trainer
 
 log = logging.getLogger(__name__)
 MAY_DIFFER = ("processes", "sync_batch_norm", "device", "precision", "threads", "continue_from")
+ARITHMETIC = ("device", "precision", "threads")
+NAMES = {"data": "its data", "source": "the source of its normaliser", "epoch": "the code that trained it"}
 
 
 def checkpoint_of(config: Config, fingerprint: str) -> bytes:
@@ -36,35 +39,56 @@ def checkpoint_of(config: Config, fingerprint: str) -> bytes:
             raise ConfigError(f"continue_from={name}: {folder.path} {state}")
         found = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         theirs, step, processes = json.loads(found["identity"]), found["progress"]["step"], len(found["generators"])
+        before, now = _flat(theirs), _flat(identity(config, fingerprint))
     except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError, StoreError) as error:
         raise ConfigError(f"continue_from={name}: its checkpoint cannot be read ({error})") from error
-    ours = {"fingerprint": fingerprint, **scientific(config)}
-    odd = sorted(_differences(flatten(theirs), flatten(ours)))
-    if odd:
+    changed = {
+        key: (before.get(key, NEUTRAL.get(key)), now.get(key, NEUTRAL.get(key)))
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, NEUTRAL.get(key)) != now.get(key, NEUTRAL.get(key))
+    }
+    if odd := [NAMES.get(key, key) for key in changed if key not in MAY_DIFFER]:
         raise ConfigError(f"continue_from={name}: that run is another in {', '.join(odd)}")
-    log.info("%s", statement(name, step, processes, config))
+    log.info("%s", statement(name, step, processes, changed, config))
     return payload
 
 
-def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> set[str]:
-    missing = object()
-    return {
-        key
-        for key in theirs.keys() | ours.keys()
-        if key not in MAY_DIFFER and theirs.get(key, missing) != ours.get(key, missing)
-    }
+def take_up(trainer: Trainer, payload: bytes) -> None:
+    """Bring ``trainer`` to where the checkpoint of the other run stands. Raises :class:`ConfigError` if it cannot: a
+    run that was to be continued never starts over."""
+    try:
+        trainer.restore(payload)
+    except StoreError as error:
+        raise ConfigError(f"continue_from={trainer.config.continue_from}: {error}") from error
 
 
-def statement(name: str, step: int, before: int, config: Config) -> str:
-    """What is the same and what is not, once ``config`` goes on where ``before`` processes stopped."""
+def _flat(found: dict[str, Any]) -> dict[str, Any]:
+    return flatten(found["config"]) | {key: found[key] for key in NAMES}
+
+
+def statement(name: str, step: int, before: int, changed: dict[str, tuple[Any, Any]], config: Config) -> str:
+    """What is the same and what is not, once ``config`` goes on at ``step`` where ``before`` processes stopped.
+
+    ``changed`` maps each key that is another to its old and its new value.
+    """
     size, now = config.batch_size, config.processes
-    own = (
-        ""
-        if config.sync_batch_norm
-        else f" a norm over the mini-batch sees {size // now} examples, not {size // before};"
-    )
+    told = {key: pair for key, pair in changed.items() if key not in ("processes", "continue_from")}
+    if before != now:
+        told = {"processes": (before, now)} | told
+    odd = []
+    if before != now:
+        odd.append("gradients are means over other parts")
+        if not config.sync_batch_norm:
+            odd.append(f"a norm over the mini-batch sees {size // now} examples, not {size // before}")
+    if "sync_batch_norm" in changed:
+        odd.append("statistics are of other parts")
+    if changed.keys() & set(ARITHMETIC):
+        odd.append("the arithmetic is another's")
+    if before != now or "device" in changed:
+        odd.append("layers that draw, such as dropout, draw afresh")
     return (
-        f"continues {name} at step {step} with processes={now} instead of {before}. The same: weights, momentum, "
-        "running statistics, the examples of every mini-batch and their crops. Not bit-exact from here on: gradients "
-        f"are means over other parts;{own} layers that draw, such as dropout, draw afresh."
+        f"continues {name} at step {step} with "
+        + (", ".join(f"{key}={value} instead of {old}" for key, (old, value) in told.items()) or "nothing changed")
+        + ". The same: weights, momentum, running statistics, the examples of every mini-batch and their crops. "
+        + (f"Not bit-exact from here on: {'; '.join(odd)}." if odd else "Nothing else is another: bit for bit.")
     )

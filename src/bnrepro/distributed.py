@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bnrepro.errors import ConfigError
+from bnrepro.errors import ConfigError, UserError
 
 T = TypeVar("T")
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
@@ -46,7 +47,14 @@ class Group:
     def wrap(self, model: nn.Module) -> nn.Module:
         """``model`` with gradients averaged over the processes. Every process normalises by its own part of the
         mini-batch, as the paper's replicas did (§4.2); the running statistics are the leader's."""
-        return model if self.size == 1 else DistributedDataParallel(model)
+        if self.size == 1:
+            return model
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        if on_cpu:
+            warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
+        # Else it regroups the gradients after its first backward pass, in a resumed run at another step than in an
+        # undisturbed one, and three processes or more add them up in another order.
+        return DistributedDataParallel(model, find_unused_parameters=on_cpu)
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give all processes the leader's running statistics, which else they get with the next training step."""
@@ -67,12 +75,21 @@ class Group:
         return total
 
     def share(self, decide: Callable[[], T]) -> T:
-        """What ``decide`` returns to the leader, which alone calls it; what it raises, the others do not see."""
+        """What ``decide`` returns to the leader, which alone calls it. A :class:`UserError` is raised by all."""
         if self.size == 1:
             return decide()
-        box: list[Any] = [decide() if self.leads else None]
+        box: list[Any] = [None, None]
+        if self.leads:
+            try:
+                box[0] = decide()
+            except UserError as error:
+                box[1] = error
         dist.broadcast_object_list(box, 0)
-        return box[0]
+        decided, error = box
+        if error is not None:
+            error.told = not self.leads
+            raise error
+        return decided
 
     def gather(self, value: T) -> list[T]:
         """Every process's ``value``, in the order of their ranks."""
@@ -88,7 +105,11 @@ ALONE = Group()
 
 @contextlib.contextmanager
 def join(processes: int, device: str) -> Iterator[Group]:
-    """Meet the other processes. Raises :class:`ConfigError` if there are not as many as the configuration says."""
+    """Meet the other processes, and part from them once all are done.
+
+    Raises :class:`ConfigError` if there are not as many as the configuration says, or more than GPUs. A process that
+    fails leaves without a word to the others, which may be waiting for it: `torchrun` ends them.
+    """
     if processes != started():
         raise ConfigError(
             f"processes={processes}, but there is {started()}: it is the number that torchrun starts, "
@@ -98,10 +119,11 @@ def join(processes: int, device: str) -> Iterator[Group]:
         yield ALONE
         return
     if device == "cuda":
+        here, cards = int(os.environ.get("LOCAL_WORLD_SIZE", processes)), torch.cuda.device_count()
+        if here > cards:
+            raise ConfigError(f"device=cuda: {here} processes, but {cards} GPU{'' if cards == 1 else 's'}: one each")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(BACKENDS[device])
-    try:
-        yield Group(dist.get_rank(), dist.get_world_size())
-        dist.barrier()  # nobody leaves while another is still talking to it
-    finally:
-        dist.destroy_process_group()
+    yield Group(dist.get_rank(), dist.get_world_size())
+    dist.barrier()  # nobody leaves while another is still talking to it
+    dist.destroy_process_group()

@@ -4,6 +4,9 @@
 class UserError(Exception):
     """Something the user can mend; the message says what and how. Exit code 2."""
 
+    told = False
+    """Another process of the same training says it."""
+
 
 class ConfigError(UserError):
     """A configuration value that is unknown, of the wrong type or out of range."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from bnrepro.data import AnySplit
 from bnrepro.distributed import ALONE, Group
+from bnrepro.errors import DataError
 
 EVALUATION_CHUNK, COLOUR_CHUNK, SMALLEST_CHUNK = 2000, 250, 16
 """Images evaluated at a time: fewer where a convolutional network's layers would not fit the processor's caches. Of
@@ -37,7 +38,7 @@ def chunk_size(example_shape: tuple[int, ...]) -> int:
 def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluation:
     """``model``, in its present mode, over ``split``, whose chunks the processes of ``group`` share out.
 
-    Examples without a label (a negative one) do not count.
+    Examples without a label (a negative one) do not count. Raises :class:`DataError` if none has one.
     """
     device = split.device
     loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -52,4 +53,7 @@ def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluat
         counts[3] += (labels >= 0).sum()
     # A process may have got no chunk at all: what it cannot know, the sums tell it.
     correct, among, ranked, seen = group.sum(counts).tolist()
-    return Evaluation(group.sum(loss).item() / seen, correct / seen, among / ranked if ranked else float("nan"))
+    total = group.sum(loss).item()
+    if not seen:
+        raise DataError(f"not one of {len(split):,} images to be evaluated can be read")
+    return Evaluation(total / seen, correct / seen, among / ranked if ranked else float("nan"))

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from bnrepro.train import METRICS_HEADER, Callbacks, Trainer
 
 log = logging.getLogger(__name__)
 WEIGHTS = "weights.pt"
+WAIT_S = 0.5
+"""Between two looks at a run that another process holds."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +64,48 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
     skips. Raises :class:`~bnrepro.errors.UserError` for what the user can mend; nothing finished is touched.
     """
     config, folder = planned.config, planned.folder
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: no CUDA device is available here; use device=cpu")
+    require_device(config)
     with distributed.join(config.processes, config.device) as group:
         if group.share(folder.is_done):
             return "skipped"
         dataset = data.open_dataset(config.data)
         trainer = Trainer(config, dataset, group=group)  # refuses what cannot be built before a folder is made
-        with _alone_in(folder) if group.leads else contextlib.nullcontext():
+        with _alone_in(folder, group):
             if group.share(folder.is_done):
                 return "skipped"
             trainer = _resume(trainer, folder, dataset)
             return _lead(planned, trainer, dataset, watch) if group.leads else trainer.run().status
 
 
+def require_device(config: Config) -> None:
+    """Raise :class:`ConfigError` if the run's device is not here."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: no CUDA device is available here; use device=cpu")
+
+
 @contextlib.contextmanager
-def _alone_in(folder: store.Run) -> Iterator[None]:
-    """No other call trains the run meanwhile."""
-    with folder.lock(on_wait=lambda: log.info("waiting: another process is training %s", folder.name)):
-        store.remove_unfinished_parts(folder)
+def _alone_in(folder: store.Run, group: distributed.Group) -> Iterator[None]:
+    """No other call trains the run meanwhile.
+
+    The leader holds it, and asks for it again and again where another does: the others, which wait for its answer,
+    would give up if it were long.
+    """
+    with contextlib.ExitStack() as stack:
+        files: list[IO[str]] = []
+
+        def held() -> bool:
+            if not files:
+                files.append(stack.enter_context(folder.lock_file()))
+            return store.try_lock(files[0])
+
+        told = False
+        while not group.share(held):
+            if group.leads and not told:
+                log.info("waiting: another process is training %s", folder.name)
+            told = True
+            time.sleep(WAIT_S)
+        if group.leads:
+            store.remove_unfinished_parts(folder)
         yield
 
 
@@ -108,10 +133,11 @@ def _resume(trainer: Trainer, folder: store.Run, dataset: data.AnyDataset) -> Tr
         payload = trainer.group.share(lambda: _checkpoint(folder))
         if payload is None and trainer.config.continue_from is not None:
             payload = trainer.group.share(lambda: continuation.checkpoint_of(trainer.config, dataset.fingerprint))
-        if payload is not None:
+            continuation.take_up(trainer, payload)
+        elif payload is not None:
             trainer.restore(payload)
-            if trainer.group.leads:
-                log.info("%s: continues at step %d", folder.name, trainer.progress.step)
+        if payload is not None and trainer.group.leads:
+            log.info("%s: continues at step %d", folder.name, trainer.progress.step)
         return trainer
     except StoreError as error:
         # A checkpoint that does not fit may have been restored in part: with a fresh trainer.

@@ -14,9 +14,11 @@ import hashlib
 import io
 import json
 import os
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -58,7 +60,7 @@ def results_folder(profile: str, treatment: str = "batch", substitute: str | Non
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace ``path`` by ``content``, wholly or not at all, also if the machine stops in between."""
     data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{_part_prefix(path)}{os.getpid()}.part")
     _remove_parts_of_the_dead(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,12 +77,17 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         ) from error
 
 
+def _part_prefix(path: Path) -> str:
+    return f".{path.name}.{platform.node()}."
+
+
 def _remove_parts_of_the_dead(path: Path) -> None:
     """Drop what processes of this machine that were killed while they wrote ``path`` left beside it."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    prefix = _part_prefix(path)
+    for part in path.parent.glob(f"{glob.escape(prefix)}*.part"):
         with contextlib.suppress(ValueError, OSError):
             try:
-                os.kill(int(part.name.rsplit(".", 2)[1]), 0)
+                os.kill(int(part.name.removeprefix(prefix).removesuffix(".part")), 0)
             except ProcessLookupError:
                 part.unlink()
 
@@ -148,18 +155,19 @@ class Run:
     @contextlib.contextmanager
     def lock(self, on_wait=lambda: None) -> Iterator[None]:
         """Hold the run; a second process waits here (``on_wait`` is called once). Freed even by a killed process."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / "lock").open("w")
-        except OSError as error:
-            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with self.lock_file() as file:
+            if not try_lock(file):
                 on_wait()
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def lock_file(self) -> IO[str]:
+        """What :func:`try_lock` takes; to close it is to let the run go."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return (self.path / "lock").open("w")
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
 
     def finish(self, files: dict[str, str | bytes]) -> None:
         """Write the run's files, then vouch for them in ``DONE``, then drop what was only needed on the way."""
@@ -200,6 +208,15 @@ class Run:
         if digest != _digest(payload).encode():
             raise StoreError(f"{self.checkpoint} is cut short or altered")
         return payload
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Hold the run of this lock file, if nobody else does."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def run(experiment: str, arm: str, seed: int, key: str) -> Run:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnrepro.config import norm_name, scientific
+from bnrepro.config import identity, norm_name
 from bnrepro.data import AnyDataset, ExampleOrder, open_feed, part_of
 from bnrepro.distributed import ALONE, Group
 from bnrepro.errors import ConfigError, StoreError
@@ -261,7 +261,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress.__dict__,
             "generators": self.group.gather(torch.get_rng_state()),
-            "identity": json.dumps({"fingerprint": self.fingerprint, **scientific(self.config)}),
+            "identity": json.dumps(identity(self.config, self.fingerprint)),
         }
         if self.config.device == "cuda":
             state["cuda_generators"] = self.group.gather(torch.cuda.get_rng_state())
@@ -276,11 +276,12 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.progress = Progress(**state["progress"])
-            if len(state["generators"]) == self.group.size:
+            on_cuda = self.config.device == "cuda"
+            if len(state["generators"]) == self.group.size and on_cuda == ("cuda_generators" in state):
                 torch.set_rng_state(state["generators"][self.group.rank].cpu())
-                if self.config.device == "cuda":
+                if on_cuda:
                     torch.cuda.set_rng_state(state["cuda_generators"][self.group.rank].cpu())
-            else:  # continued by another number of processes: no generator is anyone's
+            else:  # continued by another number of processes or on another device: no generator is anyone's
                 torch.manual_seed(derive_seed(self.config.seed, "layers", self.progress.step, self.group.rank))
         except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -16,7 +17,11 @@ import numpy as np
 import pandas as pd
 import processes
 import pytest
+import torch
 from PIL import Image
+
+from bnrepro import data
+from bnrepro.schema import DataConfig
 
 COMMON = (
     "data=digits", "wandb=disabled", "model.hidden=[12,8]", "batch_size=20", "steps=30", "optimizer.momentum=0.9",
@@ -98,6 +103,73 @@ def test_a_resumed_training_of_two_is_the_undisturbed_one_bit_for_bit(
     said = [(tmp_path / "b" / f"said-{rank}.out").read_text() for rank in (0, 1)]
     assert f"{name}: continues at step" in said[0]
     assert not said[1]  # one speaks for both
+
+
+def test_a_resumed_training_of_three_has_the_undisturbed_ones_weights(
+    tmp_path: Path, together: Callable[..., list[Any]]
+) -> None:
+    """Of two summands the order is nothing, of three it is: the gradients must be added up in the same order."""
+    overrides = ("norm=batch", "batch_size=21", "steps=900", "checkpoint_every_s=1e-9", "keep_weights=true")
+    trained(tmp_path, "a", together("a", 3, *overrides))
+    killed_at_a_checkpoint(tmp_path, "b", together("b", 3, *overrides))
+    trained(tmp_path, "b", together("b", 3, *overrides))
+    one, other = (
+        torch.load(next((tmp_path / name).glob("runs/*/*/weights.pt")), weights_only=True) for name in ("a", "b")
+    )
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_second_call_waits_and_skips(tmp_path: Path, together: Callable[..., list[Any]]) -> None:
+    overrides = ("norm=batch", "steps=1500", "checkpoint_every_s=1e-9")
+    first = together("a", 2, *overrides)
+    deadline = time.monotonic() + processes.TIMEOUT_S
+    while not list((tmp_path / "a").glob("runs/*/*/checkpoint.pt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    port = free_port()
+    rest = (2, port, [*COMMON, *overrides], str(tmp_path / "a"), str(tmp_path / "a" / "second"))
+    second = [processes.start(processes.rank_command, rank, *rest) for rank in range(2)]
+    assert [processes.wait(process) for process in (*first, *second)] == [0] * 4
+    assert "skipped" in (tmp_path / "a" / "second-0.out").read_text()
+    trained(tmp_path, "a", [])
+
+
+def test_an_error_of_one_process_alone_is_said_and_ends_it(tmp_path: Path, together: Callable[..., list[Any]]) -> None:
+    """It must not wait for the others, which wait for it."""
+    for part, name, index in itertools.product(("train", "val"), "ab", range(6)):
+        path = tmp_path / "photos" / part / name / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    config = DataConfig("image_folder", root=str(tmp_path / "photos"), stream=True, validation_examples=2)
+    train = data.open_dataset(config).train
+    path = Path(train.files.path(int(train.positions[5])))
+    path.write_bytes(b"not an image")
+    # One mini-batch is an epoch: the image is in the part of one process. Neither tries the network out on it.
+    started = together(
+        "a", 2, "data=image_folder", f"data.root={tmp_path / 'photos'}", "data.stream=true", "data.image_size=8",
+        "data.standardize=false", "data.validation_examples=2", "data.workers=0", "batch_size=10", "steps=1",
+        "evaluation.min_interval=1",
+    )  # fmt: skip
+    deadline = time.monotonic() + processes.TIMEOUT_S
+    while all(process.is_alive() for process in started):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(2)
+    for process in started:  # as torchrun does
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGTERM)
+        process.join()
+    said = [(tmp_path / "a" / f"said-{rank}.err").read_text() for rank in (0, 1)]
+    assert sorted(text.count(f"{path.name} cannot be read as an image") for text in said) == [0, 1]
+    assert not any("Traceback" in text for text in said if path.name in text)
+
+
+def test_what_the_leader_alone_finds_wrong_is_said_once(tmp_path: Path, together: Callable[..., list[Any]]) -> None:
+    started = together("a", 2, "norm=batch", "continue_from=nobody")
+    assert [processes.wait(process) for process in started] == [2, 2]
+    said = [(tmp_path / "a" / f"said-{rank}.err").read_text() for rank in (0, 1)]
+    assert "is not there" in said[0]
+    assert not said[1]
 
 
 def test_another_number_of_processes_goes_on_and_says_what_is_not_the_same(

@@ -69,7 +69,7 @@ class StreamFeed:
         config = self.config
         if first != self._next:
             share = config.batch_size // config.processes
-            plan = Batches(self.order, self.split.positions, config.seed, first, share, self.rank)
+            plan = Batches(self.order, config.seed, first, share, self.rank)
             self._batches = self.split.training_batches(plan, config.augmentation.flip)
             self._next = first
         for step in range(first, stop):

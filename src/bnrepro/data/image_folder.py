@@ -86,19 +86,27 @@ def images_in(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(images, key=lambda entry: entry.name)
 
 
+def status(entry: os.DirEntry[str]) -> os.stat_result:
+    """Size and time of a file. Raises :class:`DataError` for a link that leads nowhere."""
+    try:
+        return entry.stat()
+    except OSError as error:
+        raise DataError(f"{entry.path} cannot be read ({error.strerror}). Replace it, or delete it.") from error
+
+
 def decode(path: str) -> Image.Image:
     """One image, in colour. Raises :class:`DataError` that names the file."""
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         raise DataError(f"{path} cannot be read as an image ({error}). Replace it, or delete it.") from error
 
 
 def _images(folder: Path, files: list[os.DirEntry[str]], skip: bool) -> tuple[Tensor, list[int]]:
     """The images (N, 3, height, width) uint8 of ``files``, decoded once: kept by what the files are. And the places of
     those that were passed over."""
-    listing = [(file.path, (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
+    listing = [(file.path, (found := status(file)).st_size, found.st_mtime_ns) for file in files]
     key = hashlib.blake2b(json.dumps(listing).encode(), digest_size=8).hexdigest()
     cached = store.outputs_folder() / "cache" / f"{folder.name}-{key}{'-skipped' if skip else ''}.npy"
     if cached.exists():

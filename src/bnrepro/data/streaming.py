@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils import data as torch_data
 
@@ -27,7 +30,7 @@ MOMENTS_FROM = 1000
 """Training images from which each channel's mean and variance are taken: reading all of ImageNet would take hours."""
 
 Key = tuple[int, int | None]
-"""An image's place among the files, and the seed of its crop; None for the middle."""
+"""An image's place in its split, and the seed of its crop; None for the middle."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class ImageFiles:
 
     def path(self, position: int) -> str:
         begin = self.ends[position - 1] if position else 0
-        return f"{self.folder}/{self.names[begin : self.ends[position]].tobytes().decode()}"
+        return f"{self.folder}/{os.fsdecode(self.names[begin : self.ends[position]].tobytes())}"
 
     def label(self, position: int) -> int:
         return int(np.searchsorted(self.firsts, position, side="right")) - 1
@@ -61,9 +64,9 @@ def list_files(folder: Path) -> ImageFiles:
     digest = hashlib.blake2b(digest_size=8)
     for path in image_folder.class_folders(folder):
         entries = image_folder.images_in(path)
-        encoded = [f"{path.name}/{entry.name}".encode() for entry in entries]
+        encoded = [os.fsencode(f"{path.name}/{entry.name}") for entry in entries]
         digest.update(b"\n".join(encoded))
-        digest.update(np.array([entry.stat().st_size for entry in entries], np.int64).tobytes())
+        digest.update(np.array([image_folder.status(entry).st_size for entry in entries], np.int64).tobytes())
         firsts.append(sum(map(len, lengths)))
         names += b"".join(encoded)
         lengths.append(np.array([len(name) for name in encoded], np.int64))
@@ -72,43 +75,48 @@ def list_files(folder: Path) -> ImageFiles:
 
 
 class Decoder(torch_data.Dataset):
-    """What a worker does to an image: (3, size, size) uint8 pixels, the label, and its place if it was unreadable.
+    """What a worker does to an image of a split: (3, size, size) uint8 pixels, the label, the place it was asked for,
+    and how many images from there on were unreadable.
 
     With a seed, a random crop of at least ``crop`` of its area, mirrored half of the times if ``flip``; without one,
-    the middle. In training an unreadable image gives way to the next file; at evaluation it has no label.
+    the middle. In training an unreadable image gives way to the split's next; at evaluation it has no label.
     """
 
-    def __init__(self, files: ImageFiles, size: int, crop: float, flip: bool) -> None:
+    def __init__(self, files: ImageFiles, positions: Tensor, size: int, crop: float, flip: bool) -> None:
+        self.files, self.positions, self.size, self.crop, self.flip = files, positions, size, crop, flip
+
+    @functools.cached_property
+    def _transforms(self) -> tuple[Callable[[Image.Image], Tensor], Callable[[Image.Image], Tensor]]:
+        """Random and middle; made where they are used, since a worker may have to import torchvision itself."""
         from bnrepro.torchvision_import import prepare
 
         prepare()
         from torchvision.transforms import v2
 
-        self.files, self.size = files, size
-        mirror = [v2.RandomHorizontalFlip()] if flip else []
-        self.random = v2.Compose([v2.RandomResizedCrop(size, scale=(crop, 1.0)), *mirror, v2.PILToTensor()])
-        self.middle = v2.Compose([v2.Resize(round(size * MARGIN)), v2.CenterCrop(size), v2.PILToTensor()])
+        mirror = [v2.RandomHorizontalFlip()] if self.flip else []
+        return (
+            v2.Compose([v2.RandomResizedCrop(self.size, scale=(self.crop, 1.0)), *mirror, v2.PILToTensor()]),
+            v2.Compose([v2.Resize(round(self.size * MARGIN)), v2.CenterCrop(self.size), v2.PILToTensor()]),
+        )
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, int, int]:
-        position, draw = key
-        unreadable = -1
-        # A whole folder of unreadable images ends at the image it began with.
-        for place in itertools.chain(range(position, len(self.files)), range(position)):
+    def __getitem__(self, key: Key) -> tuple[Tensor, int, int, int]:
+        place, draw = key
+        random, middle = self._transforms
+        # Where nothing can be read the search ends at the image it began with.
+        tries = len(self.positions) if draw is not None else 1
+        for unreadable in range(tries):
+            position = int(self.positions[(place + unreadable) % len(self.positions)])
             try:
-                image = image_folder.decode(self.files.path(place))
+                image = image_folder.decode(self.files.path(position))
             except DataError:
-                if unreadable < 0:
-                    unreadable = position
-                if draw is None:
-                    break
                 continue
             if draw is None:
-                return self.middle(image), self.files.label(place), unreadable
+                return middle(image), self.files.label(position), place, unreadable
             # The transforms draw from the global generator, which belongs to the layers where there are no workers.
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(draw)
-                return self.random(image), self.files.label(place), unreadable
-        return torch.zeros(3, self.size, self.size, dtype=torch.uint8), NO_LABEL, unreadable
+                return random(image), self.files.label(position), place, unreadable
+        return torch.zeros(3, self.size, self.size, dtype=torch.uint8), NO_LABEL, place, tries
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,6 @@ class Batches:
     """Endless mini-batches from number ``first`` on: this process's share of each, with the seed of every crop."""
 
     order: ExampleOrder
-    positions: Tensor
     seed: int
     first: int
     share: int
@@ -125,11 +132,8 @@ class Batches:
     def __iter__(self) -> Iterator[list[Key]]:
         begin = self.rank * self.share
         for step in itertools.count(self.first):
-            chosen = self.positions[self.order.batch(step)[begin : begin + self.share]].tolist()
-            yield [
-                (position, derive_seed(self.seed, "augment", step, place))
-                for place, position in enumerate(chosen, begin)
-            ]
+            chosen = self.order.batch(step)[begin : begin + self.share].tolist()
+            yield [(place, derive_seed(self.seed, "augment", step, index)) for index, place in enumerate(chosen, begin)]
 
 
 @dataclass(frozen=True)
@@ -175,42 +179,45 @@ class StreamedSplit:
         return replace(self, positions=self.positions[places.cpu()])
 
     def sample(self, count: int) -> Tensor:
-        """The first ``count`` images, read by this process."""
-        [(images, _)] = self._read([[(position, None) for position in self.positions[:count].tolist()]], 0)
+        """The first ``count`` images, read by this process; black where one is unreadable."""
+        [(images, _)] = self._read([[(place, None) for place in range(min(count, len(self)))]], 0)
         return images
 
     def chunks(self, size: int, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """Images, each the middle of a photograph, and labels: of the chunks of ``size``, each ``every``-th."""
-        chunks = self.positions.split(size)[first::every]
-        return self._read(([(position, None) for position in chunk.tolist()] for chunk in chunks), self.workers)
+        chunks = [range(begin, min(begin + size, len(self))) for begin in range(0, len(self), size)][first::every]
+        return self._read(([(place, None) for place in chunk] for chunk in chunks), self.workers)
 
     def training_batches(self, batches: Batches, flip: bool) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images, each a random crop, and labels."""
-        return self._read(batches, self.workers, flip)
+        """Images, each a random crop, and labels. Raises :class:`DataError` if not one image can be read."""
+        for images, labels in self._read(batches, self.workers, flip):
+            if (labels == NO_LABEL).any():
+                raise DataError(f"{self.files.folder}: not one of its training images can be read")
+            yield images, labels
 
     def _read(self, batches: Iterable[list[Key]], workers: int, flip: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         loader = torch_data.DataLoader(
-            Decoder(self.files, self.size, self.crop, flip),
+            Decoder(self.files, self.positions, self.size, self.crop, flip),
             batch_sampler=batches,  # type: ignore[arg-type]
             num_workers=workers,
             pin_memory=self.device.type == "cuda",
             # Else the workers' seeds would be drawn from the generator that belongs to the layers.
             generator=torch.Generator(),
         )
-        for pixels, labels, unreadable in loader:
-            self._note(unreadable[unreadable >= 0].tolist(), labels)
+        for pixels, labels, places, unreadable in loader:
+            for place in unreadable.nonzero().flatten().tolist():
+                self._note(int(places[place]), int(unreadable[place]))
             images = pixels.to(self.device, non_blocking=True).to(self.dtype, memory_format=self.memory_format)
             yield images.div_(255).sub_(self.mean).div_(self.std), labels.to(self.device, non_blocking=True)
 
-    def _note(self, unreadable: list[int], labels: Tensor) -> None:
-        for position in unreadable:
-            path = self.files.path(position)
+    def _note(self, place: int, count: int) -> None:
+        """``count`` images from ``place`` on were unreadable."""
+        for index in range(place, place + count):
+            path = self.files.path(int(self.positions[index % len(self)]))
             if not self.skip:
                 image_folder.decode(path)  # says what is wrong with it
                 raise DataError(f"{path} could not be read a moment ago, and can now: is its disk failing?")
             self.unreadable.add(path)
-        if (labels == NO_LABEL).all():
-            raise DataError(f"{self.files.folder}: not one image of a mini-batch can be read")
 
 
 def load(
@@ -240,6 +247,8 @@ def moments(split: StreamedSplit, fingerprint: str) -> tuple[Tensor, Tensor]:
             total += readable.sum((0, 2, 3))
             squares += readable.square().sum((0, 2, 3))
             pixels += readable[:, 0].numel()
+        if not pixels:
+            raise DataError(f"{split.files.folder}: not one of {len(chosen)} images can be read")
         mean = total / pixels
         deviation = (squares / pixels - mean.square()).clamp(min=1e-12).sqrt()
         store.write_array(cached, torch.stack([mean, deviation]).numpy())

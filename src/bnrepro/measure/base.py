@@ -146,7 +146,7 @@ def load(planned: Planned) -> Trained:
         raise StoreError(f"{planned.folder.path} was trained without keep_weights: delete that folder and run again")
     dataset = data.load(planned.config.data)
     model = build_model(planned.config, tuple(dataset.train.images.shape[1:]), dataset.classes)
-    model.load_state_dict(torch.load(io.BytesIO(files[WEIGHTS]), weights_only=True))
+    model.load_state_dict(torch.load(io.BytesIO(files[WEIGHTS]), map_location="cpu", weights_only=True))
     return Trained(planned, model.eval(), dataset)
 
 
