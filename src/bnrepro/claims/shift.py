@@ -38,13 +38,16 @@ class Account:
     interval: Interval
     claimed: str
     zero: float = 1.0
+    unit: str = "ratio"
+    but: str = ""
+    """What it must not be taken for."""
 
     def sentence(self) -> str:
         sign = 1 if self.claimed == "above" else -1
         low, high = sorted((sign * self.interval.low, sign * self.interval.high))
         holds = "This holds" if low > sign * self.zero else "This fails" if high < sign * self.zero else "Undecided"
-        shown = times(self.interval) if self.zero == 1.0 else _points(self.interval)
-        return f"{self.said} **{holds} here**: {self.measure} {shown}."
+        shown = SHOWN[self.unit](self.interval)
+        return f"{self.said} **{holds} here**: {self.measure} {shown}.{self.but}"
 
 
 @paired(EXPERIMENT, probe=PROBE)
@@ -75,11 +78,18 @@ def covariate_shift(results: Results, tables: Tables, pairs: Pairs) -> Judgement
     if len(angled):
         estimates.append(Estimate("cosine, difference", arm, angled.difference(cosines), unit="number"))
         estimates += angled.each("cosine of the gradient before and after", cosines, arm, "number")
-    change = "with BN over without, the L2 change of the gradient is"
-    accounts = [
-        Account("The paper: Batch Normalization reduces internal covariate shift.", change, primary, "below"),
-        Account("Santurkar et al. 2018: it does not, and often there is more of it.", change, primary, "above"),
-    ]
+    accounts = _accounts(primary, ratio(complete, relative, "relative"), ratio(complete, seen, "gradient"))
+    if len(angled):
+        accounts.append(
+            Account(
+                "The paper, by the gradient's direction alone: it turns less.",
+                "with BN minus without, the cosine of the gradient before and after is",
+                angled.difference(cosines),
+                "above",
+                0.0,
+                "number",
+            )
+        )
     beside, told = _noisy(results, tables, seen)
     # What either says is said of Batch Normalization, not of another normaliser under exam.
     said = [account.sentence() for account in accounts + told] if arm == "batch" else []
@@ -90,6 +100,25 @@ def covariate_shift(results: Results, tables: Tables, pairs: Pairs) -> Judgement
         [*complete.notes, *said],
         complete.listed(distances, "ratio"),
     )
+
+
+def _accounts(raw: Interval, relative: Interval | None, norms: Interval | None) -> list[Account]:
+    """The paper's and the follow-up's, by the distance that decides, and by what is left of it without its scale."""
+    change = "with BN over without, the L2 change of the gradient is"
+    size = "" if norms is None else f" The gradients' own norms: {times(norms)}."
+    accounts = [
+        Account("The paper, by the L2 distance: BN reduces internal covariate shift.", change, raw, "below", but=size),
+        Account(
+            "Santurkar et al. 2018, by the same: it does not, and often there is more of it.", change, raw, "above"
+        ),
+    ]
+    if relative is not None:
+        said, measure = (
+            "The paper, by the distance in norms of the gradient: BN reduces it.",
+            "with BN over without, it is",
+        )
+        accounts.append(Account(said, measure, relative, "below"))
+    return accounts
 
 
 def later_layers(tables: Tables) -> pd.DataFrame:
@@ -108,19 +137,24 @@ def _noisy(results: Results, tables: Tables, seen: pd.DataFrame) -> tuple[list[E
     if len(to_plain):
         for name, column in {
             "ratio of the L2 change of the gradient": "distance",
-            "the same with the noise of the next step before the layer": "redrawn_distance",
+            "ratio of the L2 change with the noise of the next step before the layer": "redrawn_distance",
         }.items():
             if (found := ratio(to_plain, seen, column)) is not None:
                 estimates.append(Estimate(name, NOISY, found))
                 if column == "redrawn_distance":
-                    said = "Santurkar et al. 2018: with noise after BN there is more of the shift than without BN."
+                    said = "With noise after BN there is more of the shift than without BN."
                     measure = "over the plain network's, the L2 change, noise of the next step included, is"
                     accounts.append(Account(said, measure, found, "above"))
+                if len(to_treated) and (own := ratio(to_treated, seen, column)) is not None:
+                    estimates.append(Estimate(f"{name}, over {results.treatment}'s", NOISY, own))
+                    if column == "redrawn_distance":
+                        said = "And more than with BN alone: the noise, not only BN, makes it."
+                        accounts.append(Account(said, "over BN's, it is", own, "above"))
         gain = to_plain.difference(accuracy)
         estimates += to_plain.each("final test accuracy", accuracy, NOISY, "share")
         estimates.append(Estimate("final test accuracy, difference to none", NOISY, gain, unit="difference"))
         said = "Santurkar et al. 2018: with this noise the network still does better than without BN."
-        accounts.append(Account(said, "its final test accuracy differs by", gain, "above", 0.0))
+        accounts.append(Account(said, "its final test accuracy differs by", gain, "above", 0.0, "difference"))
     if len(to_treated):
         gap = to_treated.difference(accuracy)
         treated = stats.paired_difference(to_treated.without(accuracy))
@@ -128,13 +162,32 @@ def _noisy(results: Results, tables: Tables, seen: pd.DataFrame) -> tuple[list[E
         name = f"final test accuracy, difference to {results.treatment}"
         estimates.append(Estimate(name, NOISY, gap, unit="difference"))
         said = "Santurkar et al. 2018: and as well as with BN alone, here to within a point."
-        accounts.append(Account(said, "its final test accuracy differs by", gap, "above", -AS_WELL))
+        measure, but = "its final test accuracy differs by", _so_near(tables, results.treatment, accuracy)
+        accounts.append(Account(said, measure, gap, "above", -AS_WELL, "difference", but))
     return estimates, accounts
+
+
+def _so_near(tables: Tables, treatment: str, accuracy: pd.Series) -> str:
+    """Said where the margin is too wide to tell BN from no BN either."""
+    plain = pair_by_seed(tables.runs, treatment)
+    if not len(plain):
+        return ""
+    gain = plain.difference(accuracy)
+    return f" So does the network without BN: BN's own gain is {_points(gain)}." if abs(gain.value) < AS_WELL else ""
 
 
 def _points(interval: Interval) -> str:
     value, low, high = (f"{100 * each:+.2f}" for each in (interval.value, interval.low, interval.high))
     return f"{value} points" + (f" ({low} to {high})" if interval.n > 1 else "")
+
+
+def _number(interval: Interval) -> str:
+    value, low, high = (f"{each:+.3f}" for each in (interval.value, interval.low, interval.high))
+    return value + (f" ({low} to {high})" if interval.n > 1 else "")
+
+
+SHOWN = {"ratio": times, "difference": _points, "number": _number}
+"""How a number of this unit is printed in a sentence."""
 
 
 CLAIMS = (
