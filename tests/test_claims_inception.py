@@ -84,8 +84,16 @@ def test_a_plain_network_that_trains_at_five_times_the_rate(composed: Composed, 
 def test_one_that_stays_at_chance_does_not_train(composed: Composed, tmp_path: Path) -> None:
     judged = inception_training.plain_diverges(made(composed, AS_THE_PAPER | {"inception_x5": (0.1, 0)}, tmp_path))
     assert [each.interval.value for each in judged.estimates] == [1.0, 0.0, pytest.approx(0.104), pytest.approx(-0.6)]
-    assert not judged.notes
+    assert not any("train;" in note for note in judged.notes)
     assert judged.verdict == "supported"
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(12, "inconclusive"), (13, "contradicted")])
+def test_enough_seeds_that_train_contradict_it(seeds: int, expected: str, composed: Composed, tmp_path: Path) -> None:
+    trains = AS_THE_PAPER | {"inception_x5": (0.4, 800)}
+    results = made(composed, trains, tmp_path, "arm=inception_x5", f"seed=range({seeds})")
+    judged = inception_training.plain_diverges(results)
+    assert judged.verdict == expected
 
 
 def test_sigmoids_that_train_without_it_too(composed: Composed, tmp_path: Path) -> None:

@@ -121,4 +121,5 @@ def test_the_conclusions_say_every_verdict_once_and_no_number_of_their_own(folde
         rest = line.replace(claim.sentence, "").replace(claim.metric[1:], "").replace(claim.deviation, "")
         if judgement.primary is not None:
             rest = rest.replace(verdicts.amount(judgement.primary.interval, judgement.primary.unit), "")
+            rest = rest.replace(f"n = {stored[claim.slug]['n']:,}", "")
         assert not any(character.isdigit() for character in rest.replace(claim.slug, "").partition("](#")[0])

@@ -14,7 +14,7 @@ HEADINGS = {
     MEASURED: "{is_} measured, with no margin to pass",
     NOT_RUN: "{has} not been run",
 }
-READERS = "readers"
+READERS, EXACT = "readers", "B"
 
 
 def section(found: Found) -> str:
@@ -38,6 +38,9 @@ def _part(beginning: str, members: list[tuple[Claim, Judgement]]) -> list[str]:
             continue
         one = len(chosen) == 1
         words = heading.format(s="s" if one else "", is_="is" if one else "are", has="has" if one else "have")
+        exact = sum(claim.group == EXACT for claim, _ in chosen)
+        if exact and not one:
+            words += f", {exact} of them exact properties of the algorithm"
         lines = [f"**{beginning}, {len(chosen)} {words}:**", *(_line(claim, judgement) for claim, judgement in chosen)]
         paragraphs.append("\n".join([lines[0], "", *lines[1:]]))
     return paragraphs
@@ -50,7 +53,8 @@ def _line(claim: Claim, judgement: Judgement) -> str:
         return f"- {claim.sentence} ([{claim.slug}](#{place}))"
     shown = amount(primary.interval, primary.unit)
     deviation = "" if claim.deviation.startswith("none") else f" Under this deviation: {claim.deviation}."
-    return f"- {claim.sentence} {_capitalised(claim.metric)}: {shown} ([{claim.slug}](#{place})).{deviation}"
+    count = f", n = {primary.interval.n:,}" if primary.interval.n > 1 else ""
+    return f"- {claim.sentence} {_capitalised(claim.metric)}: {shown}{count} ([{claim.slug}](#{place})).{deviation}"
 
 
 def _capitalised(text: str) -> str:

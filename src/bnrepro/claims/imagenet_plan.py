@@ -31,7 +31,7 @@ COMMAND = (
     "optimizer.momentum=0.9 optimizer.weight_decay=4.0e-5 optimizer.decay=0.015625 augmentation.flip=true "
     "augmentation.photometric=0.1 evaluation.min_interval=1000 evaluation.max_interval=50000"
 )
-"""BN-x30 as the paper trained it: an arm of ``configs/arm`` would bring the learning rate of the small Inception."""
+"""BN-x30 at the paper's rate: an arm of ``configs/arm`` would bring the learning rate of the small Inception."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,10 @@ def section(results: Results) -> str:
             "",
             *(f"- {line}" for line in _remarks(frame, assumed)),
             "",
-            "BN-x30 as the paper trained it, N processes sharing each mini-batch, FOLDER as ImageNet is laid out:",
+            "BN-x30 at the paper's rate and for its steps; momentum, weight decay, decay and distortions, which the "
+            "paper does not give, are ours. FOLDER is laid out as ImageNet. N processes share each mini-batch, and "
+            f"each normalises by its {BATCH}/N images; the paper's replicas by {BATCH}, as with batch_size={BATCH} "
+            "times N:",
             "",
             f"```\n{COMMAND}\n```",
         ]

@@ -40,8 +40,22 @@ CHANCE, ABOVE_CHANCE = 0.1, 0.05
 PROTOCOL = (
     "an Inception of 49 thousand parameters on 32×32 images of ten classes for 7.5 epochs instead of 13.6 million on "
     "ImageNet; mini-batches of 32, momentum SGD and exponential decay as in §4.2; the base learning rate is the best "
-    "on validation for the network without BN"
+    "on validation for the network without BN; momentum, dropout, weight decay, distortions and decay of the rate are "
+    "ours, changed in the direction that §4.2.1 gives; steps and maxima are read from evaluations on 2,000 fixed test "
+    "images, at most 10% apart from step 500 on"
 )
+NARROWED = (
+    "declared as “…, the most at thirty times the rate”; the words were narrowed after the first runs, to what the "
+    "unchanged rule decides"
+)
+"""Of higher_accuracy_inception; said where the half that was taken out fails."""
+RULE_CHANGED = (
+    "the rule first called any share above zero weaker, and could contradict nothing; changed after three seeds, of "
+    "which none failed: their verdict is the same under both"
+)
+"""Of plain_diverges."""
+LATE = 0.9
+"""A maximum in the last tenth of the steps: the run was still improving."""
 
 
 @paired(EXPERIMENT, arms=(BASELINE, "bn_x5"))
@@ -65,6 +79,12 @@ def fewer_steps(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
             notes.append(f"{missed} of {len(each)} runs of {arm} never reach it and count as {budget:,} steps")
         if rows is None:
             rows, lost = each.listed(steps, "ratio").assign(target=each.without(tops)), lost + missed
+    highest = accuracy[pairs.baseline].idxmax()
+    if late := int((highest > LATE * budget).sum()):
+        notes.append(
+            f"{late} of {len(pairs)} runs of {BASELINE} are at their best in the last tenth of the steps: trained for "
+            "longer their best would be higher, and come later"
+        )
     found = stats.verdict(estimates[0].interval, zero=1, margin=0.5, claimed="below")
     return Judgement(unless_lost(found, lost), estimates, notes, rows)
 
@@ -80,7 +100,7 @@ def higher_accuracy(results: Results, tables: Tables, pairs: Pairs) -> Judgement
             name = "maximum test accuracy, difference to Inception"
             estimates.append(Estimate(name, arm, each.difference(tops), not estimates, "difference"))
             if set(each.frame.to_numpy().ravel()) <= set(whole.index):
-                name = "the same on the whole test set"
+                name = "the same on the whole test set, of its few evaluations"
                 estimates.append(Estimate(name, arm, each.difference(whole), unit="difference"))
     estimates += pairs.each("maximum test accuracy", tops, "bn_x30", "share", BASELINE)
     among = pair_by_seed(tables.runs, "bn_x30", baseline="bn_x5")
@@ -88,7 +108,7 @@ def higher_accuracy(results: Results, tables: Tables, pairs: Pairs) -> Judgement
         ahead = among.difference(tops)
         estimates.append(Estimate("maximum test accuracy, difference to BN-x5", "bn_x30", ahead, unit="difference"))
         if ahead.high < 0:  # the order of Fig. 3, turned
-            notes.append("in the paper thirty times the rate ends highest; here five times does")
+            notes.append(f"in the paper thirty times the rate ends highest; here five times does ({NARROWED})")
     found = stats.verdict(estimates[0].interval, zero=0, margin=0, claimed="above")
     rows = pairs.listed(tops, "difference")
     return Judgement(unless_lost(found, pairs.treatment_diverged), estimates, notes, rows)
@@ -124,10 +144,11 @@ def plain_diverges(results: Results) -> Judgement:
         )
     if not failed.any():
         notes.append(
-            f"all {len(runs)} train: with so few seeds a share of none rules nothing out, and cannot contradict"
+            f"all {len(runs)} train; of so few seeds a share of none does not rule out the margin, of thirteen it would"
         )
+    notes.append(RULE_CHANGED)
     rows = pd.DataFrame({"diverged": diverged.astype(int), "last step": runs["last_step"], "maximum": tops})
-    found = stats.verdict(estimates[0].interval, zero=0, margin=0.25, claimed="above")
+    found = stats.verdict(estimates[0].interval, zero=0.25, margin=0.25, claimed="above")
     return Judgement(found, estimates, notes, rows.set_axis(runs["seed"].to_numpy(), axis=0).rename_axis("seed"))
 
 
@@ -140,6 +161,10 @@ def saturating_nonlinearity(results: Results, tables: Tables, pairs: Pairs) -> J
         Estimate("maximum test accuracy above chance", "inception_sigmoid", without, unit="difference"),
         *pairs.each("maximum test accuracy", tops, "bn_x5_sigmoid", "share", "inception_sigmoid"),
     ]
+    whole = stats.curve(tables.metrics, "whole_test", "accuracy").max()
+    if set(pairs.frame.to_numpy().ravel()) <= set(whole.index):
+        name = "the same on the whole test set, of its few evaluations"
+        estimates += pairs.each(name, whole, "bn_x5_sigmoid", "share", "inception_sigmoid")
     found = stats.verdict(estimates[0].interval, zero=0, margin=0.1, claimed="above")
     rows = pairs.listed(tops, "difference")
     return Judgement(unless_lost(found, pairs.treatment_diverged), estimates, pairs.notes, rows)
@@ -152,13 +177,12 @@ def section(results: Results) -> str:
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
     finished = tables.runs[tables.runs["status"] == "finished"]
     tops = accuracy.max()
-    plain = list(finished.loc[finished["arm"] == BASELINE, "run"])
-    target = float(tops[plain].mean()) if plain else float("nan")
+    goals = finished[finished["arm"] == BASELINE].set_index("seed")["run"].map(tops)
     lines = [
         "## Fig. 3: steps to Inception's accuracy, and the maximum",
         "",
-        f"Ours on {tables.data_label}; the target is the mean maximum of the arm inception, {100 * target:.2f}%. Steps "
-        "are the median of the seeds that get there.",
+        f"Ours on {tables.data_label}; the target is the maximum of the arm inception of the same seed, in the mean "
+        f"{100 * goals.mean():.2f}%. Steps are the median of the seeds that get there.",
         "",
         "| arm | learning rate | steps to it | maximum accuracy | seeds (diverged) | the paper: rate | 10⁶ steps to "
         "72.2% | maximum |",
@@ -169,7 +193,8 @@ def section(results: Results) -> str:
         if rows.empty:
             continue
         runs = list(rows.loc[rows["status"] == "finished", "run"])
-        reached = stats.steps_to(accuracy[runs], target).dropna()
+        own = rows.set_index("run")["seed"].map(goals).reindex(runs)
+        reached = stats.steps_to(accuracy[runs], own).dropna()
         ours = f"{reached.median():,.0f} ({len(reached)} of {len(rows)})" if len(reached) else "never"
         best = f"{100 * tops[runs].mean():.2f}%" if runs else "–"
         lost = len(rows) - len(runs)
@@ -184,7 +209,8 @@ CLAIMS = (
     Claim(
         slug="fewer_steps_inception",
         group="A",
-        sentence="With Batch Normalization the Inception reaches its best accuracy in a fraction of the steps.",
+        sentence="With Batch Normalization, and what it lets be changed, the Inception reaches the plain network's "
+        "best accuracy in a fraction of the steps.",
         source="§4.2.2, Figs. 2 and 3",
         experiment=EXPERIMENT,
         metric="ratio of steps, BN-x5 over Inception, to Inception's maximum test accuracy",
@@ -198,7 +224,8 @@ CLAIMS = (
     Claim(
         slug="higher_accuracy_inception",
         group="A",
-        sentence="With Batch Normalization the Inception ends at a higher accuracy, also at thirty times the rate.",
+        sentence="With Batch Normalization, and what it lets be changed, the Inception reaches a higher accuracy, also "
+        "at thirty times the rate.",
         source="§4.2.2, Fig. 3",
         experiment=EXPERIMENT,
         metric="difference of maximum test accuracy, BN-x30 minus Inception",

@@ -20,6 +20,7 @@ from bnrepro.claims.base import (
 )
 from bnrepro.claims.probed import geometric_means, points_below, quarter, ratio, with_values
 from bnrepro.pictures import landscape as pictures
+from bnrepro.stats import Interval
 from bnrepro.tables import Tables
 
 EXPERIMENT, INCEPTION, PROBE = "landscape", "landscape_inception", "landscape"
@@ -58,11 +59,30 @@ def smoother_landscape(results: Results, tables: Tables, pairs: Pairs) -> Judgem
             "To first order the loss changes along the gradient by its squared norm for every unit of the rate: the "
             f"size of the gradients alone would give a ratio of {slopes.value**2:.3g}. " + _curved(complete, seen)
         )
-    estimates += _inception(results)
+    beside = _inception(results)
+    measures = ["loss range", *BESIDE]
+    for network, among in (("the network of §4.1", estimates), ("the small Inception", beside)):
+        suffix = "" if among is estimates else f", {network}"
+        by_name = {each.name: each.interval for each in among}
+        notes += _summary(
+            network, arm, {m: by_name[n] for m in measures if (n := f"ratio of the {m}{suffix}") in by_name}
+        )
+    estimates += beside
     found = stats.verdict(primary, zero=1, margin=1, claimed="below")
     return Judgement(
         unless_lost(found, complete.treatment_diverged), estimates, notes, complete.listed(ranges, "ratio")
     )
+
+
+def _summary(network: str, arm: str, ratios: dict[str, Interval]) -> list[str]:
+    """Of which measures the whole interval lies below 1, above it, or neither."""
+    sides = {
+        "smaller": [name for name, each in ratios.items() if each.high < 1],
+        "larger": [name for name, each in ratios.items() if each.low > 1],
+        "not told apart": [name for name, each in ratios.items() if not (each.high < 1 or each.low > 1)],
+    }
+    told = [f"{side}: the {', the '.join(names)}" for side, names in sides.items() if names]
+    return [f"On {network}, with {arm} over without, {'; '.join(told)}."] if told else []
 
 
 def _curved(pairs: Pairs, seen: pd.DataFrame) -> str:
