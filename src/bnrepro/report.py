@@ -95,7 +95,7 @@ def verdict_table(found: Found, root: str = "") -> str:
         n = primary.interval.n if primary else 0
         label = f"[{claim.sentence}]({root}REPORT.md#{anchor(claim.slug)})"
         lines.append(
-            f"| {label} | {claim.source} | {claim.paper} | {ours} | {n} | "
+            f"| {label} | {claim.source} | {claim.paper} | {ours} | {n:,} | "
             f"{MARKS[judgement.verdict]} {judgement.verdict} |"
         )
     return "\n".join(lines)
@@ -189,7 +189,7 @@ def _claim(claim: Claim, judgement: Judgement) -> str:
         f"**{claim.sentence}** ({claim.source})",
         f"*{MARKS[judgement.verdict]} {judgement.verdict}.* "
         + (
-            f"{claim.metric}: **{amount(primary.interval, primary.unit)}**, n = {primary.interval.n}. "
+            f"{claim.metric}: **{amount(primary.interval, primary.unit)}**, n = {primary.interval.n:,}. "
             if primary
             else ""
         )
@@ -199,7 +199,7 @@ def _claim(claim: Claim, judgement: Judgement) -> str:
     if judgement.estimates:
         rows = [
             f"| {'**' + each.name + '**' if each.primary else each.name} | {each.arm} | "
-            f"{amount(each.interval, each.unit)} | {each.interval.n} |"
+            f"{amount(each.interval, each.unit)} | {each.interval.n:,} |"
             for each in judgement.estimates
         ]
         lines.append(
