@@ -44,8 +44,8 @@ def ensemble(frame: pd.DataFrame) -> Judgement:
         *(Estimate(name, arm, _over(found), unit="share") for arm, (name, found) in accuracies.items()),
     ]
     notes = [
-        f"of {int(whole['images'].iloc[0]):,} test images, {whole['gained'].mean():,.0f} are right by the ensemble alone "
-        f"and {whole['lost'].mean():,.0f} by its best member alone"
+        f"of {int(whole['images'].iloc[0]):,} test images, {whole['gained'].mean():,.0f} are right by the ensemble "
+        f"alone and {whole['lost'].mean():,.0f} by its best member alone"
         + (f", in the mean of {len(whole)} ensembles" if len(whole) > 1 else ""),
         "best on validation: " + "; ".join(NETWORKS[arm] for arm in best["arm"]),
         "the interval over test images holds for these networks; how they would vary if trained again, the one over "
