@@ -37,8 +37,8 @@ def main(cfg: DictConfig) -> None:
 
 
 def _complain(error: UserError) -> None:
-    """Once, where all processes of a training refuse the same."""
-    if distributed.leads() or not (error.told or isinstance(error, ConfigError)):
+    """Once, where all processes of a training, or of one machine, refuse the same."""
+    if not error.told and (distributed.leads_here() or not isinstance(error, ConfigError)):
         print(f"error: {error}", file=sys.stderr, flush=True)
 
 

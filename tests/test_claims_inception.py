@@ -51,7 +51,11 @@ def test_the_paper_s_own_numbers_support_all_four(composed: Composed, tmp_path: 
     gain = judged["higher_accuracy_inception"].primary
     assert gain is not None
     assert (gain.arm, gain.interval.value) == ("bn_x30", pytest.approx(0.05))
-    assert not judged["higher_accuracy_inception"].notes
+    assert not any("here five times does" in note for note in judged["higher_accuracy_inception"].notes)
+    # What was changed after the runs is said whatever they say, and the plain network that was still improving.
+    for slug, changed in inception_training.CHANGED.items():
+        assert changed in judged[slug].notes
+    assert any("5 of 5 runs of inception are at their best in the last tenth" in note for note in steps.notes)
     share = judged["plain_diverges"].primary
     assert share is not None
     assert share.interval.value == 1.0
@@ -94,6 +98,7 @@ def test_enough_seeds_that_train_contradict_it(seeds: int, expected: str, compos
     results = made(composed, trains, tmp_path, "arm=inception_x5", f"seed=range({seeds})")
     judged = inception_training.plain_diverges(results)
     assert judged.verdict == expected
+    assert any("does not rule out" in note for note in judged.notes) == (expected == "inconclusive")
 
 
 def test_sigmoids_that_train_without_it_too(composed: Composed, tmp_path: Path) -> None:
@@ -150,13 +155,42 @@ def test_the_mean_gain_of_the_changes_decides(composed: Composed, tmp_path: Path
     assert judged.primary.interval.n == 3  # seeds that both sweeps have
     gains = {each.name: each.interval.value for each in judged.estimates[1:]}
     assert gains["gain in maximum test accuracy by no dropout"] == pytest.approx(-0.03)
+    assert "of 7 changes 6 have their whole interval above zero, 1 below it" in judged.notes
     assert set(accelerations.DECLARED.figures(results)) == {"accelerations_gain"}
 
 
 def test_changes_that_were_not_undone_forbid_support(composed: Composed, tmp_path: Path) -> None:
     judged = accelerations.accelerations(with_changes_undone(composed, tmp_path, {}, "arm=x30_rate,x30_l2"))
     assert judged.verdict == "inconclusive"
-    assert any("5 of 7 changes have not been undone yet" in note for note in judged.notes)
+    assert any("5 of 7 changes have no such seed" in note for note in judged.notes)
+
+
+def test_one_seed_has_no_interval_to_count(composed: Composed, tmp_path: Path) -> None:
+    judged = accelerations.accelerations(with_changes_undone(composed, tmp_path, {}, "seed=0"))
+    assert judged.verdict == "inconclusive"
+    assert not any("whole interval" in note for note in judged.notes)
+
+
+def test_a_network_with_all_changes_that_diverged_forbids_support_and_is_told_once(
+    composed: Composed, tmp_path: Path
+) -> None:
+    for config in composed("experiment=inception_training", *DIGITS, "steps=3200", "arm=bn_x30", "seed=4"):
+        finish(config, {"test/accuracy": lambda seed, step: 0.1}, STEPS[:2], status="diverged", last_step=130)
+    for config in composed("experiment=inception_training", *DIGITS, "steps=3200", "arm=bn_x30", "seed=range(3)"):
+        finish(config, {"test/accuracy": lambda seed, step: 0.75 + seed / 500 if step else 0.1}, STEPS)
+    for config in composed("experiment=accelerations", *DIGITS, "steps=3200"):
+        finish(config, {"test/accuracy": lambda seed, step: 0.7 + seed / 500 if step else 0.1}, STEPS)
+    for name in ("inception_training", "accelerations"):
+        publish(name, tmp_path)
+    judged = accelerations.accelerations(Results(tmp_path))
+    assert judged.verdict == "inconclusive"
+    assert sum("diverged" in note for note in judged.notes) == 1
+
+
+def test_a_sweep_without_its_baseline_has_no_goal(composed: Composed, tmp_path: Path) -> None:
+    text = inception_training.section(made(composed, AS_THE_PAPER, tmp_path, "arm=bn_x5"))
+    assert "| bn_x5 | 0.1 | – | 72.40% |" in text
+    assert "nan" not in text
 
 
 def test_without_the_network_that_has_them_all_it_is_not_run(composed: Composed, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_what_cannot_be_continued_never_starts_over(
 def test_a_checkpoint_of_other_code_is_refused(stopped: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     configured, name = stopped()
     monkeypatch.setattr(identities, "CODE_EPOCH", identities.CODE_EPOCH + 1)
-    with pytest.raises(ConfigError, match="another in the code that trained it"):
+    with pytest.raises(ConfigError, match="differs in the code that trained it"):
         run.execute(run.plan(configured(f"continue_from={name}")))
 
 
@@ -114,5 +114,23 @@ def test_a_checkpoint_of_an_edited_normaliser_is_refused(
 ) -> None:
     configured, name = stopped()
     monkeypatch.setattr(identities, "_own_source", lambda norm: "edited")
-    with pytest.raises(ConfigError, match="another in the source of its normaliser"):
+    with pytest.raises(ConfigError, match="differs in the source of its normaliser"):
         run.execute(run.plan(configured(f"continue_from={name}")))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changed", "expected"),
+    [
+        (4, 1, {"sync_batch_norm": (True, False)}, None),  # all of the mini-batch, before and now
+        (2, 1, {}, "sees 20 examples, not 10"),
+        (2, 2, {"sync_batch_norm": (False, True)}, "sees 20 examples, not 10"),
+    ],
+)
+def test_how_much_of_a_mini_batch_a_norm_sees(
+    before: int, now: int, changed: dict[str, Any], expected: str | None, sweep: Callable[..., list[Config]]
+) -> None:
+    [config] = sweep("norm=batch")
+    config.processes, config.sync_batch_norm = now, changed.get("sync_batch_norm", (False, False))[1]
+    said = continuation.statement("a-run", 7, before, changed, config)
+    assert ("sees" in said) == (expected is not None)
+    assert expected is None or expected in said

@@ -97,7 +97,7 @@ def test_the_ratio_is_formed_within_each_round_and_decides() -> None:
     assert judgement.primary is not None
     assert judgement.primary.interval.value == pytest.approx((1.5 * 1.6 * 1.4) ** (1 / 3))
     assert judgement.primary.interval.n == 3
-    assert any("has not been run" in note for note in judgement.notes)
+    assert any("time to accuracy: no table of mnist_training" in note for note in judgement.notes)
     assert judge("step_cost", times([2.0, 2.0, 2.1], [1.0, 1.1, 1.0])).verdict == CONTRADICTED
     assert judge("step_cost", times([1.0, 1.0, 1.0], [1.2, 0.8, 1.0])).verdict == INCONCLUSIVE
 

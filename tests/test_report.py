@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from fabricated import finish, publish
 
-from bnrepro import figures, report, verdicts
-from bnrepro.claims import CLAIMS, EXPERIMENTS, Results
+from bnrepro import conclusions, figures, report, verdicts
+from bnrepro.claims import CLAIMS, EXPERIMENTS, Estimate, Judgement, Results
 from bnrepro.schema import Config
-from bnrepro.stats import VERDICTS, Interval
+from bnrepro.stats import SUPPORTED, VERDICTS, Interval
+from bnrepro.verdicts import Found
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
 
@@ -105,6 +106,21 @@ def test_amounts_read_as_a_reader_wants_them(interval: Interval, unit: str, expe
 def test_every_arm_keeps_its_colour() -> None:
     assert figures.colour("none") != figures.colour("batch")
     assert figures.colour("mine") == figures.colour("mine")
+
+
+def test_only_what_is_exact_is_called_exact(folder: Path) -> None:
+    """A timing and the traps' short trainings stand among the exact properties, and have more than one value."""
+
+    def judgement(n: int) -> Judgement:
+        return Judgement(SUPPORTED, [Estimate("error", "batch", Interval(0.0, 0.0, 0.0, n), True, "number")])
+
+    members = [claim for claim in CLAIMS if claim.group == "B"][:3]
+    other = next(claim for claim in CLAIMS if claim.group == "A")
+    ns = (1, 1, 5, 1)
+    found = Found(Results(folder), tuple((claim, judgement(n)) for claim, n in zip([*members, other], ns, strict=True)))
+    assert "4 stand, 2 of them exact properties of the algorithm:" in conclusions.section(found)
+    fewer = Found(Results(folder), tuple((claim, judgement(n)) for claim, n in zip(members, (1, 5, 5), strict=True)))
+    assert "3 stand, 1 of them an exact property of the algorithm:" in conclusions.section(fewer)
 
 
 def test_the_conclusions_say_every_verdict_once_and_no_number_of_their_own(folder: Path) -> None:

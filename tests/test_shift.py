@@ -181,11 +181,11 @@ def test_a_larger_change_contradicts_the_paper_and_the_notes_say_who_is_right(
     # By the L2 distance; without the gradients' scale, and by the direction, there is no difference.
     assert said == ["This fails here", "This holds here", "Undecided here", "Undecided here", *["This holds here"] * 4]
     assert "The paper, by the L2 distance" in judged.notes[0]
-    assert "The gradients' own norms: 2.02×" in judged.notes[0]
+    assert "The norm of the gradient itself is 2.02×" in judged.notes[0]
     assert values["ratio of the L2 change of the gradient, over batch's", "batch_noisy"] == pytest.approx(
         values["ratio of the L2 change of the gradient", "batch_noisy"] / judged.primary.interval.value
     )
-    assert "So does" not in judged.notes[-1]  # BN's own gain, two points, is more than the margin
+    assert "does not tell" not in judged.notes[-1]  # BN's own gain, two points, is more than the margin
     with figures.house_style():
         assert set(shift.DECLARED.figures(results)) == {"shift_gradients"}
 
@@ -198,7 +198,7 @@ def test_a_smaller_change_supports_it(composed: Composed, tmp_path: Path) -> Non
     said = [note.partition("**")[2].partition("**")[0] for note in judged.notes]
     assert said[:5] == ["This holds here", "This fails here", "Undecided here", "Undecided here", "This fails here"]
     assert said[5:] == ["Undecided here", "This fails here", "This fails here"]  # the first: as much as BN's own
-    assert "So does the network without BN" in judged.notes[-1]
+    assert "does not tell BN from no BN either" in judged.notes[-1]
 
 
 def test_without_the_noisy_arm_it_is_judged_all_the_same(composed: Composed, tmp_path: Path) -> None:

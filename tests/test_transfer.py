@@ -282,6 +282,7 @@ def test_the_control_does_not_count_and_every_other_shift_counts_alike() -> None
     assert found.verdict == SUPPORTED
     assert any("does harm where the images are inverted" in note for note in found.notes)
     assert any("4 of 4 changes are more than twice theirs" in note for note in found.notes)
+    assert any("frozen statistics loses 40.0 points, and the arm none" in note for note in found.notes)
 
 
 def test_a_control_within_its_sampling_error_is_said_to_be() -> None:

@@ -38,12 +38,17 @@ def _part(beginning: str, members: list[tuple[Claim, Judgement]]) -> list[str]:
             continue
         one = len(chosen) == 1
         words = heading.format(s="s" if one else "", is_="is" if one else "are", has="has" if one else "have")
-        exact = sum(claim.group == EXACT for claim, _ in chosen)
+        exact = sum(_is_exact(claim, judgement) for claim, judgement in chosen)
         if exact and not one:
-            words += f", {exact} of them exact properties of the algorithm"
+            words += f", {exact} of them {'an exact property' if exact == 1 else 'exact properties'} of the algorithm"
         lines = [f"**{beginning}, {len(chosen)} {words}:**", *(_line(claim, judgement) for claim, judgement in chosen)]
         paragraphs.append("\n".join([lines[0], "", *lines[1:]]))
     return paragraphs
+
+
+def _is_exact(claim: Claim, judgement: Judgement) -> bool:
+    """Not every claim of that group is: a timing, or short trainings, have more than one value."""
+    return claim.group == EXACT and judgement.primary is not None and judgement.primary.interval.n == 1
 
 
 def _line(claim: Claim, judgement: Judgement) -> str:

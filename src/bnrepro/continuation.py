@@ -48,7 +48,7 @@ def checkpoint_of(config: Config, fingerprint: str) -> bytes:
         if before.get(key, NEUTRAL.get(key)) != now.get(key, NEUTRAL.get(key))
     }
     if odd := [NAMES.get(key, key) for key in changed if key not in MAY_DIFFER]:
-        raise ConfigError(f"continue_from={name}: that run is another in {', '.join(odd)}")
+        raise ConfigError(f"continue_from={name}: that run differs in {', '.join(odd)}")
     log.info("%s", statement(name, step, processes, changed, config))
     return payload
 
@@ -78,10 +78,10 @@ def statement(name: str, step: int, before: int, changed: dict[str, tuple[Any, A
     odd = []
     if before != now:
         odd.append("gradients are means over other parts")
-        if not config.sync_batch_norm:
-            odd.append(f"a norm over the mini-batch sees {size // now} examples, not {size // before}")
-    if "sync_batch_norm" in changed:
-        odd.append("statistics are of other parts")
+    together, now_together = changed.get("sync_batch_norm", (config.sync_batch_norm, config.sync_batch_norm))
+    saw, sees = size if together else size // before, size if now_together else size // now
+    if saw != sees:
+        odd.append(f"a norm over the mini-batch sees {sees} examples, not {saw}")
     if changed.keys() & set(ARITHMETIC):
         odd.append("the arithmetic is another's")
     if before != now or "device" in changed:

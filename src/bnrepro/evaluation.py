@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bnrepro.data import AnySplit
+from bnrepro.data.streaming import StreamedSplit
 from bnrepro.distributed import ALONE, Group
 from bnrepro.errors import DataError
 
@@ -55,5 +56,8 @@ def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluat
     correct, among, ranked, seen = group.sum(counts).tolist()
     total = group.sum(loss).item()
     if not seen:
-        raise DataError(f"not one of {len(split):,} images to be evaluated can be read")
+        assert isinstance(split, StreamedSplit)  # in memory everything has been read
+        error = DataError(f"{split.files.folder}: not one of {len(split):,} images to be evaluated can be read")
+        error.told = not group.leads
+        raise error
     return Evaluation(total / seen, correct / seen, among / ranked if ranked else float("nan"))

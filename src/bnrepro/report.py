@@ -160,7 +160,7 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
         "the margin. **contradicted**: wholly on the other side of zero. **inconclusive**: anything else. "
         "**measured**: no margin is claimed. Margins were committed before the runs; where a word or a rule was "
         "changed after them, the claim says so. Arms are paired by seed (same order of examples, same initial weights "
-        "of the layers they share; where the change is of the order, or of the distortions, all but that). **n** "
+        "of the layers they share; except for what the change itself alters). **n** "
         "counts seeds, or what the claim says: rounds of timing, test images.",
         *(f"![{claim.sentence}](figures/{claim.figure}.png)" for claim in telling),
         "**Where the experiments differ from the paper's** (each claim says it again in its own place)\n\n"
@@ -257,7 +257,8 @@ def _environment(used: dict[str, Tables], measured: list[Measured]) -> str:
 def _tracing() -> str:
     return (
         "## From a number to its run\n\n"
-        "Every number above stands in `claims.json`; each seed's stands in the claim's own list. The rows behind it "
+        "Every number of a claim stands in `claims.json`; each seed's stands in the claim's own list. The sections "
+        "after the claims are computed from the same tables. The rows behind a number "
         "are in `tables/<experiment>.csv` under the run's name; `tables/<experiment>.runs.csv` holds that run's key "
         "and every value of its configuration. `make verify` trains one run of each experiment again for 200 steps "
         "and compares."

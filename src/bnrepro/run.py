@@ -128,21 +128,22 @@ def _lead(planned: Planned, trainer: Trainer, dataset: data.AnyDataset, watch: C
 
 
 def _resume(trainer: Trainer, folder: store.Run, dataset: data.AnyDataset) -> Trainer:
-    """``trainer`` where the run's last checkpoint left it, or at its beginning."""
-    try:
-        payload = trainer.group.share(lambda: _checkpoint(folder))
-        if payload is None and trainer.config.continue_from is not None:
-            payload = trainer.group.share(lambda: continuation.checkpoint_of(trainer.config, dataset.fingerprint))
-            continuation.take_up(trainer, payload)
-        elif payload is not None:
+    """``trainer`` where the run's last checkpoint left it, or that of the run it continues, or at its beginning."""
+    payload = trainer.group.share(lambda: _checkpoint(folder))
+    if payload is not None:
+        try:
             trainer.restore(payload)
-        if payload is not None and trainer.group.leads:
-            log.info("%s: continues at step %d", folder.name, trainer.progress.step)
-        return trainer
-    except StoreError as error:
-        # A checkpoint that does not fit may have been restored in part: with a fresh trainer.
-        _start_over(folder, error)
-        return Trainer(trainer.config, dataset, group=trainer.group)
+        except StoreError as error:
+            # It may have been restored in part: with a fresh trainer.
+            _start_over(folder, error)
+            trainer, payload = Trainer(trainer.config, dataset, group=trainer.group), None
+    if payload is None and trainer.config.continue_from is not None:
+        config = trainer.config
+        payload = trainer.group.share(lambda: continuation.checkpoint_of(config, dataset.fingerprint))
+        continuation.take_up(trainer, payload)
+    if payload is not None and trainer.group.leads:
+        log.info("%s: continues at step %d", folder.name, trainer.progress.step)
+    return trainer
 
 
 def _checkpoint(folder: store.Run) -> bytes | None:

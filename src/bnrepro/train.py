@@ -104,6 +104,8 @@ class Trainer:
         self.evaluations = frozenset(points(config.steps, config.evaluation))
         self.whole_evaluations = frozenset(evenly(config.steps, config.evaluation.whole_test if self.whole_test else 0))
         self.evaluations |= self.whole_evaluations
+        # Now, since a normaliser's source may be edited while it trains.
+        self.identity = identity(config, data.fingerprint)
         self.progress = Progress(tables={"metrics": []})
         for probe in self.probes:
             self.progress.tables |= {name: [] for name in probe.headers}
@@ -261,7 +263,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress.__dict__,
             "generators": self.group.gather(torch.get_rng_state()),
-            "identity": json.dumps(identity(self.config, self.fingerprint)),
+            "identity": json.dumps(self.identity),
         }
         if self.config.device == "cuda":
             state["cuda_generators"] = self.group.gather(torch.cuda.get_rng_state())
@@ -272,17 +274,19 @@ class Trainer:
     def restore(self, payload: bytes) -> None:
         """Go on from :meth:`state`. Raises :class:`StoreError` if it does not belong to this configuration."""
         try:
-            state = torch.load(io.BytesIO(payload), map_location=self.config.device, weights_only=True)
+            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.progress = Progress(**state["progress"])
             on_cuda = self.config.device == "cuda"
             if len(state["generators"]) == self.group.size and on_cuda == ("cuda_generators" in state):
-                torch.set_rng_state(state["generators"][self.group.rank].cpu())
+                torch.set_rng_state(state["generators"][self.group.rank])
                 if on_cuda:
-                    torch.cuda.set_rng_state(state["cuda_generators"][self.group.rank].cpu())
+                    torch.cuda.set_rng_state(state["cuda_generators"][self.group.rank])
             else:  # continued by another number of processes or on another device: no generator is anyone's
                 torch.manual_seed(derive_seed(self.config.seed, "layers", self.progress.step, self.group.rank))
+        except torch.OutOfMemoryError:
+            raise  # no fault of the checkpoint, which would be thrown away
         except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
 

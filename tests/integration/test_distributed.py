@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bnrepro import data
+from bnrepro import data, store
 from bnrepro.schema import DataConfig
 
 COMMON = (
@@ -121,17 +121,21 @@ def test_a_resumed_training_of_three_has_the_undisturbed_ones_weights(
 
 def test_a_second_call_waits_and_skips(tmp_path: Path, together: Callable[..., list[Any]]) -> None:
     overrides = ("norm=batch", "steps=1500", "checkpoint_every_s=1e-9")
-    first = together("a", 2, *overrides)
-    deadline = time.monotonic() + processes.TIMEOUT_S
-    while not list((tmp_path / "a").glob("runs/*/*/checkpoint.pt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    port = free_port()
-    rest = (2, port, [*COMMON, *overrides], str(tmp_path / "a"), str(tmp_path / "a" / "second"))
-    second = [processes.start(processes.rank_command, rank, *rest) for rank in range(2)]
-    assert [processes.wait(process) for process in (*first, *second)] == [0] * 4
-    assert "skipped" in (tmp_path / "a" / "second-0.out").read_text()
-    trained(tmp_path, "a", [])
+    name = killed_at_a_checkpoint(tmp_path, "a", together("a", 2, *overrides))
+    [path] = (tmp_path / "a").glob(f"runs/*/{name}")
+    said = tmp_path / "a" / "said-0.out"
+    with store.Run(path).lock():
+        second = together("a", 2, *overrides)
+        deadline = time.monotonic() + processes.TIMEOUT_S
+        while not said.exists() or "waiting: another process" not in said.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1.5)  # it asks more than once
+        assert all(process.is_alive() for process in second)
+        (path / "DONE").write_text("{}")
+    assert [processes.wait(process) for process in second] == [0, 0]
+    assert said.read_text().count("waiting: another process") == 1
+    assert "skipped" in said.read_text()
 
 
 def test_an_error_of_one_process_alone_is_said_and_ends_it(tmp_path: Path, together: Callable[..., list[Any]]) -> None:
@@ -179,7 +183,7 @@ def test_another_number_of_processes_goes_on_and_says_what_is_not_the_same(
     name = killed_at_a_checkpoint(tmp_path, "b", together("b", 2, *overrides))
     for fault, expected in (
         (("continue_from=nobody",), "is not there"),
-        ((f"continue_from={name}", "optimizer.lr=0.9"), "another in optimizer.lr"),
+        ((f"continue_from={name}", "optimizer.lr=0.9"), "differs in optimizer.lr"),
     ):
         [alone] = together("b", 1, *overrides, *fault)
         assert processes.wait(alone) == 2

@@ -48,8 +48,8 @@ def ensemble(frame: pd.DataFrame) -> Judgement:
         f"alone and {whole['lost'].mean():,.0f} by its best member alone"
         + (f", in the mean of {len(whole)} ensembles" if len(whole) > 1 else ""),
         "best on validation: " + "; ".join(NETWORKS[arm] for arm in best["arm"]),
-        "the interval over test images holds for these networks; how they would vary if trained again, the one over "
-        "the ensembles tells",
+        "the interval over test images holds for these networks; how they would vary if trained again, "
+        + ("the one over the ensembles tells" if len(whole) > 1 else "several ensembles would tell"),
     ]
     missing = int((len(NETWORKS) - whole["members"]).sum())
     if missing:
@@ -83,7 +83,7 @@ def section(results: Results) -> str:
         "## Fig. 4: the ensemble",
         "",
         f"Ours on {found.meta['data']}, {_count(len(whole))}; the single network is the best of the ensemble's on "
-        "validation. Of ten classes the label is almost always among the five likeliest: top-5 error says little here. "
+        "validation. With ten classes top-5 error says little. "
         "Several crops of one image were not tried.",
         "",
         "| model | crops | networks | top-1 error | top-5 error | the paper: crops | networks | top-1 error | "

@@ -77,12 +77,12 @@ def smoother_landscape(results: Results, tables: Tables, pairs: Pairs) -> Judgem
 def _summary(network: str, arm: str, ratios: dict[str, Interval]) -> list[str]:
     """Of which measures the whole interval lies below 1, above it, or neither."""
     sides = {
-        "smaller": [name for name, each in ratios.items() if each.high < 1],
-        "larger": [name for name, each in ratios.items() if each.low > 1],
-        "not told apart": [name for name, each in ratios.items() if not (each.high < 1 or each.low > 1)],
+        "wholly below 1×": [name for name, each in ratios.items() if each.high < 1],
+        "wholly above": [name for name, each in ratios.items() if each.low > 1],
+        "not told apart from it": [name for name, each in ratios.items() if not (each.high < 1 or each.low > 1)],
     }
-    told = [f"{side}: the {', the '.join(names)}" for side, names in sides.items() if names]
-    return [f"On {network}, with {arm} over without, {'; '.join(told)}."] if told else []
+    told = [f"{side}, of the {', the '.join(names)}" for side, names in sides.items() if names]
+    return [f"On {network} the ratios with {arm} over without are {'; '.join(told)}."] if told else []
 
 
 def _curved(pairs: Pairs, seen: pd.DataFrame) -> str:
@@ -91,7 +91,7 @@ def _curved(pairs: Pairs, seen: pd.DataFrame) -> str:
     without, treated = (np.exp(np.log(arm).mean()) for arm in (pairs.without(reach), pairs.treated(reach)))
     return (
         f"The rate times the effective β is {without:.3g} without and {treated:.3g} with: on a quadratic, a step of "
-        "one rate passes the bottom if that is above 1, and ends higher than it began if it is above 2."
+        "one rate can pass the bottom only if that is above 1, and end higher than it began only if it is above 2."
     )
 
 

@@ -44,7 +44,7 @@ def quarter(rows: pd.DataFrame, last: bool = False) -> pd.DataFrame:
 
 def times(interval: Interval) -> str:
     """A ratio in a sentence."""
-    return f"{interval.value:.3g}×" + (f" ({interval.low:.3g}× to {interval.high:.3g}×)" if interval.n > 1 else "")
+    return f"{interval.value:.3g}×" + (f" ({interval.low:.4g}× to {interval.high:.4g}×)" if interval.n > 1 else "")
 
 
 def points_below(pairs: Pairs, rows: pd.DataFrame, column: str) -> tuple[int, int]:

@@ -15,8 +15,8 @@ OPEN_QUESTIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "The step size at which accuracy is measured is not given, and a time to a target depends on it.",
-        "On MNIST evaluations come at most 5% apart in steps, and at most 500 steps apart; of the Inception at most "
-        "10% from step 500 on, and 400.",
+        "In mnist_training evaluations come at most 5% apart from step 200 on, and at most 500 steps apart; in "
+        "inception_training at most 10% apart from step 500 on, and at most 400 steps apart.",
     ),
     (
         "The momentum of the moving averages and ε are not given.",

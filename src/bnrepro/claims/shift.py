@@ -105,7 +105,7 @@ def covariate_shift(results: Results, tables: Tables, pairs: Pairs) -> Judgement
 def _accounts(raw: Interval, relative: Interval | None, norms: Interval | None) -> list[Account]:
     """The paper's and the follow-up's, by the distance that decides, and by what is left of it without its scale."""
     change = "with BN over without, the L2 change of the gradient is"
-    size = "" if norms is None else f" The gradients' own norms: {times(norms)}."
+    size = "" if norms is None else f" The norm of the gradient itself is {times(norms)}, with BN over without."
     accounts = [
         Account("The paper, by the L2 distance: BN reduces internal covariate shift.", change, raw, "below", but=size),
         Account(
@@ -173,7 +173,9 @@ def _so_near(tables: Tables, treatment: str, accuracy: pd.Series) -> str:
     if not len(plain):
         return ""
     gain = plain.difference(accuracy)
-    return f" So does the network without BN: BN's own gain is {_points(gain)}." if abs(gain.value) < AS_WELL else ""
+    if not -AS_WELL < gain.low <= gain.high < AS_WELL:
+        return ""
+    return f" This margin does not tell BN from no BN either: BN's own gain is {_points(gain)}."
 
 
 def _points(interval: Interval) -> str:

@@ -46,7 +46,7 @@ def _time_to_accuracy(results: Results, cost: Interval) -> tuple[list[Estimate],
     """Steps to the plain network's accuracy, and those steps times what each costs; seeds are the pairs."""
     faster = faster_training(results)
     if faster.primary is None or faster.seeds is None:
-        return [], ["time to accuracy: mnist_training has not been run"]
+        return [], [f"time to accuracy: {note}" for note in faster.notes]
     seeds: pd.DataFrame = faster.seeds
     time = paired_ratio(cost.value * seeds["with"].to_numpy(), seeds["without"].to_numpy())
     estimates = [

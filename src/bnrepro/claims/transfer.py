@@ -47,12 +47,16 @@ def transfer_statistics(frame: pd.DataFrame) -> Judgement:
         estimates += [
             _cost(accuracies, str(name), AS_TRAINED), _trained_further(accuracies, str(name), OUTPUT, AS_TRAINED)
         ]  # fmt: skip
-    notes = [*_worse(intervals), _of_the_control(frame[frame["way"] == REESTIMATED])]
+    notes = [*_worse(intervals), *_beside_plain(normalised, plain), _of_the_control(frame[frame["way"] == REESTIMATED])]
     listed = gains.assign(mean=gains.mean(axis=1), **{"not shifted": control})
     return Judgement(verdict(primary, zero=0, margin=MARGIN, claimed="above"), estimates, notes, listed)
 
 
-def by_shift(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+Accuracies = dict[str, pd.DataFrame]
+"""Test accuracies of one arm by way: a row a seed, a column a shift."""
+
+
+def by_shift(frame: pd.DataFrame) -> Accuracies:
     """Test accuracies of one arm, by way: a row a seed, a column a shift, in the table's order."""
     named = frame.assign(shift=[called(*key) for key in zip(frame["shift"], frame["strength"], strict=True)])
     shifts = list(named["shift"].unique())
@@ -79,6 +83,21 @@ def _cost(accuracies: dict[str, pd.DataFrame], arm: str, before: str) -> Estimat
     """What the shifts cost a network that nothing is done about."""
     lost = _mean(_over_shifts(accuracies[before]) - accuracies[before][UNSHIFTED])
     return Estimate(f"{before}; mean of the shifts minus not shifted", arm, lost, unit="difference")
+
+
+def _beside_plain(normalised: Accuracies, plain: dict[str, Accuracies]) -> list[str]:
+    """Whether it is the frozen statistics that the shifts hurt, or every network."""
+    found = []
+    for name, accuracies in plain.items():
+        lost, here = (
+            100 * (_over_shifts(each[way]) - each[way][UNSHIFTED]).mean()
+            for each, way in ((accuracies, AS_TRAINED), (normalised, FROZEN))
+        )
+        found.append(
+            f"under the same shifts the network with frozen statistics loses {-here:.1f} points, and the arm {name}, "
+            f"which has no statistics, {-lost:.1f}"
+        )
+    return found
 
 
 def _worse(gains: dict[str, Interval]) -> list[str]:

@@ -86,11 +86,14 @@ def images_in(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(images, key=lambda entry: entry.name)
 
 
-def status(entry: os.DirEntry[str]) -> os.stat_result:
-    """Size and time of a file. Raises :class:`DataError` for a link that leads nowhere."""
+def size_and_time(entry: os.DirEntry[str], skip: bool) -> tuple[int, int]:
+    """Size and time of a file. A link that leads nowhere raises :class:`DataError`, or has neither if ``skip``."""
     try:
-        return entry.stat()
+        found = entry.stat()
+        return found.st_size, found.st_mtime_ns
     except OSError as error:
+        if skip:
+            return -1, -1
         raise DataError(f"{entry.path} cannot be read ({error.strerror}). Replace it, or delete it.") from error
 
 
@@ -106,7 +109,7 @@ def decode(path: str) -> Image.Image:
 def _images(folder: Path, files: list[os.DirEntry[str]], skip: bool) -> tuple[Tensor, list[int]]:
     """The images (N, 3, height, width) uint8 of ``files``, decoded once: kept by what the files are. And the places of
     those that were passed over."""
-    listing = [(file.path, (found := status(file)).st_size, found.st_mtime_ns) for file in files]
+    listing = [(file.path, *size_and_time(file, skip)) for file in files]
     key = hashlib.blake2b(json.dumps(listing).encode(), digest_size=8).hexdigest()
     cached = store.outputs_folder() / "cache" / f"{folder.name}-{key}{'-skipped' if skip else ''}.npy"
     if cached.exists():

@@ -58,15 +58,16 @@ class ImageFiles:
         return int(np.searchsorted(self.firsts, position, side="right")) - 1
 
 
-def list_files(folder: Path) -> ImageFiles:
-    """The images below ``folder``, class by class. Raises :class:`DataError` as :mod:`image_folder` does."""
+def list_files(folder: Path, skip: bool = False) -> ImageFiles:
+    """The images below ``folder``, class by class; a link that leads nowhere is one too, if unreadable ones are to be
+    passed over. Raises :class:`DataError` as :mod:`image_folder` does."""
     names, lengths, firsts = bytearray(), [np.zeros(0, np.int64)], []
     digest = hashlib.blake2b(digest_size=8)
     for path in image_folder.class_folders(folder):
         entries = image_folder.images_in(path)
         encoded = [os.fsencode(f"{path.name}/{entry.name}") for entry in entries]
         digest.update(b"\n".join(encoded))
-        digest.update(np.array([image_folder.status(entry).st_size for entry in entries], np.int64).tobytes())
+        digest.update(np.array([image_folder.size_and_time(entry, skip)[0] for entry in entries], np.int64).tobytes())
         firsts.append(sum(map(len, lengths)))
         names += b"".join(encoded)
         lengths.append(np.array([len(name) for name in encoded], np.int64))
@@ -190,10 +191,7 @@ class StreamedSplit:
 
     def training_batches(self, batches: Batches, flip: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Images, each a random crop, and labels. Raises :class:`DataError` if not one image can be read."""
-        for images, labels in self._read(batches, self.workers, flip):
-            if (labels == NO_LABEL).any():
-                raise DataError(f"{self.files.folder}: not one of its training images can be read")
-            yield images, labels
+        return self._read(batches, self.workers, flip)
 
     def _read(self, batches: Iterable[list[Key]], workers: int, flip: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         loader = torch_data.DataLoader(
@@ -205,8 +203,10 @@ class StreamedSplit:
             generator=torch.Generator(),
         )
         for pixels, labels, places, unreadable in loader:
-            for place in unreadable.nonzero().flatten().tolist():
-                self._note(int(places[place]), int(unreadable[place]))
+            for index in unreadable.nonzero().flatten().tolist():
+                self._note(int(places[index]), int(unreadable[index]))
+            if (unreadable == len(self)).any() and len(self) > 1:  # looked for in the whole split
+                raise DataError(f"{self.files.folder}: not one of {len(self):,} images can be read")
             images = pixels.to(self.device, non_blocking=True).to(self.dtype, memory_format=self.memory_format)
             yield images.div_(255).sub_(self.mean).div_(self.std), labels.to(self.device, non_blocking=True)
 
@@ -229,7 +229,7 @@ def load(
     """
     folder = image_folder.find(root)
     parts = image_folder.train_and_test(folder)
-    listed = [list_files(part) for part in parts]
+    listed = [list_files(part, skip) for part in parts]
     splits = [StreamedSplit(files, torch.arange(len(files)), size, crop, skip, workers) for files in listed]
     names = [path.name for path in image_folder.class_folders(parts[0])]
     fingerprint = hashlib.blake2b("".join(files.digest for files in listed).encode(), digest_size=8).hexdigest()

@@ -56,8 +56,9 @@ class Line:
 
     @property
     def smoothness(self) -> float:
-        """Effective β-smoothness: the largest change of the gradient for the distance gone, ‖Δg‖ / (η‖g‖); the
-        curvature along the gradient, if the loss is quadratic. Not finite where the gradient is 0."""
+        """Effective β-smoothness: the largest change of the gradient for the distance gone, ‖Δg‖ / (η‖g‖). If the
+        loss is quadratic, ‖Hg‖ / ‖g‖: the curvature along the gradient where that is an eigenvector, else more. Not
+        finite where the gradient is 0."""
         gone = [length * self.gradient for length in self.lengths]
         return float(
             np.max([change / far if far else math.inf for change, far in zip(self.changes, gone, strict=True)])
