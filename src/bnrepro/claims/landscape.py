@@ -77,12 +77,12 @@ def smoother_landscape(results: Results, tables: Tables, pairs: Pairs) -> Judgem
 def _summary(network: str, arm: str, ratios: dict[str, Interval]) -> list[str]:
     """Of which measures the whole interval lies below 1, above it, or neither."""
     sides = {
-        "wholly below 1×": [name for name, each in ratios.items() if each.high < 1],
-        "wholly above": [name for name, each in ratios.items() if each.low > 1],
-        "not told apart from it": [name for name, each in ratios.items() if not (each.high < 1 or each.low > 1)],
+        "Smaller": [name for name, each in ratios.items() if each.high < 1],
+        "Larger": [name for name, each in ratios.items() if each.low > 1],
+        "No difference seen": [name for name, each in ratios.items() if not (each.high < 1 or each.low > 1)],
     }
-    told = [f"{side}, of the {', the '.join(names)}" for side, names in sides.items() if names]
-    return [f"On {network} the ratios with {arm} over without are {'; '.join(told)}."] if told else []
+    told = [f"{side}: {', '.join(names)}." for side, names in sides.items() if names]
+    return [f"On {network}, with {arm}. {' '.join(told)}"] if told else []
 
 
 def _curved(pairs: Pairs, seen: pd.DataFrame) -> str:
