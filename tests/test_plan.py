@@ -56,6 +56,16 @@ def test_copies_of_a_composed_run_are_what_hydra_itself_composes(composer: Compo
     assert sorted(map(repr, found)) == sorted(set(map(repr, expected)))
 
 
+def test_hydra_s_own_keys_go_with_any_sweep(composer: Composer) -> None:
+    """They are no keys of a run, and the runs after the first are copies of it all the same."""
+    overrides = ["seed=0,1,2", "optimizer.lr=0.1,1"]
+    hydras = ["hydra.launcher.n_jobs=2", "hydra.sweep.dir=elsewhere", "hydra/launcher=basic"]
+    for own in (hydras[:1], hydras[1:2], hydras[2:]):
+        assert composer.sweep([*overrides, *own]) == composer.sweep(overrides)
+    with pytest.raises(ConfigError, match="n_jbos"):
+        composer.sweep([*overrides, "hydra.launcher.n_jbos=2"])
+
+
 def test_a_large_grid_is_composed_from_files_only_a_few_times(
     composer: Composer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,7 +120,7 @@ class Composer:
         known = set(self._keys(tuple(groups)))
         for item in overrides:
             key = item.key_or_group
-            if self._is_value(item) and not key.startswith("hydra.") and key not in known:
+            if self._is_value(item) and key not in known:
                 raise unknown_key(key, known)
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 - a composer lives as long as one command
@@ -131,8 +131,11 @@ class Composer:
         return (frozenset(leaves) | parents) - {""}
 
     def _is_value(self, item: Override) -> bool:
-        """A plain ``key=value``, as opposed to a choice of a group and to Hydra's +, ++ and ~ forms."""
-        change = not (item.is_add() or item.is_force_add() or item.is_delete())
+        """A plain ``key=value`` of a run, as opposed to a choice of a group, to Hydra's own keys, and to its +, ++ and
+        ~ forms."""
+        change = not (
+            item.is_add() or item.is_force_add() or item.is_delete() or item.key_or_group.startswith("hydra.")
+        )
         return change and item.package is None and not self._is_group(item.key_or_group)
 
     @functools.lru_cache(maxsize=256)  # noqa: B019
