@@ -104,37 +104,33 @@ def load(config: DataConfig) -> Dataset:
     """
     if config.stream:
         raise ConfigError("data.stream=true: this needs its images in memory")
-    return _load(**asdict(replace(config, workers=0)))
+    return _load(_Settings(**asdict(replace(config, workers=0))))
 
 
 def open_dataset(config: DataConfig) -> AnyDataset:
     """As :func:`load`, or the streamed data set that ``config`` asks for."""
-    return _stream(**asdict(config)) if config.stream else load(config)
+    return _stream(_Settings(**asdict(config))) if config.stream else load(config)
+
+
+class _Settings(DataConfig):
+    """The same, as the key of a cache."""
+
+    def __hash__(self) -> int:
+        return hash(tuple(asdict(self).values()))
 
 
 @functools.lru_cache(maxsize=2)
-def _load(
-    name: str,
-    threshold: float | None,
-    validation_examples: int,
-    train_examples: int | None,
-    standardize: bool,
-    enlarge: int,
-    root: str | None,
-    title: str | None,
-    unreadable: str,
-    **streaming: object,
-) -> Dataset:
-    source = _source(name, root, title, unreadable == "skip")
-    kept, held_out = _divided(name, source.label, len(source.labels), validation_examples, train_examples)
+def _load(config: _Settings) -> Dataset:
+    source = _source(config)
+    kept, held_out = _divided(config, source.label, len(source.labels))
     digest = hashlib.blake2b(digest_size=8)
     for tensor in (source.images, source.labels, source.test_images, source.test_labels):
         digest.update(tensor.contiguous().numpy().tobytes())
-    images, test_images = (_enlarged(tensor, enlarge) for tensor in (source.images, source.test_images))
-    scale = _scale(images[kept], source.white, threshold, standardize)
+    images, test_images = (_enlarged(tensor, config.enlarge) for tensor in (source.images, source.test_images))
+    scale = _scale(images[kept], source.white, config.threshold, config.standardize)
 
     return Dataset(
-        label=source.label if threshold is None else f"{source.label}, binary",
+        label=source.label if config.threshold is None else f"{source.label}, binary",
         train=Split(scale(images[kept]), source.labels[kept]),
         validation=Split(scale(images[held_out]), source.labels[held_out]),
         test=Split(scale(test_images), source.test_labels),
@@ -145,51 +141,38 @@ def _load(
 
 
 @functools.lru_cache(maxsize=1)
-def _stream(
-    name: str,
-    threshold: float | None,
-    validation_examples: int,
-    train_examples: int | None,
-    standardize: bool,
-    enlarge: int,
-    root: str | None,
-    title: str | None,
-    unreadable: str,
-    stream: bool,
-    image_size: int,
-    crop: float,
-    workers: int,
-) -> StreamedDataset:
-    if name != "image_folder" or threshold is not None or enlarge:
+def _stream(config: _Settings) -> StreamedDataset:
+    if config.name != "image_folder" or config.threshold is not None or config.enlarge:
         raise ConfigError(
             "data.stream=true reads data=image_folder; data.threshold and data.enlarge are for images in memory"
         )
     label, everything, test, classes, fingerprint = streaming.load(
-        root, title, image_size, crop, unreadable == "skip", workers
+        config.root, config.title, config.image_size, config.crop, config.unreadable == "skip", config.workers
     )
-    kept, held_out = _divided(name, label, len(everything), validation_examples, train_examples)
-    if standardize:
+    kept, held_out = _divided(config, label, len(everything))
+    if config.standardize:
         mean, std = streaming.moments(everything.at(kept), fingerprint)
         everything, test = replace(everything, mean=mean, std=std), replace(test, mean=mean, std=std)
     train, validation = everything.at(kept), everything.at(held_out)
     return StreamedDataset(label, train, validation, test, len(classes), fingerprint)
 
 
-def _divided(name: str, label: str, available: int, validation: int, train: int | None) -> tuple[Tensor, Tensor]:
+def _divided(config: DataConfig, label: str, available: int) -> tuple[Tensor, Tensor]:
     """Places of the training and of the validation examples among all that are not for the test."""
+    validation, train = config.validation_examples, config.train_examples
     if validation >= available:
         raise ConfigError(f"data.validation_examples={validation}: {label} has {available} in all")
     left = available - validation
     if train is not None and train > left:
         raise ConfigError(f"data.train_examples={train}: {label} has {left} besides the validation set")
-    order = torch.randperm(available, generator=generator(0, "split", name))
+    order = torch.randperm(available, generator=generator(0, "split", config.name))
     return order[:left], order[left:]
 
 
-def _source(name: str, root: str | None, title: str | None, skip: bool) -> Source:
-    if name == "image_folder":
-        return image_folder.load(root, title, skip)
-    return {"mnist": sources.mnist, "digits": sources.digits, "cifar10": sources.cifar10}[name]()
+def _source(config: DataConfig) -> Source:
+    if config.name == "image_folder":
+        return image_folder.load(config.root, config.title, config.unreadable == "skip")
+    return {"mnist": sources.mnist, "digits": sources.digits, "cifar10": sources.cifar10}[config.name]()
 
 
 def _scale(images: Tensor, white: int, threshold: float | None, standardize: bool) -> Callable[[Tensor], Tensor]:
