@@ -185,7 +185,8 @@ def section(results: Results) -> str:
         "",
         f"Ours on {tables.data_label}; the target is the maximum of the arm inception of the same seed"
         + (f", in the mean {100 * goals.mean():.2f}%" if len(goals) else "")
-        + ". Steps are the median of the seeds that get there.",
+        + ". Steps are the median of the seeds that get there; a dot of the figure is where the median curve gets to "
+        "the mean of the targets.",
         "",
         "| arm | learning rate | steps to it | maximum accuracy | seeds (diverged) | the paper: rate | 10⁶ steps to "
         "72.2% | maximum |",
