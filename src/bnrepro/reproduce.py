@@ -67,7 +67,7 @@ def reproduce(request: Request, console: Console) -> Path:
     folder = store.results_folder(request.profile, "+".join([request.treatment, *changes]), substitute)
     own = store.results_folder(request.profile, "+".join(["batch", *changes]), substitute)
     for name, items in planned.items():
-        tables.write(name, [item.folder for item in items if item.folder.is_done()], folder)
+        _write_tables(name, [item.folder for item in items], folder, console)
     for item in measured:
         tables.write_measurement(item.folder, folder)
     found = report.publish(folder, request.treatment, request.profile, own if folder != own else None)
@@ -85,6 +85,19 @@ def reproduce(request: Request, console: Console) -> Path:
 def _common(request: Request) -> list[str]:
     """What every training run of this call has in common."""
     return [f"profile={request.profile}", f"treatment={request.treatment}", *request.overrides]
+
+
+def _write_tables(name: str, runs: Sequence[store.Run], folder: Path, console: Console) -> None:
+    """The tables of an experiment, from those of its ``runs`` that are finished. They stay as they are where they hold
+    others of them: those of a fresh clone, say, whose outputs are empty."""
+    if kept := tables.held(name, [run for run in runs if not run.is_done()], folder):
+        console.print(
+            f"{name}: its tables stay as they are, since {len(kept)} of the runs in them are not in the outputs folder "
+            "(make restore brings them back, but for those whose networks are kept)",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    else:
+        tables.write(name, [run for run in runs if run.is_done()], folder)
 
 
 def _measure(

@@ -84,6 +84,15 @@ def write(experiment: str, runs: Iterable[store.Run], results: Path) -> list[Pat
     return [store.write_table(folder, name, text) for name, text in texts.items()]
 
 
+def held(experiment: str, runs: Iterable[store.Run], results: Path) -> list[store.Run]:
+    """Those of ``runs`` that the tables of an experiment below ``results`` hold."""
+    try:
+        frame = read_table(results / "tables", f"{experiment}.runs", ["run"])
+    except StoreError:
+        return []  # not a whole table: what it held is gone already
+    return [] if frame is None else [run for run in runs if run.name in set(frame["run"])]
+
+
 def write_measurement(run: store.Run, results: Path) -> list[Path]:
     """A measurement's table below ``results``, and ``X.meta.csv``: its key, settings, versions, hardware, seconds."""
     files = run.read()

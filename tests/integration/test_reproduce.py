@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,37 @@ def test_without_training_it_takes_what_is_there(console: Console) -> None:
     folder = reproduce(wider, again)
     assert "9 runs: 5 are not there" in said(again)
     assert json.loads((folder / "claims.json").read_text())["higher_accuracy"]["n"] == 2
+
+
+def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, outputs: Path) -> None:
+    only, overrides = ("mnist_training", "scale_invariance"), (*TINY, "steps=60", "seed=0,1")
+    folder = reproduce(Request("smoke", only=only, overrides=overrides), console)
+    made = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
+    judged = (folder / "claims.json").read_text()
+    lost = next((outputs / "runs" / "mnist_training").iterdir())
+    for gone in (lost, outputs / "runs"):  # one of the runs, then every run: as in a fresh clone with its tables
+        shutil.rmtree(gone)
+        again = Console(file=io.StringIO(), width=200)
+        assert reproduce(Request("smoke", only=only, overrides=overrides, train=False), again) == folder
+        assert "mnist_training: its tables stay as they are" in said(again)
+        assert made == {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
+        assert (folder / "claims.json").read_text() == judged
+
+
+def test_runs_in_tables_that_are_asked_for_no_more_hold_nothing_up(console: Console, outputs: Path) -> None:
+    request = Request("smoke", only=("mnist_training",), overrides=(*TINY, "steps=60", "seed=0"))
+    folder = reproduce(request, console)
+    made = {path: path.read_text() for path in (folder / "tables").glob("*.csv")}
+    for path, text in made.items():
+        path.write_text(text.replace("batch-s0-", "batch-s9-"))
+    [asked_for] = (outputs / "runs" / "mnist_training").glob("none-s0-*")
+    elsewhere = asked_for.rename(outputs / asked_for.name)
+    request = replace(request, train=False)
+    reproduce(request, console)
+    assert all("batch-s9-" in path.read_text() for path in made)
+    elsewhere.rename(asked_for)
+    reproduce(request, console)
+    assert made == {path: path.read_text() for path in made}
 
 
 def test_without_data_it_says_so_and_goes_on_with_the_digits(
