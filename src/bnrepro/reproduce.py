@@ -115,14 +115,17 @@ def _measure(
             training = [*stand_ins.get(measure.needs(name) or "", ()), *_common(request)]
             item = measure.plan(composer, name, [f"profile={request.profile}"], training)
             if not (request.train or item.folder.is_done()):
-                console.print(f"{name} has not been measured, and is left out", highlight=False)
+                console.print(f"{name} has not been measured here, and is left as it is", highlight=False)
                 continue
             if not item.folder.is_done():
                 console.print(f"measuring {name}", highlight=False)
             measure.execute(item)
             done.append(item)
         except UserError as error:
-            errors[name] = str(error)
+            if request.train:
+                errors[name] = str(error)
+            else:
+                console.print(f"{name} is left as it is: {error}", highlight=False, soft_wrap=True)
     return done
 
 

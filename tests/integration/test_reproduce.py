@@ -68,18 +68,22 @@ def test_without_training_it_takes_what_is_there(console: Console) -> None:
 
 
 def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, outputs: Path) -> None:
-    only, overrides = ("mnist_training", "scale_invariance"), (*TINY, "steps=60", "seed=0,1")
+    only, overrides = ("mnist_training", "transfer", "scale_invariance"), (*TINY, "steps=60", "seed=0,1")
     folder = reproduce(Request("smoke", only=only, overrides=overrides), console)
     made = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
     judged = (folder / "claims.json").read_text()
     lost = next((outputs / "runs" / "mnist_training").iterdir())
+    again = console
     for gone in (lost, outputs / "runs"):  # one of the runs, then every run: as in a fresh clone with its tables
         shutil.rmtree(gone)
         again = Console(file=io.StringIO(), width=200)
         assert reproduce(Request("smoke", only=only, overrides=overrides, train=False), again) == folder
         assert "mnist_training: its tables stay as they are" in said(again)
+        assert "transfer has not been measured here" in said(again) or "transfer works on the networks" in said(again)
         assert made == {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
         assert (folder / "claims.json").read_text() == judged
+    assert "transfer is left as it is: transfer works on the networks that" in said(again)
+    assert "scale_invariance has not been measured here, and is left as it is" in said(again)
 
 
 def test_runs_in_tables_that_are_asked_for_no_more_hold_nothing_up(console: Console, outputs: Path) -> None:
