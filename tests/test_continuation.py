@@ -75,7 +75,7 @@ def test_on_another_device_layers_that_draw_draw_afresh(stopped: Callable[..., A
     for state in ({}, {"cuda_generators": [torch.get_rng_state()]}):
         altered(name, config, lambda held, more=state: held.update(more))
         trainer = Trainer(config, data.open_dataset(config.data))
-        continuation.take_up(trainer, continuation.checkpoint_of(config, trainer.fingerprint))
+        continuation.take_up(trainer, continuation.checkpoint_of(config, trainer.identity["data"]))
         found = torch.get_rng_state()
         held = torch.load(
             io.BytesIO(store.run_named(config.experiment, name).read_checkpoint() or b""), weights_only=True

@@ -24,5 +24,9 @@ class StoreError(UserError):
     """A run or a table on disk that is not what was written there."""
 
 
+class NetworksMissing(UserError):
+    """A measurement works on trained networks, and there are none."""
+
+
 class Interrupted(UserError):
     """The work was stopped on request; what is finished is kept and the next call goes on."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from bnrepro import data, exam, executor, report, run, store, tables, verdicts
 from bnrepro.claims import EXPERIMENTS, asked_of
 from bnrepro.config import NOT_SCIENTIFIC
-from bnrepro.errors import ConfigError, DataUnavailable, UserError
+from bnrepro.errors import ConfigError, DataUnavailable, NetworksMissing, UserError
 from bnrepro.measure import base as measure
 from bnrepro.measure.base import Measurement, measurements
 from bnrepro.plan import Composer, experiments
@@ -122,10 +122,10 @@ def _measure(
             measure.execute(item)
             done.append(item)
         except UserError as error:
-            if request.train:
-                errors[name] = str(error)
-            else:
+            if isinstance(error, NetworksMissing) and not request.train:
                 console.print(f"{name} is left as it is: {error}", highlight=False, soft_wrap=True)
+            else:
+                errors[name] = str(error)
     return done
 
 

@@ -90,7 +90,8 @@ def held(experiment: str, runs: Iterable[store.Run], results: Path) -> list[stor
         frame = read_table(results / "tables", f"{experiment}.runs", ["run"])
     except StoreError:
         return []  # not a whole table: what it held is gone already
-    return [] if frame is None else [run for run in runs if run.name in set(frame["run"])]
+    names = set() if frame is None else set(frame["run"])
+    return [run for run in runs if run.name in names]
 
 
 def write_measurement(run: store.Run, results: Path) -> list[Path]:

@@ -87,7 +87,7 @@ class Trainer:
             fused=True,
         )
         self.order = ExampleOrder(config, len(data.train))
-        self.data_label, self.fingerprint, self.known_unreadable = data.label, data.fingerprint, data.unreadable
+        self.data_label, self.known_unreadable = data.label, data.unreadable
         # Typed Any, for those who train in memory and look into it.
         self.train_set: Any = data.train.to(config.device, dtype, layout)
         self.feed = open_feed(config, self.train_set, self.order, group.rank)

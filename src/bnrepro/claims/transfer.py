@@ -22,6 +22,8 @@ from bnrepro.stats import NOT_RUN, Interval, paired_difference, verdict
 NAME = "transfer"
 MARGIN = 0.0
 UNSHIFTED = "none"
+Accuracies = dict[str, pd.DataFrame]
+"""Test accuracies of one arm by way: a row a seed, a column a shift."""
 
 
 @measured(NAME)
@@ -52,10 +54,6 @@ def transfer_statistics(frame: pd.DataFrame) -> Judgement:
     return Judgement(verdict(primary, zero=0, margin=MARGIN, claimed="above"), estimates, notes, listed)
 
 
-Accuracies = dict[str, pd.DataFrame]
-"""Test accuracies of one arm by way: a row a seed, a column a shift."""
-
-
 def by_shift(frame: pd.DataFrame) -> Accuracies:
     """Test accuracies of one arm, by way: a row a seed, a column a shift, in the table's order."""
     named = frame.assign(shift=[called(*key) for key in zip(frame["shift"], frame["strength"], strict=True)])
@@ -74,12 +72,12 @@ def _mean(values: pd.Series) -> Interval:
     return paired_difference(values.to_numpy())
 
 
-def _trained_further(accuracies: dict[str, pd.DataFrame], arm: str, way: str, before: str) -> Estimate:
+def _trained_further(accuracies: Accuracies, arm: str, way: str, before: str) -> Estimate:
     gain = _mean(_over_shifts(accuracies[way]) - _over_shifts(accuracies[before]))
     return Estimate(f"{LABELS[way]}; minus {before}, mean of the shifts", arm, gain, unit="difference")
 
 
-def _cost(accuracies: dict[str, pd.DataFrame], arm: str, before: str) -> Estimate:
+def _cost(accuracies: Accuracies, arm: str, before: str) -> Estimate:
     """What the shifts cost a network that nothing is done about."""
     lost = _mean(_over_shifts(accuracies[before]) - accuracies[before][UNSHIFTED])
     return Estimate(f"{before}; mean of the shifts minus not shifted", arm, lost, unit="difference")

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bnrepro import data, run, store
 from bnrepro.config import CODE_EPOCH
 from bnrepro.data import Dataset
-from bnrepro.errors import ConfigError, StoreError, UserError
+from bnrepro.errors import ConfigError, NetworksMissing, StoreError
 from bnrepro.models import build_model
 from bnrepro.plan import Composer
 from bnrepro.run import WEIGHTS, Planned
@@ -68,8 +68,8 @@ def needs(name: str) -> str | None:
 def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training: Sequence[str] = ()) -> Measurement:
     """The measurement and its identity; ``training`` are the overrides of the runs whose networks it works on.
 
-    Raises :class:`ConfigError` for an unknown name, key or value, and :class:`UserError` if it needs trained networks
-    that are not there.
+    Raises :class:`ConfigError` for an unknown name, key or value, and :class:`NetworksMissing` if it needs trained
+    networks that are not there.
     """
     if name not in measurements():
         raise ConfigError(f"no measurement {name}: choose from {', '.join(measurements())}")
@@ -85,7 +85,7 @@ def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training:
         planned = [run.plan(config) for config in composer.sweep([f"experiment={experiment}", profile, *training])]
         trained = [item for item in planned if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
         if not trained:
-            raise UserError(
+            raise NetworksMissing(
                 f"{name} works on the networks that {experiment} trains, and there are none with their weights: "
                 f"python scripts/reproduce.py --profile {tree['profile']} --experiments {experiment}"
             )
