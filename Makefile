@@ -57,13 +57,13 @@ dashboard: setup
 	@$(BIN)/python scripts/dashboard.py --terminal $(ARGS)
 
 bench: setup
-	$(BIN)/python scripts/benchmark.py $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: setup
-	$(BIN)/ruff check src scripts tests notebooks
-	$(BIN)/ruff format --check src scripts tests notebooks
+	$(BIN)/ruff check src scripts benchmarks tests notebooks
+	$(BIN)/ruff format --check src scripts benchmarks tests notebooks
 	$(BIN)/pyright
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis src/*.egg-info
-	find src scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src scripts benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

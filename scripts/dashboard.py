@@ -7,9 +7,9 @@ import json
 import os
 import sys
 
-from bnrepro import dashboard
 from bnrepro.errors import UserError
-from bnrepro.tracking import PROJECT
+from bnrepro.report import dashboard
+from bnrepro.training.tracking import PROJECT
 
 
 def main() -> int:

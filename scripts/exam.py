@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bnrepro import exam, store
+from bnrepro import store
 from bnrepro.errors import ConfigError, UserError
+from bnrepro.report import comparison
 
 
 def main() -> int:
@@ -23,10 +24,10 @@ def main() -> int:
         for name, folder in folders.items():
             if not (folder / "claims.json").exists():
                 raise ConfigError(f"{folder} has no verdicts: make reproduce PROFILE={given.profile} TREATMENT={name}")
-        exam.write(given.results, given.profile, folders)
-        frame = exam.read(given.results)
+        comparison.write(given.results, given.profile, folders)
+        frame = comparison.read(given.results)
         assert frame is not None
-        exam.print_side_by_side(frame, Console())
+        comparison.print_side_by_side(frame, Console())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from bnrepro import report, store
+from bnrepro import store
 from bnrepro.claims import EXPERIMENTS, Results
 from bnrepro.errors import UserError
+from bnrepro.report import markdown
 
 
 def main() -> int:
@@ -18,7 +19,7 @@ def main() -> int:
     parser.add_argument("--treatment", default="batch", help="the normaliser that the tables put against none")
     given = parser.parse_args()
     try:
-        for path in report.draw(Results(given.results, given.treatment), tuple(given.experiments)):
+        for path in markdown.draw(Results(given.results, given.treatment), tuple(given.experiments)):
             print(path)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

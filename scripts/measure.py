@@ -6,9 +6,9 @@ import sys
 
 from rich.console import Console
 
+from bnrepro.config.compose import Composer
 from bnrepro.errors import UserError
-from bnrepro.measure import base
-from bnrepro.plan import Composer
+from bnrepro.measurements import base
 
 
 def main(arguments: list[str]) -> int:

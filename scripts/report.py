@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bnrepro import report, store, verdicts
+from bnrepro import store
 from bnrepro.claims import Results
 from bnrepro.errors import UserError
+from bnrepro.report import judge, markdown
 
 
 def main() -> int:
@@ -19,7 +20,7 @@ def main() -> int:
     parser.add_argument("--treatment", default="batch", help="the normaliser that the tables put against none")
     given = parser.parse_args()
     try:
-        verdicts.print_verdicts(report.write_report(Results(given.results, given.treatment)), Console())
+        judge.print_verdicts(markdown.write_report(Results(given.results, given.treatment)), Console())
     except (UserError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

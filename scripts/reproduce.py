@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bnrepro.claims import EXPERIMENTS
 from bnrepro.errors import Interrupted, UserError
-from bnrepro.reproduce import Request, reproduce
+from bnrepro.pipeline.reproduce import Request, reproduce
 
 
 def main() -> int:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bnrepro import restore, store
+from bnrepro import store
+from bnrepro.config.compose import Composer, experiments
 from bnrepro.errors import UserError
-from bnrepro.plan import Composer, experiments
-from bnrepro.reproduce import Request, planned_runs
+from bnrepro.pipeline import restore
+from bnrepro.pipeline.reproduce import Request, planned_runs
 
 
 def main() -> int:

@@ -10,13 +10,14 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
-from bnrepro import distributed, run
-from bnrepro.config import from_hydra
+from bnrepro.config.compose import Composer
+from bnrepro.config.identity import from_hydra
+from bnrepro.config.schema import register_schema
 from bnrepro.data import ExampleOrder, open_dataset
 from bnrepro.errors import ConfigError, UserError
-from bnrepro.plan import Composer
-from bnrepro.schema import register_schema
-from bnrepro.train import Trainer
+from bnrepro.runs import run
+from bnrepro.training import distributed
+from bnrepro.training.loop import Trainer
 
 log = logging.getLogger("train")
 register_schema()

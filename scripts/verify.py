@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bnrepro import store
+from bnrepro.config.compose import experiments
 from bnrepro.errors import DataUnavailable, UserError
-from bnrepro.plan import experiments
-from bnrepro.verify import verify
+from bnrepro.pipeline.verify import verify
 
 
 def main() -> int:

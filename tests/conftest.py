@@ -11,9 +11,10 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from bnrepro import data, run
-from bnrepro.plan import Composer
-from bnrepro.schema import Config
+from bnrepro import data
+from bnrepro.config.compose import Composer
+from bnrepro.config.schema import Config
+from bnrepro.runs import run
 
 SMALL = (
     "data=digits",

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from bnrepro import run, store, tables
-from bnrepro.config import arm_label, scientific
-from bnrepro.schema import Config
-from bnrepro.train import METRICS_HEADER
+from bnrepro import store, tables
+from bnrepro.config.identity import arm_label, scientific
+from bnrepro.config.schema import Config
+from bnrepro.runs import run
+from bnrepro.training.loop import METRICS_HEADER
 
 Curve = Callable[[int, int], float]
 """(seed, step) → value."""
@@ -42,4 +43,4 @@ def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: o
 
 def publish(experiment: str, folder: Path) -> None:
     """The tables of every fabricated run of ``experiment`` below ``folder``."""
-    tables.write(experiment, store.runs_of(experiment), folder)
+    tables.write_experiment(experiment, store.runs_of(experiment), folder)

@@ -12,14 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bnrepro import run, store, tables
-from bnrepro.schema import Config
+from bnrepro import store, tables
+from bnrepro.config.schema import Config
+from bnrepro.runs import run
 
 TIMEOUT_S = 120
 TRAIN = store.REPOSITORY / "scripts" / "train.py"
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["bnrepro.run", "bnrepro.tables", "bnrepro.plan", "sklearn.datasets", "torch._dynamo"])
+CONTEXT.set_forkserver_preload(
+    ["bnrepro.runs.run", "bnrepro.tables", "bnrepro.config.compose", "sklearn.datasets", "torch._dynamo"]
+)
 
 
 def start(target: Callable[..., None], *arguments: Any) -> Any:
@@ -122,7 +125,9 @@ def train_sweep(configs: list[Config], outputs: str, kill_at: int | None = None,
     moments = Moments(kill_at)
     plans = [run.plan(config) for config in configs]
     statuses = {planned.folder.name: run.execute(planned) for planned in plans}
-    tables.write(plans[0].config.experiment, [planned.folder for planned in plans], Path(outputs) / "results")
+    tables.write_experiment(
+        plans[0].config.experiment, [planned.folder for planned in plans], Path(outputs) / "results"
+    )
     if log is not None:
         line = json.dumps({"statuses": statuses, "moments": moments.count, "vouching": moments.vouching}) + "\n"
         with open(log, "a") as file:

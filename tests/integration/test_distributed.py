@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from bnrepro import data, store
-from bnrepro.schema import DataConfig
+from bnrepro.config.schema import DataConfig
 
 COMMON = (
     "data=digits", "wandb=disabled", "model.hidden=[12,8]", "batch_size=20", "steps=30", "optimizer.momentum=0.9",

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import processes
 import pytest
 
-from bnrepro.plan import Composer
-from bnrepro.schema import Config
+from bnrepro.config.compose import Composer
+from bnrepro.config.schema import Config
 
 OVERRIDES = [
     "data=digits",

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bnrepro import run, store
-from bnrepro.plan import Composer
-from bnrepro.reproduce import Request, reproduce
+from bnrepro import store
+from bnrepro.config.compose import Composer
+from bnrepro.pipeline.reproduce import Request, reproduce
+from bnrepro.runs import run
 
 MODULE = """
 import torch

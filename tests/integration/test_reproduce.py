@@ -19,7 +19,7 @@ from rich.console import Console
 
 from bnrepro import data, store, tables
 from bnrepro.errors import ConfigError, DataUnavailable
-from bnrepro.reproduce import Request, reproduce
+from bnrepro.pipeline.reproduce import Request, reproduce
 
 TINY = ("data=digits", "model.hidden=[12,8]", "wandb=disabled")
 ONLY = ("mnist_training", "scale_invariance")

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pandas as pd
 
 from bnrepro import stats
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, Results, not_run, pair_by_seed, unless_lost
+from bnrepro.claims.base import (
+    Claim,
+    Estimate,
+    Experiment,
+    Judgement,
+    Results,
+    not_run,
+    pair_by_seed,
+    unless_lost,
+)
 from bnrepro.claims.inception_training import EXPERIMENT as REFERENCE
 from bnrepro.claims.inception_training import PROTOCOL, READ_FROM
 from bnrepro.pictures import accelerations as pictures

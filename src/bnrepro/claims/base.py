@@ -11,9 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.results import Results
 from bnrepro.stats import NOT_RUN, Estimate, Interval
-from bnrepro.tables import Tables
+from bnrepro.tables import Results, Tables
 
 BASELINE = "none"
 

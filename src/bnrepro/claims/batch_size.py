@@ -9,8 +9,8 @@ from bnrepro import stats
 from bnrepro.claims.base import BASELINE, Claim, Estimate, Experiment, Judgement, Results, not_run
 from bnrepro.pictures import batch_size as pictures
 from bnrepro.stats import Interval
+from bnrepro.stats.selection import RATE, best_by, ends
 from bnrepro.tables import Tables
-from bnrepro.tuning import RATE, best_by, ends
 
 EXPERIMENT, SIZE, RIVAL = "batch_size", "batch_size", "group"
 

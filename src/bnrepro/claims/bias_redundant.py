@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bnrepro.claims.base import BASELINE, Claim, Estimate, Experiment, Judgement, exact, exact_verdict, measured
+from bnrepro.claims.base import (
+    BASELINE,
+    Claim,
+    Estimate,
+    Experiment,
+    Judgement,
+    exact,
+    exact_verdict,
+    measured,
+)
 from bnrepro.pictures import bias_redundant as pictures
 
 NAME = "bias_redundant"

@@ -7,7 +7,7 @@ import pandas as pd
 from bnrepro import stats
 from bnrepro.claims.base import BASELINE, Claim, Estimate, Experiment, Judgement, Results, not_run
 from bnrepro.pictures import dropout as pictures
-from bnrepro.tuning import ends
+from bnrepro.stats.selection import ends
 
 EXPERIMENT, DROPOUT = "dropout", "model.dropout"
 

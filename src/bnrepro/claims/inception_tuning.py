@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bnrepro.claims.base import Experiment, Results
-from bnrepro.tuning import RATE, best_by, ends
+from bnrepro.stats.selection import RATE, best_by, ends
 
 EXPERIMENT = "inception_tuning"
 

@@ -8,8 +8,8 @@ import pandas as pd
 from bnrepro import stats
 from bnrepro.claims.base import BASELINE, Claim, Estimate, Experiment, Judgement, Results, not_run
 from bnrepro.pictures import init_scale as pictures
+from bnrepro.stats.selection import SCALE, lasts
 from bnrepro.tables import Tables
-from bnrepro.tuning import SCALE, lasts
 
 EXPERIMENT = "init_scale"
 PASS = 0.9

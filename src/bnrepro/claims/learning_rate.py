@@ -9,8 +9,8 @@ from bnrepro import stats
 from bnrepro.claims.base import BASELINE, Claim, Estimate, Experiment, Judgement, Results, not_run, unless_lost
 from bnrepro.pictures import learning_rate as pictures
 from bnrepro.stats import Interval
+from bnrepro.stats.selection import RATE, best_by, ends, lasts
 from bnrepro.tables import Tables
-from bnrepro.tuning import RATE, best_by, ends, lasts
 
 EXPERIMENT, ACTIVATION = "learning_rate", "model.activation"
 PASS = 0.9

@@ -18,8 +18,8 @@ from bnrepro.claims.base import (
     unless_lost,
 )
 from bnrepro.pictures import mnist_training as pictures
+from bnrepro.stats.selection import RATE, SCALE
 from bnrepro.tables import Tables
-from bnrepro.tuning import RATE, SCALE
 
 EXPERIMENT, OWN_RATE = "mnist_training", "mnist_training_own_rate"
 TARGET_ACCURACY, TARGET_LOSS = 0.95, 0.1

@@ -6,7 +6,7 @@ import math
 
 from bnrepro.claims.base import Experiment, Results
 from bnrepro.pictures import mnist_tuning as pictures
-from bnrepro.tuning import best_cell, grid_of, on_edge, steps_ratio
+from bnrepro.stats.selection import best_cell, grid_of, on_edge, steps_ratio
 
 EXPERIMENT = "mnist_tuning"
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnrepro.randomness import generator
-from bnrepro.schema import AugmentationConfig
+from bnrepro.config.randomness import generator
+from bnrepro.config.schema import AugmentationConfig
 
 
 def augment(

@@ -9,11 +9,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bnrepro.config.schema import AugmentationConfig, Config
 from bnrepro.data.augmentation import augment
 from bnrepro.data.order import ExampleOrder
 from bnrepro.data.sets import AnySplit, Split
 from bnrepro.data.streaming import Batches, StreamedSplit
-from bnrepro.schema import AugmentationConfig, Config
 
 
 class Feed(Protocol):

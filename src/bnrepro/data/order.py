@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bnrepro.config.randomness import derive_seed, generator
+from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError
-from bnrepro.randomness import derive_seed, generator
-from bnrepro.schema import Config
 
 
 class ExampleOrder:

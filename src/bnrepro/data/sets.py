@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bnrepro.config.randomness import generator
+from bnrepro.config.schema import DataConfig
 from bnrepro.data import image_folder, sources, streaming
 from bnrepro.data.sources import Source
 from bnrepro.data.streaming import StreamedSplit
 from bnrepro.errors import ConfigError
-from bnrepro.randomness import generator
-from bnrepro.schema import DataConfig
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from bnrepro import store
+from bnrepro.config.randomness import generator
 from bnrepro.errors import DataError, DataUnavailable
-from bnrepro.randomness import generator
 
 # MD5 of the four uncompressed files, as the originals have them.
 MNIST_FILES = {
@@ -126,7 +126,7 @@ def cifar10() -> Source:
 
 
 def _torchvision_datasets() -> ModuleType:
-    from bnrepro.torchvision_import import prepare
+    from bnrepro.data.torchvision_import import prepare
 
     prepare()
     from torchvision import datasets

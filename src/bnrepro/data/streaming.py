@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from bnrepro import store
+from bnrepro.config.randomness import derive_seed, generator
 from bnrepro.data import image_folder
 from bnrepro.data.order import ExampleOrder
 from bnrepro.errors import DataError
-from bnrepro.randomness import derive_seed, generator
 
 NO_LABEL = -100
 """The label of an image that could not be read: cross-entropy passes over it."""
@@ -89,7 +89,7 @@ class Decoder(torch_data.Dataset):
     @functools.cached_property
     def _transforms(self) -> tuple[Callable[[Image.Image], Tensor], Callable[[Image.Image], Tensor]]:
         """Random and middle; made where they are used, since a worker may have to import torchvision itself."""
-        from bnrepro.torchvision_import import prepare
+        from bnrepro.data.torchvision_import import prepare
 
         prepare()
         from torchvision.transforms import v2

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from bnrepro.config.schema import BNInceptionConfig, Config, InceptionConfig, MLPConfig
 from bnrepro.errors import ConfigError
 from bnrepro.models.bn_inception import BNInception
 from bnrepro.models.inception import Inception
 from bnrepro.models.mlp import MLP
-from bnrepro.schema import BNInceptionConfig, Config, InceptionConfig, MLPConfig
 
 __all__ = ["MLP", "BNInception", "Inception", "build_model", "memory_format", "parameter_dtype"]
 

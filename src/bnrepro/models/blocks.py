@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bnrepro.config.randomness import generator
+from bnrepro.config.schema import ModelConfig
 from bnrepro.norm import make_norm
-from bnrepro.randomness import generator
-from bnrepro.schema import ModelConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 

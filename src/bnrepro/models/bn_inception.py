@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bnrepro.config.schema import BNInceptionConfig
 from bnrepro.errors import ConfigError
 from bnrepro.models.blocks import ACTIVATIONS, Activated, ConvBlock, Recipe, initialise
 from bnrepro.models.inception import Columns, InceptionBlock
 from bnrepro.norm import make_norm
-from bnrepro.schema import BNInceptionConfig
 
 # Fig. 5, its rows from 3a on as they are printed:
 #             1×1  3×3r  3×3  d3×3r d3×3  pool + projection

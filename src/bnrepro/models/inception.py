@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bnrepro.config.schema import InceptionConfig
 from bnrepro.errors import ConfigError
 from bnrepro.models.blocks import ConvBlock, Recipe, divided, initialise
-from bnrepro.schema import InceptionConfig
 
 
 @dataclass(frozen=True)

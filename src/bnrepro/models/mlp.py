@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bnrepro.config.schema import MLPConfig
 from bnrepro.models.blocks import Block, initialise
-from bnrepro.schema import MLPConfig
 
 
 class MLP(nn.Module):

@@ -11,6 +11,7 @@ from torch import nn
 from bnrepro.errors import ConfigError
 from bnrepro.norm.batch import BatchNorm
 from bnrepro.norm.functional import batch_norm_inference, batch_norm_train
+from bnrepro.norm.noisy import NoisyBatchNorm
 from bnrepro.norm.per_example import GroupNorm, LayerNorm
 from bnrepro.norm.population import PopulationStatistics, fold, fold_pair, freeze, population_statistics
 from bnrepro.norm.reference import ReferenceBatchNorm
@@ -19,6 +20,7 @@ __all__ = [
     "BatchNorm",
     "GroupNorm",
     "LayerNorm",
+    "NoisyBatchNorm",
     "PopulationStatistics",
     "ReferenceBatchNorm",
     "batch_norm_inference",

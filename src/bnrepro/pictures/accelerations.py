@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.figures import COLUMN, canvas, colour
-from bnrepro.results import Results
+from bnrepro.claims.style import COLUMN, canvas, colour
+from bnrepro.tables import Results
 
 WHOLE = "bn_x30"
 CHANGES = {

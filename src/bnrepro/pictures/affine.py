@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.figures import PAGE, band, canvas, panel_letters, thousands
-from bnrepro.results import Results
+from bnrepro.claims.style import PAGE, band, canvas, panel_letters, thousands
+from bnrepro.tables import Results
 
 ARMS = {"batch_no_affine": "--", "batch": "-"}
 

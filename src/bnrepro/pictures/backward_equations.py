@@ -6,8 +6,8 @@ import math
 
 from matplotlib.figure import Figure
 
-from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, colour
-from bnrepro.results import Results
+from bnrepro.claims.style import OTHER_COLOURS, PAGE, canvas, colour
+from bnrepro.tables import Results
 
 CHECKS = {
     "gradcheck": ("from-scratch layer, finite differences", colour("batch"), "o"),

@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from bnrepro.figures import COLUMN, canvas
-from bnrepro.pictures.sweeps import arms_of, around, ends_against, seeds_note
-from bnrepro.results import Results
-from bnrepro.tuning import RATE, best_by, ends
+from bnrepro.claims.style import COLUMN, canvas
+from bnrepro.claims.sweep_plots import arms_of, around, ends_against, seeds_note
+from bnrepro.stats.selection import RATE, best_by, ends
+from bnrepro.tables import Results
 
 SIZE = "batch_size"
 

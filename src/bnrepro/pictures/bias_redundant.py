@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnrepro.figures import PAGE, canvas, colour, name, panel_letters
-from bnrepro.results import Results
+from bnrepro.claims.style import PAGE, canvas, colour, name, panel_letters
+from bnrepro.tables import Results
 
 TOLERANCE, LOWEST = 1e-10, 1e-18
 MARKERS = {"linear": "o", "convolution": "x"}

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnrepro.figures import PAGE, canvas, colour
-from bnrepro.results import Results
+from bnrepro.claims.style import PAGE, canvas, colour
 from bnrepro.stats import Interval, paired_difference
+from bnrepro.tables import Results
 
 REFERENCE = "ReferenceBatchNorm"
 NAMES = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnrepro.figures import PAGE, canvas, panel_letters
-from bnrepro.pictures.sweeps import arms_of, around, ends_against, seeds_note
-from bnrepro.results import Results
-from bnrepro.tuning import ends
+from bnrepro.claims.style import PAGE, canvas, panel_letters
+from bnrepro.claims.sweep_plots import arms_of, around, ends_against, seeds_note
+from bnrepro.stats.selection import ends
+from bnrepro.tables import Results
 
 
 def figures(results: Results) -> dict[str, Figure]:

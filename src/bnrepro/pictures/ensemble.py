@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bnrepro.figures import PAGE, canvas, colour, panel_letters
-from bnrepro.results import Results
+from bnrepro.claims.style import PAGE, canvas, colour, panel_letters
+from bnrepro.tables import Results
 
 NETWORKS = {
     "member_init": "larger initial weights",

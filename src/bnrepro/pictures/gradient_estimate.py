@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnrepro.figures import OTHER_COLOURS, PAGE, band, canvas, panel_letters
-from bnrepro.results import Results
+from bnrepro.claims.style import OTHER_COLOURS, PAGE, band, canvas, panel_letters
+from bnrepro.tables import Results
 
 SHOWN = ("error", "examples per second")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnrepro.figures import COLUMN, OTHER_COLOURS, canvas, colour
-from bnrepro.results import Results
+from bnrepro.claims.style import COLUMN, OTHER_COLOURS, canvas, colour
+from bnrepro.tables import Results
 
 TOLERANCE, EPSILON = 1e-10, 1e-5
 LABELS = {"paper": r"$\gamma=\sqrt{\sigma^2+\epsilon}$", "readers": r"$\gamma=\sigma$"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnrepro.figures import COLUMN, canvas
-from bnrepro.pictures.sweeps import arms_of, around, ends_against, seeds_note
-from bnrepro.results import Results
-from bnrepro.tuning import SCALE, ends
+from bnrepro.claims.style import COLUMN, canvas
+from bnrepro.claims.sweep_plots import arms_of, around, ends_against, seeds_note
+from bnrepro.stats.selection import SCALE, ends
+from bnrepro.tables import Results
 
 
 def figures(results: Results) -> dict[str, Figure]:

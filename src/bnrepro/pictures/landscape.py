@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnrepro.figures import PAGE, band, canvas, colour, name, panel_letters, thousands
-from bnrepro.pictures.sweeps import arms_of, style
-from bnrepro.results import Results
+from bnrepro.claims.style import PAGE, band, canvas, colour, name, panel_letters, thousands
+from bnrepro.claims.sweep_plots import arms_of, style
+from bnrepro.tables import Results
 
 
 def figures(results: Results, experiment: str) -> dict[str, Figure]:

@@ -8,11 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.figures import PAGE, canvas, colour, name, panel_letters
-from bnrepro.pictures.sweeps import arms_of, ends_against, seeds_note, style
-from bnrepro.results import Results
-from bnrepro.tables import Tables
-from bnrepro.tuning import RATE, ends
+from bnrepro.claims.style import PAGE, canvas, colour, name, panel_letters
+from bnrepro.claims.sweep_plots import arms_of, ends_against, seeds_note, style
+from bnrepro.stats.selection import RATE, ends
+from bnrepro.tables import Results, Tables
 
 ACTIVATIONS = {"sigmoid": "sigmoid", "relu": "ReLU"}
 TARGET = 0.95

@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.figures import COLUMN, PAGE, band, canvas, colour, name, panel_letters, thousands
-from bnrepro.results import Results
-from bnrepro.tables import Tables
+from bnrepro.claims.style import COLUMN, PAGE, band, canvas, colour, name, panel_letters, thousands
+from bnrepro.tables import Results, Tables
 
 UNIT = 0
 SEED_SHOWN = 0

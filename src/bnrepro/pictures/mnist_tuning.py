@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from bnrepro.figures import PAGE, canvas, heat_map, name, panel_letters
-from bnrepro.results import Results
-from bnrepro.tuning import best_cell, grid_of, steps_ratio
+from bnrepro.claims.style import PAGE, canvas, heat_map, name, panel_letters
+from bnrepro.stats.selection import best_cell, grid_of, steps_ratio
+from bnrepro.tables import Results
 
 
 def figures(results: Results) -> dict[str, Figure]:

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, colour, panel_letters
-from bnrepro.results import Results
+from bnrepro.claims.style import OTHER_COLOURS, PAGE, canvas, colour, panel_letters
+from bnrepro.tables import Results
 
 EPSILON = 1e-5
 SHOWN = {"per feature": (colour("batch"), "o", "Algorithm 1"), "whole tensor": (OTHER_COLOURS[4], "x", "whole tensor")}

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, colour, panel_letters
-from bnrepro.results import Results
+from bnrepro.claims.style import OTHER_COLOURS, PAGE, canvas, colour, panel_letters
+from bnrepro.tables import Results
 
 # The fixed maps lie on each other: told apart by line and width, not by colour alone.
 LOOKS = {

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.figures import PAGE, band, canvas, colour, panel_letters, thousands
-from bnrepro.pictures.sweeps import arms_of, style
-from bnrepro.results import Results
+from bnrepro.claims.style import PAGE, band, canvas, colour, panel_letters, thousands
+from bnrepro.claims.sweep_plots import arms_of, style
+from bnrepro.tables import Results
 
 
 def figures(results: Results) -> dict[str, Figure]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, panel_letters
-from bnrepro.results import Results
+from bnrepro.claims.style import OTHER_COLOURS, PAGE, canvas, panel_letters
+from bnrepro.tables import Results
 
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "D", "^")

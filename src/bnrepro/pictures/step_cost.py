@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnrepro.figures import PAGE, canvas, colour, name, panel_letters
-from bnrepro.results import Results
+from bnrepro.claims.style import PAGE, canvas, colour, name, panel_letters
 from bnrepro.stats import Estimate
+from bnrepro.tables import Results
 
 STEPS = "ratio of steps to the plain network's final test accuracy"
 TIME = "ratio of time to it"

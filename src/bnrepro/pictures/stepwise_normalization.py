@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnrepro.figures import OTHER_COLOURS, PAGE, canvas, colour, panel_letters
-from bnrepro.results import Results
+from bnrepro.claims.style import OTHER_COLOURS, PAGE, canvas, colour, panel_letters
+from bnrepro.tables import Results
 
 # In the order of drawing, the wide lines first: where two coincide, both can be seen.
 SHOWN = {

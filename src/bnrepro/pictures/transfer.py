@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnrepro.figures import PAGE, canvas, colour
-from bnrepro.figures import name as name_of
-from bnrepro.results import Results
+from bnrepro.claims.style import PAGE, canvas, colour
+from bnrepro.claims.style import name as name_of
+from bnrepro.tables import Results
 
 FROZEN, REESTIMATED = "frozen", "re-estimated"
 OUTPUT_FROZEN, OUTPUT_NOT_FROZEN = "last layer, BN frozen", "last layer, BN not frozen"

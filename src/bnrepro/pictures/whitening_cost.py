@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.figures import COLUMN, OTHER_COLOURS, canvas, colour
-from bnrepro.results import Results
+from bnrepro.claims.style import COLUMN, OTHER_COLOURS, canvas, colour
+from bnrepro.tables import Results
 
 LAYERS = {
     "whitening": ("full whitening", OTHER_COLOURS[4], "s", "--"),

@@ -9,13 +9,13 @@ from dataclasses import asdict
 
 from torch import nn
 
+from bnrepro.config.schema import Config
 from bnrepro.data import AnyDataset, Dataset
 from bnrepro.errors import ConfigError
 from bnrepro.probes.activations import ActivationProbe
 from bnrepro.probes.base import Observation, Probe, watching
 from bnrepro.probes.landscape import LandscapeProbe
 from bnrepro.probes.shift import ShiftProbe
-from bnrepro.schema import Config
 
 __all__ = ["ActivationProbe", "LandscapeProbe", "Observation", "Probe", "ShiftProbe", "build_probes", "watching"]
 

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bnrepro.config.schedule import evenly, points
+from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
 from bnrepro.models import parameter_dtype
 from bnrepro.norm import has_running_statistics
 from bnrepro.probes.base import Observation, watching
-from bnrepro.schedule import evenly, points
-from bnrepro.schema import Config
 
 PERCENTILES = (15, 50, 85)
 UNIT = 0

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from bnrepro.config.schedule import evenly
+from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
 from bnrepro.probes.base import Observation
 from bnrepro.probes.rehearsal import (
@@ -23,8 +25,6 @@ from bnrepro.probes.rehearsal import (
     parameters_of,
     shown,
 )
-from bnrepro.schedule import evenly
-from bnrepro.schema import Config
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnrepro.config.schedule import learning_rate
+from bnrepro.config.schema import Config
 from bnrepro.data import Dataset, ExampleOrder, augment
 from bnrepro.models import memory_format, parameter_dtype
-from bnrepro.schedule import learning_rate
-from bnrepro.schema import Config
 
 Parameters = dict[str, Tensor]
 Loss = Callable[[Parameters], Tensor]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from bnrepro.config.schedule import evenly
+from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
 from bnrepro.models.blocks import Activated
 from bnrepro.probes.base import Observation
@@ -23,8 +25,6 @@ from bnrepro.probes.rehearsal import (
     parameters_of,
     shown,
 )
-from bnrepro.schedule import evenly
-from bnrepro.schema import Config
 
 Layers = Mapping[str, list[str]]
 """The parameters of each layer, its weight first, by the layer's name, in the order of the network."""

@@ -1,0 +1,20 @@
+"""The benchmark behind ``make bench``: every claim about speed as a row that is measured, never asserted.
+
+To add a row: a function in one of the row modules (or a new one, named below), decorated with
+:func:`~benchmarks.rows.row`, that yields what it measured. Everything else follows from the registry.
+"""
+
+from benchmarks.rows import ROWS, Bench, Bound, Measured, Row, Skipped, row
+
+# Importing a module registers its rows, in the order of the table.
+from benchmarks import training  # isort: skip
+from benchmarks import overheads  # isort: skip
+from benchmarks import sweeps  # isort: skip
+from benchmarks import plans  # isort: skip
+from benchmarks import layers  # isort: skip
+from benchmarks import inception  # isort: skip
+
+__all__ = [
+    "ROWS", "Bench", "Bound", "Measured", "Row", "Skipped", "inception", "layers", "overheads", "plans", "row",
+    "sweeps", "training",
+]  # fmt: skip

@@ -1,0 +1,214 @@
+"""What looking at a run costs: probes, logging and checkpoints as shares of the run.
+
+A share is the cost of one event × the number of such events in the run's own schedule / the time of the run, which
+is its steps and its evaluations. Costs and steps are timed in turn; the schedule is the full profile's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks import subjects
+from benchmarks.rows import Bench, Bound, Measured, row
+from benchmarks.subjects import ARMS, SLICE_STEPS
+from bnrepro import store
+from bnrepro.config.schema import Config
+from bnrepro.measurements.timing import Timings, interleave
+from bnrepro.probes import ActivationProbe, Observation
+from bnrepro.training.loop import Trainer
+from bnrepro.training.tracking import Tracker
+
+FIRST_START = """
+import sys, time
+from benchmarks import subjects
+from bnrepro.tracking import Tracker
+config = subjects.config("none", "wandb=offline")
+began = time.perf_counter()
+Tracker(config, "first").finish("finished", 0)
+print(time.perf_counter() - began)
+"""
+
+
+@row("probes", "activation probe at the full profile's schedule / a run of 50,000 steps: time")
+def probes(bench: Bench) -> Iterator[Measured]:
+    for arm in ARMS:
+        watched = Watched(arm, bench)
+        workloads: dict[str, Callable[[], object]] = {kind: watched.observation(kind) for kind in watched.counts}
+        workloads["writing"] = _writing(bench, watched.tables(share=1.0))
+        counts = {**watched.counts, "writing": 1}
+        timings = _with_run(watched.trainer, workloads, bench)
+        parts = {kind: [count * seconds for seconds in timings.seconds(kind)] for kind, count in counts.items()}
+        costs = [sum(of_round) for of_round in zip(*parts.values(), strict=True)]
+        details = {kind: {"events": counts[kind], "seconds_in_all": parts[kind]} for kind in counts}
+        yield _share(arm, costs, run_seconds(watched.trainer, timings), Bound("most", 5.0), details)
+
+
+@row("landscape-probe", "probe of the loss landscape at 20 points / a run of 10,000 steps: time")
+def landscape_probe(bench: Bench) -> Iterator[Measured]:
+    yield from _rehearsing("landscape", bench)
+
+
+@row("shift-probe", "probe of covariate shift at 20 points / a run of 10,000 steps: time")
+def shift_probe(bench: Bench) -> Iterator[Measured]:
+    yield from _rehearsing("shift", bench)
+
+
+def _rehearsing(name: str, bench: Bench) -> Iterator[Measured]:
+    """The probe of that name in the experiment of the same name: its share of a run, and a point against a step."""
+    for arm in ARMS:
+        trainer = subjects.trainer(arm, bench.quick, experiment=name)
+        timings = _with_run(trainer, {"point": _next_point(trainer)}, bench)
+        [probe] = trainer.probes
+        costs = [len(probe.steps) * seconds for seconds in timings.seconds("point")]
+        details = {"points": len(probe.steps), "seconds_a_point": timings.seconds("point")}
+        yield _share(arm, costs, run_seconds(trainer, timings), None, details)
+        in_steps = [SLICE_STEPS * ratio for ratio in timings.ratios("point", "steps")]
+        yield Measured(arm, in_steps, "×", note="one point / one training step")
+
+
+def _next_point(trainer: Trainer) -> Callable[[], Observation]:
+    """Each call looks at the next point of the schedule: each is in another epoch, whose order has to be drawn."""
+    [probe] = trainer.probes
+    points = itertools.cycle(sorted(probe.steps))
+    return lambda: probe.observe(trainer.model, next(points))
+
+
+@row("logging", "W&B offline, start and finish included / a run of 50,000 steps: time")
+def logging(bench: Bench) -> Iterator[Measured]:
+    run: list[float] = []
+    for arm in ARMS:
+        watched, timings = Watched(arm, bench), bench.clock()
+        steps = subjects.steps_of(watched.trainer)
+        config = subjects.config(arm, "wandb=offline")
+        with subjects.outputs_in(bench.folder / "logging"):
+            Tracker(config, f"{arm}-first").finish("finished", 0)  # starts the service that a sweep's process keeps
+            for index in range(bench.rounds):
+                timings.new_round()
+                _one_logged_run(watched, config, f"{arm}-{index}", timings, bench)
+                for _ in range(bench.size(10, 2)):
+                    timings.time("steps", steps)
+                    timings.time("evaluation", watched.trainer._evaluate)
+        run = run_seconds(watched.trainer, timings)
+        yield _share(arm, timings.totals("events"), run, Bound("most", 2.0), {})
+    note = "the first start of W&B in a process, its import and its service: paid once, not per run"
+    yield Measured(
+        ARMS[-1], [100 * _first_start(bench) / seconds for seconds in run[: bench.long_rounds]], "%", note=note
+    )
+
+
+@row("checkpoints", "writing a checkpoint / the time between two, checkpoint_every_s")
+def checkpoints(bench: Bench) -> Iterator[Measured]:
+    for arm in ARMS:
+        watched = Watched(arm, bench)
+        trainer, folder = watched.trainer, store.Run(bench.folder / "checkpoints" / arm)
+        # A checkpoint holds the tables so far; their size grows evenly, so half-way stands for the mean.
+        trainer.progress.tables |= watched.tables(share=0.5)
+        timings = _with_run(trainer, {"checkpoint": _checkpoint(trainer, folder)}, bench)
+        every = trainer.config.checkpoint_every_s
+        details = {"seconds": timings.seconds("checkpoint"), "bytes": len(trainer.state())}
+        yield _share(arm, timings.seconds("checkpoint"), [every] * bench.rounds, Bound("most", 2.0), details)
+
+
+def _checkpoint(trainer: Trainer, folder: store.Run) -> Callable[[], None]:
+    return lambda: folder.write_checkpoint(trainer.state())
+
+
+# ---------------------------------------------------------------------------------------------------- the run
+
+
+def run_seconds(trainer: Trainer, timings: Timings) -> list[float]:
+    """Per round: the time of the whole run, its steps and its evaluations."""
+    steps, looks = trainer.config.steps, len(trainer.evaluations)
+    slices = zip(timings.seconds("steps"), timings.seconds("evaluation"), strict=True)
+    return [steps / SLICE_STEPS * step + looks * evaluation for step, evaluation in slices]
+
+
+def _with_run(trainer: Trainer, workloads: Mapping[str, Callable[[], object]], bench: Bench) -> Timings:
+    """``workloads`` in turn with slices of the run itself."""
+    run = {"steps": subjects.steps_of(trainer), "evaluation": trainer._evaluate}
+    return interleave({**run, **workloads}, bench.rounds, bench.size(10, 2), bench.clock())
+
+
+def _share(
+    arm: str, costs: Sequence[float], whole: Sequence[float], bound: Bound | None, details: dict[str, Any]
+) -> Measured:
+    shares = [100 * cost / seconds for cost, seconds in zip(costs, whole, strict=True)]
+    return Measured(arm, shares, "%", bound, subjects.data_note(), details | {"whole_seconds": list(whole)})
+
+
+# ------------------------------------------------------------------------------------------------------ probes
+
+
+class Watched:
+    """A full run with its probe. ``counts`` is how many events of each kind there are in its schedule: those of one
+    kind, which look at the same things, cost the same."""
+
+    def __init__(self, arm: str, bench: Bench) -> None:
+        self.trainer = subjects.trainer(arm, bench.quick, probes=True)
+        [probe] = self.trainer.probes
+        assert isinstance(probe, ActivationProbe)
+        self.probe = probe
+        kinds = {step: self._kind(step) for step in sorted(probe.steps, reverse=True)}
+        self.counts = Counter(kinds.values())
+        self._first = {kind: step for step, kind in kinds.items()}
+
+    def _kind(self, step: int) -> str:
+        probe = self.probe
+        parts = {
+            "percentiles": probe.percentile_steps,
+            "batch statistics": probe.batch_steps,
+            "histograms": probe.histogram_steps,
+        }
+        return " + ".join(name for name, steps in parts.items() if step in steps)
+
+    def observation(self, kind: str) -> Callable[[], Observation]:
+        return lambda: self.probe.observe(self.trainer.model, self._first[kind])
+
+    def tables(self, share: float) -> dict[str, list[str]]:
+        """As many lines as the probe has written after that share of the run."""
+        tables: dict[str, list[str]] = {name: [] for name in self.probe.headers}
+        for kind, count in self.counts.items():
+            for name, rows in self.observation(kind)().rows.items():
+                tables[name] += rows * round(count * share)
+        return tables
+
+
+def _writing(bench: Bench, tables: dict[str, list[str]]) -> Callable[[], None]:
+    """The probe's part in what a run writes when it is finished."""
+
+    def write() -> None:
+        for name, lines in tables.items():
+            store.write_atomic(bench.folder / f"{name}.csv", "\n".join(lines))
+
+    return write
+
+
+# ----------------------------------------------------------------------------------------------------- logging
+
+
+def _one_logged_run(watched: Watched, config: Config, key: str, timings: Timings, bench: Bench) -> None:
+    """Every call to W&B of a whole run, with a few steps between them as in a run: its service works meanwhile."""
+    between, values = subjects.steps_of(watched.trainer, bench.size(20, 2)), watched.trainer._evaluate()
+    evaluations, probe = watched.trainer.evaluations, watched.probe
+    looks = sorted(evaluations | probe.steps)[: bench.size(None, 5)]
+    full = probe.observe(watched.trainer.model, min(probe.histogram_steps))
+    tracker = timings.time("events", lambda: Tracker(config, key))
+    for step in looks:
+        between()
+        if step in evaluations:
+            timings.time("events", lambda step=step: tracker.evaluation(step, values))
+        if step in probe.steps:
+            seen = full if step in probe.histogram_steps else Observation(values=full.values)
+            timings.time("events", lambda step=step, seen=seen: tracker.observation(step, seen))
+    timings.time("events", lambda: tracker.finish("finished", looks[-1]))
+
+
+def _first_start(bench: Bench) -> float:
+    with subjects.outputs_in(bench.folder / "first"):
+        done = subprocess.run([sys.executable, "-c", FIRST_START], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])

@@ -1,0 +1,110 @@
+"""Many runs: how busy a mixed sweep keeps the cores, and what a thousand finished runs cost to look at."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import subjects
+from benchmarks.rows import Bench, Bound, Measured, Skipped, row
+from bnrepro import store, tables
+from bnrepro.config.compose import Composer
+from bnrepro.config.identity import arm_label, scientific
+from bnrepro.config.schema import Config
+from bnrepro.runs import engine, run
+from bnrepro.training.loop import METRICS_HEADER
+
+CORES = 2
+LENGTHS = (400, 1600, 6400)
+"""Steps of the mixed sweep's runs: the longest takes sixteen times the shortest."""
+MANY = 1000
+EVALUATIONS = 24
+
+
+@row("busy-cores", f"a sweep of runs of {', '.join(map(str, LENGTHS))} steps: training time / {CORES} cores' time")
+def busy_cores(bench: Bench) -> Iterator[Measured]:
+    if (os.cpu_count() or 1) < CORES:
+        raise Skipped(f"needs {CORES} cores")
+    lengths = bench.size(LENGTHS, (20, 40, 80))
+    shares = []
+    for index in range(bench.long_rounds):
+        with subjects.outputs_in(bench.folder / f"busy-{index}"), Composer() as composer:
+            configs = [
+                config
+                for steps in lengths
+                for config in composer.sweep(
+                    ["experiment=mnist_training", f"data={_data()}", "seed=0,1,2", f"steps={steps}"]
+                )
+            ]
+            planned = [run.plan(config) for config in configs]
+            engine.train_all(planned, CORES, Console(file=io.StringIO()))
+            shares.append(100 * busy([item.folder for item in planned], CORES))
+    yield Measured("both", shares, "%", Bound("least", 90.0), subjects.on_digits(), {"runs": len(configs)})
+
+
+def busy(runs: list[store.Run], cores: int) -> float:
+    """The share of ``cores`` that was training, from the first start to the last end, by the runs' own records."""
+    metas = [json.loads((folder.path / "meta.json").read_text()) for folder in runs]
+    ends = [meta["finished"] for meta in metas]
+    starts = [meta["finished"] - meta["seconds"] for meta in metas]
+    return sum(meta["seconds"] for meta in metas) / (cores * (max(ends) - min(starts)))
+
+
+@row("thousand-runs", f"planning, skipping and tabulating {MANY} finished runs")
+def thousand_runs(bench: Bench) -> Iterator[Measured]:
+    many = bench.size(MANY, 20)
+    folder = bench.folder / "thousand"
+    overrides = ["experiment=learning_rate", f"data={_data()}", "norm=none,batch"]
+    with subjects.outputs_in(folder), Composer() as composer:
+        # Planned and made once; a plan of half as many finds half of them.
+        sweep = [*overrides, "placement=before", "model.activation=sigmoid", "optimizer.lr=0.1"]
+        for config in composer.sweep([*sweep, f"seed=range({many // 2})"]):
+            fabricate(config)
+    timings = bench.clock()
+    for _ in range(bench.rounds):
+        timings.new_round()
+        for count in (many // 2, many):
+            timings.time(str(count), lambda count=count: _look_at(folder, [*sweep, f"seed=range({count // 2})"], count))
+    growth = timings.ratios(str(many), str(many // 2))
+    yield Measured("all", timings.seconds(str(many)), "s", Bound("most", 5.0), subjects.on_digits())
+    yield Measured("all", growth, "×", Bound("most", 2.4), f"{many} runs / {many // 2}: 2 is linear growth")
+
+
+def _look_at(folder: Path, overrides: list[str], count: int) -> None:
+    """What a call of reproduce does with runs that are all there."""
+    with subjects.outputs_in(folder), Composer() as composer:
+        planned = [run.plan(config) for config in composer.sweep(overrides)]
+        outcome = engine.train_all(planned, CORES, Console(file=io.StringIO()))
+        if outcome.counts != {"skipped": count}:
+            raise RuntimeError(f"{count} runs should have been skipped: {outcome.counts}")
+        tables.write_experiment("learning_rate", [item.folder for item in planned], folder / "results")
+
+
+def fabricate(config: Config) -> None:
+    """A finished run of ``config`` with made-up numbers, of the size of a real one."""
+    planned = run.plan(config)
+    steps = [round(config.steps * index / EVALUATIONS) for index in range(EVALUATIONS + 1)]
+    lines = [
+        f"{step},{step * config.batch_size},{kind},0.5"
+        for step in steps
+        for kind in ("train,loss", "validation,loss", "validation,accuracy", "test,loss", "test,accuracy")
+    ]
+    meta = {
+        "run": planned.folder.name, "key": planned.key, "experiment": config.experiment, "arm": arm_label(config),
+        "seed": config.seed, "status": "finished", "last_step": config.steps, "data": "made up",
+        "fingerprint": "0" * 16, "config": scientific(config), "versions": run.versions(),
+        "machine": run.machine("cpu"), "seconds": 1.0, "finished": 1.0,
+    }  # fmt: skip
+    planned.folder.path.mkdir(parents=True, exist_ok=True)
+    planned.folder.finish(
+        {"metrics.csv": "\n".join([METRICS_HEADER, *lines, ""]), "meta.json": json.dumps(meta, indent=1)}
+    )
+
+
+def _data() -> str:
+    return "mnist" if subjects.has_mnist() else "digits"

@@ -1,0 +1,106 @@
+"""What is measured: the network of §4.1 as this repository trains it, and the same without it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bnrepro import data
+from bnrepro.config.compose import Composer
+from bnrepro.config.schema import Config
+from bnrepro.data import Dataset, Split
+from bnrepro.training.loop import Trainer
+
+ARMS = ("none", "batch")
+BATCH_SIZE = 60
+SLICE_STEPS = 100
+"""Updates between two stops of a run of 50,000 steps: 135 on average, the stacking of their losses included."""
+
+
+def config(arm: str, *overrides: str, experiment: str = "mnist_training") -> Config:
+    """A run of Fig. 1's experiment, or of another on MNIST; W&B off unless ``overrides`` say otherwise."""
+    with Composer() as composer:
+        common = (f"experiment={experiment}", f"norm={arm}", "seed=0", "wandb=disabled")
+        [found] = composer.sweep([*common, *overrides])
+    return found
+
+
+def has_mnist() -> bool:
+    """Whether the real files are on this disk; never downloads."""
+    return data.find_mnist() is not None
+
+
+def dataset(quick: bool = False) -> Dataset:
+    """MNIST where it is found, else random binary images of its shape: a dense network takes as long for either."""
+    return data.load(config("none").data) if has_mnist() else _random_images(6_000 if quick else 55_000)
+
+
+@functools.lru_cache(maxsize=1)
+def _random_images(examples: int) -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> Split:
+        images = torch.randint(0, 2, (count, 1, 28, 28), generator=generator).float()
+        return Split(images, torch.randint(0, 10, (count,), generator=generator))
+
+    return Dataset("random images", split(examples), split(examples // 11), split(examples // 6), 10, "random")
+
+
+def data_note() -> str:
+    return "" if has_mnist() else "random binary images of MNIST's shape: MNIST not found"
+
+
+def on_digits() -> str:
+    """What a row that trains whole runs says where it could not train them on MNIST."""
+    return "" if has_mnist() else "on digits: MNIST not found"
+
+
+def trainer(arm: str, quick: bool, probes: bool = False, experiment: str = "mnist_training") -> Trainer:
+    """The real Trainer, ready for its first step; ``probes``: with the one that looks at activations."""
+    made = Trainer(config(arm, f"probes.activations.enabled={probes}", experiment=experiment), dataset(quick))
+    made.model.train()
+    return made
+
+
+def steps_of(subject: Trainer, count: int = SLICE_STEPS) -> Callable[[], None]:
+    """The next ``count`` updates of a run, as ``Trainer.run`` takes them between two evaluations."""
+
+    return lambda: subject.advance(count)
+
+
+def plain_network(subject: Trainer, *first: nn.Module) -> nn.Sequential:
+    """The same network of torch's own layers, with the same weights; ``first`` comes before its first layer."""
+    layers: list[nn.Module] = list(first)
+    normalised = any(block.norm is not None for block in subject.model.hidden)  # pyright: ignore
+    widths = [28 * 28, *(block.linear.out_features for block in subject.model.hidden)]  # pyright: ignore
+    for inputs, outputs in itertools.pairwise(widths):
+        layers.append(nn.Linear(inputs, outputs, bias=not normalised))
+        if normalised:
+            layers.append(nn.BatchNorm1d(outputs))
+        layers.append(nn.Sigmoid())
+    network = nn.Sequential(*layers, nn.Linear(widths[-1], 10))
+    with torch.no_grad():
+        for own, theirs in zip(network.parameters(), subject.model.parameters(), strict=True):
+            own.copy_(theirs)
+    return network
+
+
+@contextlib.contextmanager
+def outputs_in(folder: Path) -> Iterator[Path]:
+    """This process, and those that it starts, keep their runs in ``folder``."""
+    before = os.environ.get("BNREPRO_OUTPUTS")
+    os.environ["BNREPRO_OUTPUTS"] = str(folder)
+    try:
+        yield folder
+    finally:
+        if before is None:
+            del os.environ["BNREPRO_OUTPUTS"]
+        else:
+            os.environ["BNREPRO_OUTPUTS"] = before

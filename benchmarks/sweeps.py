@@ -1,0 +1,106 @@
+"""Whole sweeps and processes: two cores against one, the second `make reproduce`, the memory of a run."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import subjects
+from benchmarks.rows import Bench, Bound, Measured, Skipped, row
+from bnrepro import store
+from bnrepro.config.compose import Composer
+from bnrepro.runs import engine, run
+
+RUNS, CORES = 8, 2
+MEGABYTE = 10**6
+
+PEAK_MEMORY = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+"""Run by a process of its own: a child's peak counts what its parent held when it was started, here next to nothing."""
+
+
+@row("parallel-sweep", f"a sweep of {RUNS} equal runs on {CORES} cores / the same one after another: time")
+def parallel_sweep(bench: Bench) -> Iterator[Measured]:
+    if (os.cpu_count() or 1) < CORES:
+        raise Skipped(f"needs {CORES} cores")
+    steps = bench.size(8000, 40)
+    overrides = ["experiment=mnist_training", "norm=batch", f"seed=range({RUNS})", f"steps={steps}"]
+    if not subjects.has_mnist():
+        overrides.insert(1, "data=digits")
+    with Composer() as composer:
+        configs = composer.sweep(overrides)
+    fresh, timings = itertools.count(), bench.clock(waits=True)
+
+    def sweep(jobs: int) -> None:
+        with subjects.outputs_in(bench.folder / f"sweep-{next(fresh)}"):
+            outcome = engine.train_all([run.plan(config) for config in configs], jobs, Console(file=io.StringIO()))
+        if outcome.counts.get("finished") != RUNS:
+            raise RuntimeError(f"the sweep did not train its {RUNS} runs: {outcome}")
+
+    for index in range(bench.long_rounds):
+        timings.new_round()
+        for jobs in (CORES, 1) if index % 2 == 0 else (1, CORES):
+            timings.time(f"jobs={jobs}", lambda jobs=jobs: sweep(jobs))
+    details = {"steps": steps} | {f"jobs={jobs}": timings.seconds(f"jobs={jobs}") for jobs in (CORES, 1)}
+    yield Measured(
+        "batch", timings.ratios(f"jobs={CORES}", "jobs=1"), "×", Bound("most", 0.6), subjects.on_digits(), details
+    )
+
+
+@row("second-reproduce", "make reproduce PROFILE=smoke after a finished one")
+def second_reproduce(bench: Bench) -> Iterator[Measured]:
+    folder = bench.folder / "reproduce"
+    command = [sys.executable, "scripts/reproduce.py", "--profile", "smoke"]
+    if not subjects.has_mnist():
+        command.append("data=digits")
+    with subjects.outputs_in(folder):
+        _call(command)
+        timings, trained = bench.clock(waits=True), []
+        for _ in range(bench.size(bench.long_rounds, 1)):
+            timings.new_round()
+            before = _finished(folder)
+            timings.time("second", lambda: _call(command))
+            trained.append(float(len(_finished(folder) - before)))
+    yield Measured("all", timings.seconds("second"), "s", Bound("most", 10.0), subjects.on_digits())
+    yield Measured("all", trained, "runs", Bound("most", 0.0), note="runs that the second call trained")
+
+
+@row("peak-memory", "the process of one MNIST run, largest resident set")
+def peak_memory(bench: Bench) -> Iterator[Measured]:
+    if not subjects.has_mnist():
+        raise Skipped("MNIST not found")
+    train = ["scripts/train.py", "experiment=mnist_training", f"steps={bench.size(2000, 20)}"]
+    for arm in subjects.ARMS:
+        peaks = []
+        for index in range(bench.long_rounds):
+            with subjects.outputs_in(bench.folder / f"memory-{arm}-{index}"):
+                said = _call([sys.executable, "-c", PEAK_MEMORY, sys.executable, *train, f"norm={arm}"])
+            peaks.append(int(said.split()[-1]) * (1 if sys.platform == "darwin" else 1024) / MEGABYTE)
+        yield Measured(arm, peaks, "MB", Bound("most", 700.0))
+
+
+# ---------------------------------------------------------------------------------------------------- processes
+
+
+def _call(command: list[str]) -> str:
+    """Standard output of a command run in the repository. Raises ``RuntimeError`` with its last words if it fails."""
+    done = subprocess.run(command, cwd=store.REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:])[-80:]} failed: {(done.stderr or done.stdout)[-400:].strip()}")
+    return done.stdout
+
+
+def _finished(outputs: Path) -> set[tuple[Path, int]]:
+    """Every finished run with the moment at which it was finished: one trained again is another one."""
+    return {(path, path.stat().st_mtime_ns) for path in outputs.glob("runs/*/*/DONE")}

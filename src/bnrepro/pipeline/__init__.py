@@ -1,0 +1,1 @@
+"""What needs both sides of the wall: reproduce everything, verify committed tables, restore runs from them."""

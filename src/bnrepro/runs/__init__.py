@@ -1,0 +1,1 @@
+"""Runs brought to their end: one, from its configuration to its finished folder, and many on all cores."""

@@ -1,0 +1,40 @@
+"""Curves over training: ends, steps to a target, means over time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+FINAL_EVALUATIONS = 5
+
+
+def curve(metrics: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
+    """One metric as columns of runs over rows of steps; NaN where a run was not evaluated (any more)."""
+    chosen = metrics[(metrics["split"] == split) & (metrics["metric"] == metric)]
+    return chosen.pivot(index="step", columns="run", values="value")
+
+
+def final(curves: pd.DataFrame) -> pd.Series:
+    """Per run the mean of its last five evaluations."""
+    return pd.Series({run: curves[run].dropna().tail(FINAL_EVALUATIONS).mean() for run in curves}, dtype=float)
+
+
+def steps_to(curves: pd.DataFrame, target: float | pd.Series, *, falling: bool = False) -> pd.Series:
+    """Per run the step of its first evaluation at or above ``target`` (at or below, if ``falling``); NaN if never.
+
+    ``target`` is one number, or one per run. A target reached at step 0 counts as one step, so that ratios exist.
+    """
+    found = {}
+    for run in curves.columns:
+        column = curves[run].dropna()
+        goal = target[run] if isinstance(target, pd.Series) else target
+        reached = column.index[(column <= goal) if falling else (column >= goal)]
+        found[run] = max(float(reached[0]), 1.0) if len(reached) else math.nan
+    return pd.Series(found, dtype=float)
+
+
+def time_weighted_mean(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Mean over training of ``values`` (steps, …) seen at ``steps``, by the trapezoidal rule."""
+    return np.trapezoid(values, steps, axis=0) / (steps[-1] - steps[0])

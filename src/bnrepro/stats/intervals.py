@@ -1,0 +1,63 @@
+"""Estimates with their 95% intervals: paired differences, ratios, shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95% interval over ``n`` seeds; the bounds are NaN where n < 2."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number of a claim. The one that decides the verdict is ``primary``; the others are printed beside it."""
+
+    name: str
+    arm: str
+    interval: Interval
+    primary: bool = False
+    unit: str = "ratio"
+    """``ratio``, ``share`` (printed in percent), ``difference`` (of shares, in percentage points) or ``number``."""
+
+
+def paired_difference(differences: Sequence[float] | np.ndarray) -> Interval:
+    """Mean of paired differences with Student's t interval. Raises ``ValueError`` for an empty or non-finite one."""
+    sample = np.asarray(differences, dtype=float)
+    if sample.size == 0 or not np.isfinite(sample).all():
+        raise ValueError("paired differences must be finite, and at least one")
+    mean = float(sample.mean()) if np.ptp(sample) else float(sample[0])
+    if sample.size < 2:
+        return Interval(mean, math.nan, math.nan, 1)
+    if not np.ptp(sample):
+        return Interval(mean, mean, mean, sample.size)
+    interval = stats.ttest_1samp(sample, 0.0).confidence_interval(CONFIDENCE)
+    return Interval(mean, float(interval.low), float(interval.high), sample.size)
+
+
+def paired_ratio(numerators: Sequence[float] | np.ndarray, denominators: Sequence[float] | np.ndarray) -> Interval:
+    """Geometric mean of paired ratios, its interval that of the log-ratios. All values must be positive."""
+    over, under = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+    if (over <= 0).any() or (under <= 0).any():
+        raise ValueError("ratios need positive values")
+    logs = paired_difference(np.log(over) - np.log(under))
+    return Interval(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), logs.n)
+
+
+def share(successes: int, n: int) -> Interval:
+    """A share of seeds with its Clopper–Pearson interval."""
+    interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="exact")
+    return Interval(successes / n, float(interval.low), float(interval.high), n)

@@ -1,0 +1,131 @@
+"""Tables back as data frames, checked; and the tables of one results folder as claims ask for them."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from bnrepro import store
+from bnrepro.errors import StoreError
+from bnrepro.tables.columns import FIRST_COLUMNS, IDENTITY, LONG
+
+
+@dataclass
+class Tables:
+    """An experiment's tables as data frames. ``metrics`` is the long one, ``probes`` maps a probe's name to its own."""
+
+    experiment: str
+    metrics: pd.DataFrame
+    runs: pd.DataFrame
+    timing: pd.DataFrame
+    probes: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def data_label(self) -> str:
+        """What the runs were trained on, as every figure and table names it."""
+        return ", ".join(sorted(set(self.runs["data"])))
+
+
+@dataclass
+class Measured:
+    """A measurement's table and, as one row, what it was made with."""
+
+    name: str
+    frame: pd.DataFrame
+    meta: pd.Series
+
+
+def read_experiment(name: str, results: Path) -> Tables | None:
+    """The tables of an experiment, None if there are none.
+
+    Raises :class:`StoreError` that names the file if a column is missing or a line does not belong there.
+    """
+    folder = results / "tables"
+    if store.find_table(folder, f"{name}.meta") is not None:
+        return None  # a measurement, which has no runs
+    metrics = read_table(folder, name, LONG)
+    if metrics is None:
+        return None
+    runs = read_table(folder, f"{name}.runs", FIRST_COLUMNS)
+    timing = read_table(folder, f"{name}.timing", ["run", "seconds"])
+    if runs is None or timing is None:
+        raise StoreError(f"{folder}: {name}.runs.csv or {name}.timing.csv is missing; restore or delete")
+    probes = {}
+    for path in sorted(folder.glob(f"{name}.*.csv*")):
+        kind = path.name.removeprefix(f"{name}.").removesuffix(".gz").removesuffix(".csv")
+        if kind not in ("runs", "timing"):
+            probe = read_table(folder, f"{name}.{kind}", list(IDENTITY))
+            assert probe is not None
+            probes[kind] = probe
+    known = set(runs["run"])
+    for title, frame in ((name, metrics), *((f"{name}.{kind}", probe) for kind, probe in probes.items())):
+        unknown = set(frame["run"]) - known
+        if unknown:
+            raise StoreError(
+                f"{folder / title}.csv has lines of {sorted(map(str, unknown))[0]}, a run that is not in its runs"
+            )
+    return Tables(name, metrics, runs, timing, probes)
+
+
+def read_measurement(name: str, results: Path) -> Measured | None:
+    """The table of a measurement, None if it has not been made; :class:`StoreError` if it is damaged."""
+    meta = read_table(results / "tables", f"{name}.meta", ["key", "seconds"])
+    frame = None if meta is None else read_table(results / "tables", name, [])
+    if meta is None or frame is None:
+        return None
+    return Measured(name, frame, meta.iloc[0])
+
+
+def read_table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame | None:
+    """One CSV table, None if it is not there; :class:`StoreError` if it is not the table it should be."""
+    path = store.find_table(folder, name)
+    if path is None:
+        return None
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        missing = [column for column in columns if column not in frame.columns]
+        if missing:
+            raise ValueError(f"column {missing[0]} is missing")
+        for column in {"step", "value", "seed", "last_step"} & set(frame.columns):
+            if len(frame) and not pd.api.types.is_numeric_dtype(frame[column]):
+                bad = frame.index[pd.to_numeric(frame[column], errors="coerce").isna()][0]
+                raise ValueError(f"line {bad + 2}: {column} is {frame[column][bad]!r}")
+            if frame[column].isna().any():
+                raise ValueError(f"line {frame.index[frame[column].isna()][0] + 2} is incomplete")
+        return frame
+    except (ValueError, OSError, EOFError) as error:
+        raise StoreError(
+            f"{path} is not a whole table ({error}). Restore it (git checkout), or delete it and run make reproduce: "
+            "it is rebuilt from the finished runs."
+        ) from error
+
+
+def text_of(folder: Path, name: str) -> str:
+    """A table as the text that was written, unpacked if it is. Raises :class:`StoreError` if it is not there."""
+    path = store.find_table(folder, name)
+    if path is None:
+        raise StoreError(f"{folder / name}.csv is missing; restore it (git checkout)")
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+
+
+@dataclass(frozen=True, eq=False)  # equal only to itself: its cache is of the tables as they were
+class Results:
+    """The tables of one results folder, seen as the exam of one treatment against the network without it."""
+
+    folder: Path
+    treatment: str = "batch"
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as one report
+    def tables(self, experiment: str) -> Tables | None:
+        """An experiment's tables, None where it has not been run."""
+        return read_experiment(experiment, self.folder)
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019
+    def measured(self, name: str) -> Measured | None:
+        """A measurement's table, None where it has not been made."""
+        return read_measurement(name, self.folder)

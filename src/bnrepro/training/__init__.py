@@ -1,0 +1,1 @@
+"""How one network is trained: the loop, evaluation, checkpoints, several processes, W&B."""

@@ -1,0 +1,309 @@
+"""The training loop, visible in one file: step, evaluate, probe, checkpoint.
+
+Nothing here knows folders, dashboards or Hydra: a configuration, data and two callbacks come in, rows come out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bnrepro.config.identity import identity, norm_name
+from bnrepro.config.randomness import derive_seed
+from bnrepro.config.schedule import evenly, learning_rate, points
+from bnrepro.config.schema import Config
+from bnrepro.data import AnyDataset, ExampleOrder, open_feed, part_of
+from bnrepro.errors import ConfigError, StoreError
+from bnrepro.models import build_model, memory_format, parameter_dtype
+from bnrepro.probes import Observation, build_probes, watching
+from bnrepro.training.distributed import ALONE, Group
+from bnrepro.training.evaluation import AMONG, EVALUATION_CHUNK, evaluate
+
+__all__ = ["EVALUATION_CHUNK", "METRICS_HEADER", "Callbacks", "Progress", "Trainer", "evaluate", "refuse_batch_of_one"]
+
+METRICS_HEADER = "step,examples,split,metric,value"
+
+
+@dataclass
+class Progress:
+    """Where a run stands: everything that a checkpoint must hold besides the network and the optimiser."""
+
+    step: int = 0
+    status: str = "running"
+    last_step: int = 0
+    seconds: float = 0.0
+    pending: list[Tensor] = field(default_factory=list)
+    """Losses of the mini-batches since the last evaluation."""
+    tables: dict[str, list[str]] = field(default_factory=dict)
+    """CSV lines per table, without what identifies the run."""
+    unreadable: list[str] = field(default_factory=list)
+    """Paths of the images that were passed over."""
+
+
+@dataclass
+class Callbacks:
+    """Who listens. They can delay the training but not change it."""
+
+    on_evaluation: Callable[[int, dict[str, float]], None] = lambda step, values: None
+    on_observation: Callable[[int, Observation], None] = lambda step, seen: None
+    on_checkpoint: Callable[[bytes], None] = lambda payload: None
+
+
+class Trainer:
+    """One run: build it, optionally :meth:`restore` it from a checkpoint, then :meth:`run` it to its end."""
+
+    def __init__(
+        self, config: Config, data: AnyDataset, callbacks: Callbacks | None = None, group: Group = ALONE
+    ) -> None:
+        torch.set_num_threads(config.threads)
+        self.config, self.callbacks, self.group = config, callbacks or Callbacks(), group
+        dtype, layout = parameter_dtype(config), memory_format(config)
+        self.model = build_model(config, data.train.example_shape, data.classes)
+        if config.sync_batch_norm:
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+            if not any(isinstance(module, nn.SyncBatchNorm) for module in self.model.modules()):
+                raise ConfigError(
+                    f"sync_batch_norm=true: norm={norm_name(config.norm)} cannot be synchronised; norm=batch"
+                )
+        self.model.to(config.device, dtype, memory_format=layout)  # pyright: ignore[reportCallIssue]
+        self.network = self.model
+        """The same, as training calls it: while several processes train together, averaging their gradients."""
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=config.optimizer.lr,
+            momentum=config.optimizer.momentum,
+            weight_decay=config.optimizer.weight_decay,
+            fused=True,
+        )
+        self.order = ExampleOrder(config, len(data.train))
+        self.data_label, self.known_unreadable = data.label, data.unreadable
+        # Typed Any, for those who train in memory and look into it.
+        self.train_set: Any = data.train.to(config.device, dtype, layout)
+        self.feed = open_feed(config, self.train_set, self.order, group.rank)
+        test = data.test.to(config.device, dtype, layout)
+        self.splits: dict[str, Any] = {
+            "validation": data.validation.to(config.device, dtype, layout),
+            "test": part_of(test, config.evaluation.test_examples, "test"),
+        }
+        # Where the frequent evaluations look at a part of the test set, the whole of it is looked at a few times.
+        self.whole_test = test if config.evaluation.test_examples else None
+        if config.evaluation.train_examples:
+            self.splits["train"] = self.train_set.at(self.order.subset[: config.evaluation.train_examples])
+        self.probes = build_probes(config, data, self.model)
+        self.evaluations = frozenset(points(config.steps, config.evaluation))
+        self.whole_evaluations = frozenset(evenly(config.steps, config.evaluation.whole_test if self.whole_test else 0))
+        self.evaluations |= self.whole_evaluations
+        # Now, since a normaliser's source may be edited while it trains.
+        self.identity = identity(config, data.fingerprint)
+        self.progress = Progress(tables={"metrics": []})
+        for probe in self.probes:
+            self.progress.tables |= {name: [] for name in probe.headers}
+        self._try_out()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Where the arithmetic of ``precision=bfloat16`` goes on; the parameters stay float32."""
+        if self.config.precision != "bfloat16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.config.device, torch.bfloat16)
+
+    def _try_out(self) -> None:
+        """Refuse, before anything is written, a network that cannot process the data."""
+        with watching(self.model), self._autocast():
+            try:
+                self.model(self.train_set.sample(2))
+            except (RuntimeError, TypeError, ValueError) as error:
+                raise ConfigError(f"this network cannot process {self.data_label}: {error}") from error
+        if self.config.batch_size == self.config.processes:
+            refuse_batch_of_one(self.model, self.config, self.train_set.sample(1))
+
+    # ------------------------------------------------------------------------------------------------ the loop
+
+    def run(self) -> Progress:
+        """Train to the last step or to divergence. ``progress.status`` tells which: ``finished``, ``diverged``."""
+        self.network = self.group.wrap(self.model)
+        try:
+            self._train()
+        finally:
+            # Before the group ends: what it leaves behind would wait for it for ever.
+            self.network = self.model
+        self.progress.unreadable = self._unreadable()
+        return self.progress
+
+    def _train(self) -> None:
+        self.model.train()
+        stops = sorted(self.evaluations.union(*(probe.steps for probe in self.probes)))
+        started, saved = time.perf_counter() - self.progress.seconds, time.perf_counter()
+        if self.progress.step == 0 and not self.progress.tables["metrics"]:
+            # Layers that draw during training (dropout, a user's own) draw from the global generator, and nobody else.
+            others = [self.group.rank] if self.group.rank else []
+            torch.manual_seed(derive_seed(self.config.seed, "layers", *others))
+            self._look(0)
+        for stop in stops:
+            if self.progress.status == "diverged":
+                break
+            if stop <= self.progress.step:
+                continue
+            self._steps_until(stop)
+            self.progress.seconds = time.perf_counter() - started
+            if self.progress.status != "diverged":
+                self._look(stop)
+            every = self.config.checkpoint_every_s
+            due = every and stop < self.config.steps and time.perf_counter() - saved > every
+            if self.progress.status != "diverged" and self.group.share(lambda due=due: due):
+                payload = self.state()
+                if self.group.leads:
+                    self.callbacks.on_checkpoint(payload)
+                saved = time.perf_counter()
+        if self.progress.status != "diverged":
+            self.progress.status, self.progress.last_step = "finished", self.config.steps
+        self.progress.seconds = time.perf_counter() - started
+
+    def _steps_until(self, stop: int) -> None:
+        """Parameter updates up to step ``stop``: the inner loop, in which nothing waits for a number."""
+        network, optimizer = self.network, self.optimizer
+        parameters = list(self.model.parameters())
+        decay, autocast = self.config.optimizer.decay, self._autocast()
+        losses = []
+        first = self.progress.step
+        for step, (inputs, target) in enumerate(self.feed.stretch(first, stop), first):
+            if decay != 1.0:
+                optimizer.param_groups[0]["lr"] = learning_rate(self.config.optimizer, step, self.config.steps)
+            with autocast:
+                loss = F.cross_entropy(network(inputs), target)
+            # By hand, which saves a few per cent.
+            for parameter in parameters:
+                parameter.grad = None
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        everyones = self.group.mean(torch.stack(losses))
+        finite = torch.isfinite(everyones)
+        if not finite.all():
+            first = int((~finite).nonzero()[0])
+            self.progress.status, self.progress.last_step = "diverged", self.progress.step + first + 1
+        self.progress.pending += everyones.unbind()
+        self.progress.step = stop
+
+    def advance(self, count: int) -> None:
+        """The next ``count`` updates alone, without looking at anything: for those who time or watch them."""
+        self.model.train()
+        self._steps_until(self.progress.step + count)
+        self.progress.pending.clear()  # the evaluation's part: else the losses pile up
+
+    # -------------------------------------------------------------------------------------------- what is seen
+
+    def _look(self, step: int) -> None:
+        if step in self.evaluations:
+            values = self._evaluate(step)
+            if not all(torch.isfinite(torch.tensor(list(values.values())))):
+                # The last update broke the network although its own loss was still finite.
+                self.progress.status, self.progress.last_step = "diverged", step
+                return
+            examples = step * self.config.batch_size
+            self.progress.tables["metrics"] += [
+                f"{step},{examples},{name.replace('/', ',')},{value:.6g}" for name, value in values.items()
+            ]
+            self.callbacks.on_evaluation(step, values)
+        for probe in self.probes:
+            if step in probe.steps and self.group.leads:
+                seen = probe.observe(self.model, step)
+                for name, rows in seen.rows.items():
+                    self.progress.tables[name] += rows
+                self.callbacks.on_observation(step, seen)
+
+    def _evaluate(self, step: int | None = None) -> dict[str, float]:
+        """``split/metric`` → value. ``train/loss`` is the mean mini-batch loss since the last evaluation, never a pass
+        of its own; ``train/accuracy`` is there if ``evaluation.train_examples`` asks for it."""
+        values = {}
+        if self.progress.pending:
+            values["train/loss"] = torch.stack(self.progress.pending).double().mean().item()
+            self.progress.pending = []
+        self.model.eval()
+        self.group.share_buffers(self.model)
+        whole = {"whole_test": self.whole_test} if self.whole_test and step in self.whole_evaluations else {}
+        for name, split in (self.splits | whole).items():
+            with self._autocast():
+                found = evaluate(self.model, split, self.group)
+            values[f"{name}/accuracy"] = found.accuracy
+            if name != "train":
+                values[f"{name}/loss"] = found.loss
+            if not math.isnan(found.top5_accuracy):
+                values[f"{name}/top{AMONG}_accuracy"] = found.top5_accuracy
+        self.model.train()
+        return values
+
+    def _unreadable(self) -> list[str]:
+        """Everything that any process passed over, before a stop and since."""
+        mine = {path for split in (self.train_set, *self.splits.values()) for path in getattr(split, "unreadable", ())}
+        everyones = set().union(*self.group.gather(mine), self.progress.unreadable, self.known_unreadable)
+        return sorted(everyones)
+
+    # -------------------------------------------------------------------------------------------- checkpointing
+
+    def state(self) -> bytes:
+        """Everything that the rest of the run depends on; every process of a group has to ask for it.
+
+        The order of examples needs no state: see ExampleOrder. The running statistics of the other processes are the
+        leader's since the evaluation.
+        """
+        self.progress.unreadable = self._unreadable()
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": self.progress.__dict__,
+            "generators": self.group.gather(torch.get_rng_state()),
+            "identity": json.dumps(self.identity),
+        }
+        if self.config.device == "cuda":
+            state["cuda_generators"] = self.group.gather(torch.cuda.get_rng_state())
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        return buffer.getvalue()
+
+    def restore(self, payload: bytes) -> None:
+        """Go on from :meth:`state`. Raises :class:`StoreError` if it does not belong to this configuration."""
+        try:
+            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.progress = Progress(**state["progress"])
+            on_cuda = self.config.device == "cuda"
+            if len(state["generators"]) == self.group.size and on_cuda == ("cuda_generators" in state):
+                torch.set_rng_state(state["generators"][self.group.rank])
+                if on_cuda:
+                    torch.cuda.set_rng_state(state["cuda_generators"][self.group.rank])
+            else:  # continued by another number of processes or on another device: no generator is anyone's
+                torch.manual_seed(derive_seed(self.config.seed, "layers", self.progress.step, self.group.rank))
+        except torch.OutOfMemoryError:
+            raise  # no fault of the checkpoint, which would be thrown away
+        except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
+
+
+def refuse_batch_of_one(model: nn.Module, config: Config, image: Tensor) -> None:
+    """Raise :class:`ConfigError` if ``model`` cannot be trained on mini-batches of one, as one that normalises over
+    the mini-batch cannot: the variance of a single value is 0 whatever the value, and every output the same.
+
+    Nothing of the network changes. ``image`` is (1, channels, height, width).
+    """
+    with watching(model):
+        model.train()
+        copies = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        try:
+            torch.func.functional_call(model, copies, (image,))
+        except ValueError as error:
+            raise ConfigError(
+                f"batch_size=1: norm={norm_name(config.norm)} has one value of each feature to take a variance of. "
+                f"Use mini-batches of at least 2, or a norm over the features of one example: norm=layer. ({error})"
+            ) from error

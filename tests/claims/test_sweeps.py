@@ -1,0 +1,201 @@
+"""The claims of the initialisation and dropout sweeps, on tables whose right answer is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fabricated import finish, publish
+
+from bnrepro.claims import Results, batch_size, dropout, init_scale, learning_rate
+from bnrepro.config.schema import Config
+
+STEPS = [0, 100, 200, 300, 400, 500]
+Composed = Callable[..., list[Config]]
+
+
+def made(configs: list[Config], end: Callable[[Config], float | None], folder: Path) -> Results:
+    """Each run ends at ``end``; None is a run that diverged."""
+    for config in configs:
+        value = end(config)
+        more = {"status": "diverged", "last_step": 150} if value is None else {}
+        flat = {
+            f"{split}/accuracy": (lambda seed, step, v=value or 0.1: v) for split in ("test", "validation", "train")
+        }
+        finish(config, flat, STEPS[:2] if value is None else STEPS, **more)
+    publish(configs[0].experiment, folder)
+    return Results(folder)
+
+
+def test_two_more_scales_are_one_decade(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=init_scale", "data=digits", "steps=500", "seed=0,1,2")
+
+    def end(config: Config) -> float | None:
+        trains = {"none": (0.03, 0.1, 0.3, 1), "batch": (0.01, 0.03, 0.1, 0.3, 1, 3)}[config.norm["name"]]
+        return 0.95 if config.model.init_scale in trains else None if config.model.init_scale == 3 else 0.11
+
+    judged = init_scale.robust_to_init(made(configs, end, tmp_path))
+    assert judged.primary is not None
+    assert judged.primary.interval.value == pytest.approx(1.0, abs=0.01)
+    assert judged.verdict == "supported"
+    assert any("none: trains in all 3 seeds at standard deviations 0.03, 0.1, 0.3, 1" in note for note in judged.notes)
+
+
+def test_one_more_scale_is_within_the_margin(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=init_scale", "data=digits", "steps=500", "seed=0,1,2")
+
+    def end(config: Config) -> float:
+        return 0.95 if config.model.init_scale <= (0.3 if config.norm["name"] == "none" else 1) else 0.2
+
+    assert init_scale.robust_to_init(made(configs, end, tmp_path)).verdict == "weaker"
+
+
+def test_dropout_gains_less_with_bn(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=dropout", "data=digits", "data.train_examples=500", "steps=500", "seed=0,1,2")
+
+    def end(config: Config) -> float:
+        assert hasattr(config.model, "dropout")
+        gain = {"none": 0.04, "batch": 0.01}[config.norm["name"]] * (config.model.dropout == 0.25)
+        return 0.9 + gain + config.seed / 1000
+
+    judged = dropout.regularizes(made(configs, end, tmp_path))
+    assert judged.primary is not None
+    assert judged.primary.interval.value == pytest.approx(0.03)
+    assert judged.verdict == "supported"
+
+
+def test_where_dropout_only_hurts_it_gains_nothing(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=dropout", "data=digits", "data.train_examples=500", "steps=500", "seed=0,1,2")
+    judged = dropout.regularizes(made(configs, lambda c: 0.9 - c.model.dropout / 10, tmp_path))  # type: ignore[attr-defined]
+    assert judged.primary is not None
+    assert judged.primary.interval.value == 0.0
+    assert judged.verdict == "inconclusive"
+
+
+RATES = ("optimizer.lr=0.1,0.24,0.576,1.38,3.3", "seed=0,1,2", "steps=500", "data=digits")
+
+
+def ends_at(trains: dict[tuple[str, str, str], float], seeds: float = 0.0) -> Callable[[Config], float | None]:
+    """A run of (norm, placement, activation) trains up to its rate, best at 0.24; it diverges at the largest."""
+
+    def end(config: Config) -> float | None:
+        limit = trains[(config.norm["name"], config.placement, config.model.activation)]
+        if config.optimizer.lr > limit:
+            return None if config.optimizer.lr > 3 else 0.2
+        return 0.95 + 0.02 * (config.optimizer.lr == 0.24) + seeds * config.seed
+
+    return end
+
+
+def arms(none: float, before: float, after: float) -> dict[tuple[str, str, str], float]:
+    limits = {("none", "before"): none, ("batch", "before"): before, ("batch", "after"): after}
+    return {(*arm, activation): limit for arm, limit in limits.items() for activation in ("sigmoid", "relu")}
+
+
+def test_two_grid_steps_are_a_higher_learning_rate(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=learning_rate", *RATES)
+    assert len(configs) == 5 * 3 * 3 * 2
+    judged = learning_rate.higher_learning_rates(made(configs, ends_at(arms(0.3, 1.4, 0.6)), tmp_path))
+    assert judged.primary is not None
+    assert judged.primary.interval.value == pytest.approx(1.38 / 0.24)
+    assert judged.verdict == "supported"
+
+
+def test_one_grid_step_is_within_the_margin(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=learning_rate", *RATES)
+    judged = learning_rate.higher_learning_rates(made(configs, ends_at(arms(0.3, 0.6, 0.6)), tmp_path))
+    assert judged.verdict == "weaker"
+
+
+def test_an_arm_that_trains_nowhere_counts_one_step_below_the_grid(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=learning_rate", *RATES)
+    results = made(configs, ends_at(arms(0.01, 9, 9)), tmp_path)
+    judged = learning_rate.higher_learning_rates(results)
+    assert judged.primary is not None
+    step = (3.3 / 0.1) ** 0.25
+    assert judged.primary.interval.value == pytest.approx(3.3 / (0.1 / step))
+    assert any("top of the grid: lower bound" in note for note in judged.notes)
+    assert any("none: 3 of 3 seeds pass nowhere" in note for note in judged.notes)
+
+
+def test_placement_compares_each_at_its_own_best_rate(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=learning_rate", *RATES)
+
+    def end(config: Config) -> float:
+        # Before is best at 0.576, after at 0.1 and a point worse there; at any one rate after would look better.
+        best = {"before": 0.576, "after": 0.1}[config.placement]
+        top = {"before": 0.97, "after": 0.96}[config.placement] if config.model.activation == "sigmoid" else 0.9
+        return (top if config.optimizer.lr == best else 0.5) + config.seed / 1000
+
+    judged = learning_rate.placement(made(configs, end, tmp_path))
+    assert judged.primary is not None
+    assert judged.primary.interval.value == pytest.approx(0.01)
+    assert judged.verdict == "supported"
+    assert any("after: its best rate 0.1 lies on the edge" in note for note in judged.notes)
+
+
+def test_a_rate_at_which_one_seed_diverges_is_not_chosen(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=learning_rate", *RATES)
+
+    def end(config: Config) -> float | None:
+        if config.optimizer.lr == 1.38:
+            return None if config.seed == 1 else 0.99
+        return 0.9 if config.optimizer.lr == 0.24 else 0.8
+
+    judged = learning_rate.placement(made(configs, end, tmp_path))
+    [before] = [each for each in judged.estimates if "sigmoid, rate" in each.name and each.arm == "batch"]
+    assert "rate 0.24" in before.name
+    assert before.interval.value == pytest.approx(0.9)
+
+
+def test_a_narrowed_and_widened_sweep_is_judged_and_drawn(composed: Composed, tmp_path: Path) -> None:
+    only = (
+        "optimizer.lr=0.1,1,10",
+        "norm=none,batch,group",
+        "placement=before",
+        "seed=0,1",
+        "steps=500",
+        "data=digits",
+    )
+    results = made(composed("experiment=learning_rate", *only), lambda config: 0.9 + config.seed / 100, tmp_path)
+    assert learning_rate.higher_learning_rates(results).verdict == "inconclusive"
+    judged = learning_rate.placement(results)
+    assert judged.verdict == "not run"
+    assert "batch-after was not run" in judged.notes[0]
+    assert set(learning_rate.DECLARED.figures(results)) == {"learning_rate_accuracy", "learning_rate_steps"}
+
+
+def test_a_steeper_slope_than_group_norm(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=batch_size", "data=digits", "batch_size=2,20,200", "seed=0,1,2")
+    assert {config.steps for config in configs} == {60000, 6000, 600}  # as many examples in all
+
+    def end(config: Config) -> float:
+        loss = 0.1 * (2 - math.log10(config.batch_size / 2)) if config.norm["name"] == "batch" else 0.0
+        # The largest rate is the worst: what decides is chosen on validation.
+        return 0.9 - loss * (1 + config.seed / 100) - (0.2 if config.optimizer.lr > 1 else 0)
+
+    judged = batch_size.tiny_batches(made(configs, end, tmp_path))
+    assert judged.primary is not None
+    assert judged.primary.interval.value == pytest.approx(0.101)
+    assert judged.verdict == "supported"
+
+
+@pytest.mark.parametrize("claim", [module.CLAIMS[0] for module in (init_scale, dropout, learning_rate, batch_size)])
+def test_a_partial_sweep_is_not_run_with_the_reason(claim, composed: Composed, tmp_path: Path) -> None:
+    assert claim.judge(Results(tmp_path / "nothing")).verdict == "not run"
+    configs = composed(
+        f"experiment={claim.experiment}", "data=digits", "norm=none", "seed=0", "steps=500", "data.train_examples=500"
+    )
+    judged = claim.judge(made(configs, lambda config: 0.95, tmp_path))
+    assert judged.verdict == "not run"
+    assert judged.notes
+
+
+@pytest.mark.parametrize("module", [init_scale, dropout, learning_rate, batch_size])
+def test_a_partial_sweep_is_drawn(module, composed: Composed, tmp_path: Path) -> None:
+    name = module.EXPERIMENT
+    configs = composed(f"experiment={name}", "data=digits", "seed=0,1", "steps=500", "data.train_examples=500")
+    results = made(configs, lambda config: None if config.seed else 0.9, tmp_path)
+    assert module.DECLARED.figures(results)

@@ -1,0 +1,58 @@
+"""A committed table that this code produces is recognised, and one that it does not is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bnrepro import store, tables
+from bnrepro.config.identity import scientific
+from bnrepro.config.schema import Config
+from bnrepro.pipeline.verify import config_of, verify
+from bnrepro.runs import run
+
+
+def made(sweep: Callable[..., list[Config]], folder: Path, experiment: str = "mnist_training") -> None:
+    for config in sweep("norm=none,batch", f"experiment={experiment}", "data=digits", "seed=0", "steps=300"):
+        run.execute(run.plan(config))
+    tables.write_experiment(experiment, store.runs_of(experiment), folder)
+
+
+@pytest.mark.parametrize("experiment", ["mnist_training", "mnist_tuning", "shift"])
+def test_what_the_code_produces_agrees_to_the_digit(
+    experiment: str, sweep: Callable[..., list[Config]], tmp_path: Path
+) -> None:
+    made(sweep, tmp_path, experiment)
+    found = verify(experiment, tmp_path)
+    assert found.agrees
+    assert found.run.startswith("batch-s0-")
+    assert found.equal == found.compared > 20
+
+
+def test_another_number_is_noticed(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
+    made(sweep, tmp_path)
+    path = tmp_path / "tables" / "mnist_training.csv"
+    lines = path.read_text().splitlines()
+    changed = next(i for i, line in enumerate(lines) if line.startswith("batch") and ",100,2000,test,loss," in line)
+    head, _, value = lines[changed].rpartition(",")
+    lines[changed] = f"{head},{float(value) * 1.001:.6g}"
+    path.write_text("\n".join([*lines, ""]))
+    assert not verify("mnist_training", tmp_path).agrees
+
+
+def test_without_a_table_nothing_agrees(tmp_path: Path) -> None:
+    assert not verify("mnist_training", tmp_path).agrees
+
+
+@pytest.mark.parametrize("experiment", ["mnist_training", "landscape"])
+def test_a_row_of_the_runs_table_is_its_configuration(
+    experiment: str, sweep: Callable[..., list[Config]], tmp_path: Path
+) -> None:
+    made(sweep, tmp_path, experiment)
+    found = tables.read_experiment(experiment, tmp_path)
+    assert found is not None
+    originals = sweep("norm=none,batch", f"experiment={experiment}", "data=digits", "seed=0", "steps=300")
+    for config, (_, row) in zip(sorted(originals, key=lambda c: c.norm["name"]), found.runs.iterrows(), strict=True):
+        assert scientific(config_of(row)) == scientific(config)

@@ -1,0 +1,141 @@
+"""Tables to report and figures: without torch, twice the same bytes, every printed number in claims.json."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fabricated import finish, publish
+
+from bnrepro.claims import CLAIMS, EXPERIMENTS, Estimate, Judgement, Results, style
+from bnrepro.config.schema import Config
+from bnrepro.report import conclusions, judge, markdown
+from bnrepro.report.judge import Found
+from bnrepro.stats import SUPPORTED, VERDICTS, Interval
+
+STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
+
+
+@pytest.fixture
+def folder(composed: Callable[..., list[Config]], tmp_path: Path) -> Path:
+    for config in composed("experiment=mnist_training", "data=digits", "steps=640", "seed=0,1,2"):
+        fast = 8 if config.norm["name"] == "batch" else 64
+        accuracy = lambda seed, step, fast=fast: (0.9 + seed / 1000) * (1 - 2.0 ** (-step / fast))  # noqa: E731
+        loss = lambda seed, step, fast=fast: 2.3 * 2.0 ** (-step / fast) + 0.01  # noqa: E731
+        finish(config, {"test/accuracy": accuracy, "train/loss": loss}, STEPS)
+    publish("mnist_training", tmp_path / "made")
+    return tmp_path / "made"
+
+
+def test_every_claim_is_declared_whole() -> None:
+    assert len({claim.slug for claim in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        assert claim.group in markdown.GROUPS
+        assert claim.experiment in EXPERIMENTS
+        assert all([claim.sentence, claim.source, claim.metric, claim.rule, claim.paper, claim.deviation])
+        assert claim.figure.startswith(claim.experiment)
+
+
+def test_claims_json_holds_what_the_report_prints(folder: Path) -> None:
+    found = markdown.write_report(Results(folder))
+    stored = json.loads((folder / "claims.json").read_text())
+    text = (folder / "REPORT.md").read_text()
+    assert list(stored) == [claim.slug for claim in CLAIMS]
+    for slug, judgement in ((claim.slug, judgement) for claim, judgement in found):
+        assert stored[slug]["verdict"] in VERDICTS
+        for estimate, written in zip(judgement.estimates, stored[slug]["estimates"], strict=True):
+            assert written["value"] == float(f"{estimate.interval.value:.6g}")
+            assert judge.amount(estimate.interval, estimate.unit) in text
+    assert stored["faster_training"]["n"] == 3
+    assert stored["stable_inputs"]["verdict"] == "not run"
+    assert "made up" in text
+    assert "an abacus" in text
+
+
+def test_report_and_figures_come_out_the_same_twice(folder: Path, tmp_path: Path) -> None:
+    def bytes_of() -> dict[str, bytes]:
+        markdown.publish(folder)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+    first = bytes_of()
+    for name in first:
+        if not name.startswith("tables"):
+            (folder / name).unlink()
+    assert bytes_of() == first
+    kinds = {Path(name).suffix for name in first if name.startswith("figures")}
+    assert kinds == {".png", ".svg", ".pdf"}
+
+
+def test_neither_figures_nor_report_import_torch(folder: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from bnrepro.report import markdown\n"
+        f"markdown.publish(pathlib.Path({str(folder)!r}))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_readme_block_is_replaced_and_nothing_else() -> None:
+    begin, end = markdown.BLOCK
+    text = f"before\n{begin}\nold\n{end}\nafter\n"
+    assert markdown.with_block(text, "new") == f"before\n{begin}\nnew\n{end}\nafter\n"
+    with pytest.raises(ValueError, match="markers"):
+        markdown.with_block("no markers", "new")
+
+
+@pytest.mark.parametrize(
+    ("interval", "unit", "expected"),
+    [
+        (Interval(0.5, 0.4, 0.625, 5), "ratio", "0.5× (0.4× to 0.625×)"),
+        (Interval(0.0012, -0.0001, 0.0025, 5), "difference", "+0.12 points (-0.01 to +0.25)"),
+        (Interval(0.98, 0.97, 0.99, 5), "share", "98.00% (97.00% to 99.00%)"),
+        (Interval(1e-15, 1e-15, 1e-15, 1), "number", "1e-15"),
+        (Interval(0.5, float("nan"), float("nan"), 1), "ratio", "0.5× (n = 1, no interval)"),
+    ],
+)
+def test_amounts_read_as_a_reader_wants_them(interval: Interval, unit: str, expected: str) -> None:
+    assert judge.amount(interval, unit) == expected
+
+
+def test_every_arm_keeps_its_colour() -> None:
+    assert style.colour("none") != style.colour("batch")
+    assert style.colour("mine") == style.colour("mine")
+
+
+def test_only_what_is_exact_is_called_exact(folder: Path) -> None:
+    """A timing and the traps' short trainings stand among the exact properties, and have more than one value."""
+
+    def judgement(n: int) -> Judgement:
+        return Judgement(SUPPORTED, [Estimate("error", "batch", Interval(0.0, 0.0, 0.0, n), True, "number")])
+
+    members = [claim for claim in CLAIMS if claim.group == "B"][:3]
+    other = next(claim for claim in CLAIMS if claim.group == "A")
+    ns = (1, 1, 5, 1)
+    found = Found(Results(folder), tuple((claim, judgement(n)) for claim, n in zip([*members, other], ns, strict=True)))
+    assert "4 stand, 2 of them exact properties of the algorithm:" in conclusions.section(found)
+    fewer = Found(Results(folder), tuple((claim, judgement(n)) for claim, n in zip(members, (1, 5, 5), strict=True)))
+    assert "3 stand, 1 of them an exact property of the algorithm:" in conclusions.section(fewer)
+
+
+def test_the_conclusions_say_every_verdict_once_and_no_number_of_their_own(folder: Path) -> None:
+    found = markdown.write_report(Results(folder))
+    stored = json.loads((folder / "claims.json").read_text())
+    text = (folder / "REPORT.md").read_text().partition("## What we conclude")[2]
+    for claim, judgement in found:
+        [line] = [line for line in text.splitlines() if f"[{claim.slug}](#" in line]
+        heading = text[: text.index(line)].rpartition("**Of ")[2].partition("**")[0]
+        words = {"supported": "stand", "weaker": "hold", "contradicted": "fail", "inconclusive": "not decided",
+                 "measured": "measured", "not run": "not been run"}  # fmt: skip
+        assert words[stored[claim.slug]["verdict"]] in heading
+        # What is left of the line without what claims.json holds is words.
+        rest = line.replace(claim.sentence, "").replace(claim.metric[1:], "").replace(claim.deviation, "")
+        if judgement.primary is not None:
+            rest = rest.replace(judge.amount(judgement.primary.interval, judgement.primary.unit), "")
+            rest = rest.replace(f"n = {stored[claim.slug]['n']:,}", "")
+        assert not any(character.isdigit() for character in rest.replace(claim.slug, "").partition("](#")[0])

@@ -1,0 +1,205 @@
+"""W&B is a view: it shows what happened, and whatever it does, the training goes on and is the same."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnrepro.config.schema import Config
+from bnrepro.runs import run
+from bnrepro.training import tracking
+
+ARM = ("norm=batch", "probes.activations.enabled=true", "probes.activations.examples=50")
+AT_FINISH = -1
+
+
+class FakeRun:
+    """Takes what it is told; ``fails_at`` is the number of the log call that raises, or AT_FINISH."""
+
+    def __init__(self, fails_at: int | None = None, error: Exception | None = None) -> None:
+        self.logged: list[dict[str, Any]] = []
+        self.summary: dict[str, Any] = {}
+        self.fails_at, self.error, self.finished = fails_at, error or RuntimeError("service died\nlong story"), 0
+
+    def define_metric(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def log(self, values: dict[str, Any]) -> None:
+        if self.fails_at not in (None, AT_FINISH) and len(self.logged) >= self.fails_at:
+            raise self.error
+        self.logged.append(values)
+
+    def finish(self) -> None:
+        self.finished += 1
+        if self.fails_at == AT_FINISH:
+            raise self.error
+
+
+@pytest.fixture
+def init(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], list[dict[str, Any]]]:
+    """Puts ``wandb.init`` out of the way; returns the list of how it was called."""
+
+    def replace(behaviour: Callable[..., Any]) -> list[dict[str, Any]]:
+        import wandb
+
+        calls: list[dict[str, Any]] = []
+        monkeypatch.setattr(wandb, "init", lambda **kwargs: calls.append(kwargs) or behaviour(**kwargs))
+        return calls
+
+    return replace
+
+
+def csv(planned: run.Planned) -> dict[str, bytes]:
+    return {name: content for name, content in planned.folder.read().items() if name.endswith(".csv")}
+
+
+def train(config: Config) -> run.Planned:
+    planned = run.plan(config)
+    assert run.execute(planned) == "finished"
+    return planned
+
+
+def refuse(**_: Any) -> None:
+    raise TimeoutError("no network\nand more")
+
+
+def test_disabled_is_not_even_imported(small: Callable[..., Config], init: Callable) -> None:
+    calls = init(refuse)
+    train(small(*ARM))
+    assert calls == []
+
+
+def test_each_run_is_named_after_what_it_is(small: Callable[..., Config], init: Callable) -> None:
+    fake = FakeRun()
+    calls = init(lambda **_: fake)
+    planned = train(small(*ARM, "wandb=offline", "seed=3"))
+    [call] = calls
+    assert (call["group"], call["name"], call["id"]) == ("single", "batch-s3", planned.key)
+    assert (call["job_type"], call["tags"]) == ("batch", ["full"])
+    assert call["mode"] == "offline"
+    assert call["config"]["optimizer"]["lr"] == 0.5
+    assert call["config"]["norm"]["name"] == "batch"
+    evaluations = [values for values in fake.logged if "test/loss" in values]
+    assert [values["step"] for values in evaluations] == [0, 10, 20, 30, 40]
+    assert set(evaluations[-1]) == {"step", "train/loss"} | {
+        f"{split}/{metric}" for split in ("validation", "test") for metric in ("loss", "accuracy")
+    }
+    shown = [values for values in fake.logged if "activations/hidden.1.output" in values]
+    assert [values["step"] for values in shown] == [0, 10, 20, 30, 40]
+    assert sum(shown[0]["activations/hidden.1.output"].histogram) == 50 * 8
+    curve = [values["inputs/first_p50"] for values in fake.logged if "inputs/first_p50" in values]
+    table = [line.split(",") for line in planned.folder.read()["activations.csv"].decode().splitlines()]
+    running = [
+        float(unit)
+        for _, statistics, percentile, unit, *_ in table[1:]
+        if (statistics, percentile) == ("running", "50")
+    ]
+    assert curve == pytest.approx(running, rel=1e-3)
+    assert fake.summary == {"status": "finished", "last_step": 40}
+    assert fake.finished == 1
+
+
+def test_online_falls_back_to_offline_with_a_warning(
+    small: Callable[..., Config], init: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = FakeRun()
+    calls = init(lambda mode, **_: fake if mode == "offline" else refuse())
+    train(small(*ARM, "wandb=online"))
+    assert [call["mode"] for call in calls] == ["online", "offline"]
+    assert all(call["settings"].init_timeout <= 20 for call in calls)
+    assert fake.logged
+    [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert record.getMessage() == "W&B online could not start (no network)"
+
+
+def test_the_parts_of_an_interrupted_run_are_noted_as_one(small: Callable[..., Config], init: Callable) -> None:
+    calls = init(lambda **_: FakeRun())
+    planned = run.plan(small(*ARM, "wandb=offline", "checkpoint_every_s=1e-9"))
+
+    def stop(report: run.Report) -> None:
+        if report.step == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.execute(planned, stop)
+    run.execute(planned)
+    assert [(call["id"], call["resume"]) for call in calls] == [(planned.key, None), (planned.key, "allow")]
+
+
+@pytest.mark.parametrize(("mode", "tries"), [("online", 2), ("offline", 1)])
+def test_without_any_service_training_goes_on_and_is_the_same(
+    small: Callable[..., Config],
+    init: Callable,
+    mode: str,
+    tries: int,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = csv(train(small(*ARM)))
+    calls = init(refuse)
+    monkeypatch.setenv("BNREPRO_OUTPUTS", str(tmp_path / "again"))
+    assert csv(train(small(*ARM, f"wandb={mode}"))) == plain
+    assert len(calls) == tries
+    assert caplog.text.count("could not start") == tries
+
+
+@pytest.mark.parametrize("fails_at", [0, 3, AT_FINISH])
+@pytest.mark.parametrize("error", [RuntimeError("service died\nlong story"), BrokenPipeError(), KeyError("x")])
+def test_a_dying_service_ends_the_view_once_and_not_the_training(
+    small: Callable[..., Config],
+    init: Callable,
+    fails_at: int,
+    error: Exception,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = csv(train(small(*ARM)))
+    init(lambda **_: FakeRun(fails_at, error))
+    monkeypatch.setenv("BNREPRO_OUTPUTS", str(tmp_path / "again"))
+    assert csv(train(small(*ARM, "wandb=offline"))) == plain
+    assert caplog.text.count("W&B stopped answering") == 1
+    assert "long story" not in caplog.text
+
+
+def test_a_wandb_that_cannot_be_imported_is_done_without(
+    small: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    train(small(*ARM, "wandb=online"))
+    assert "W&B is not usable" in caplog.text
+
+
+def test_an_offline_run_reads_back_what_was_trained(
+    small: Callable[..., Config], outputs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    monkeypatch.setattr(tracking, "INIT_TIMEOUT_S", 60)
+    planned = train(small(*ARM, "wandb=offline", "seed=3"))
+    [log] = outputs.glob("wandb/offline-run-*/*.wandb")
+    assert planned.key in log.name
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if found.returncode != 0:
+        pytest.skip(f"this wandb has no `leet inspect`: {found.stderr.strip()[:100]}")
+    records = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+    text = found.stdout
+    for expected in (planned.key, '"single"', '"batch-s3"', tracking.PROJECT):
+        assert expected in text
+    history = [record for record in records if record.get("type") == "history"]
+    assert len(history) >= 5
+    for key in ("test/loss", "validation/accuracy", "train/loss", "activations/hidden.0.input", "histogram"):
+        assert any(key in json.dumps(record) for record in history), key
+    last = [line.split(",") for line in planned.folder.read()["metrics.csv"].decode().splitlines()][-1]
+    assert last[2:4] == ["test", "loss"]
+    assert any(f"{float(last[4]):.4g}"[:5] in json.dumps(record) for record in history)
