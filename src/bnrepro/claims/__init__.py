@@ -1,83 +1,26 @@
-"""All claims, by experiment: what a reader of the report finds, in its order."""
+"""All claims, one file an experiment: numbers → rule → figure. A new file is found by itself."""
 
 from __future__ import annotations
 
-from bnrepro.claims import (
-    accelerations,
-    affine,
-    backward_equations,
-    batch_size,
-    bias_redundant,
-    convention_traps,
-    dropout,
-    ensemble,
-    ensemble_members,
-    gradient_estimate,
-    identity_recoverable,
-    imagenet_plan,
-    inception_training,
-    inception_tuning,
-    init_scale,
-    landscape,
-    landscape_inception,
-    learning_rate,
-    mnist_training,
-    mnist_training_own_rate,
-    mnist_tuning,
-    network_size,
-    normalized_activations,
-    population_statistics,
-    scale_invariance,
-    shift,
-    similar_samples,
-    step_cost,
-    stepwise_normalization,
-    transfer,
-    whitening_cost,
-)
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, Results
+import importlib
+import pkgutil
 
-__all__ = ["CLAIMS", "EXPERIMENTS", "Claim", "Estimate", "Experiment", "Judgement", "Results", "asked_of"]
+from bnrepro.claims.claim import Claim, Evidence, Experiment, Judgement
 
-EXPERIMENTS: dict[str, Experiment] = {
-    module.DECLARED.name: module.DECLARED
-    for module in (
-        mnist_tuning,
-        mnist_training,
-        mnist_training_own_rate,
-        learning_rate,
-        init_scale,
-        dropout,
-        affine,
-        inception_tuning,
-        inception_training,
-        accelerations,
-        ensemble_members,
-        ensemble,
-        network_size,
-        imagenet_plan,
-        normalized_activations,
-        scale_invariance,
-        identity_recoverable,
-        bias_redundant,
-        backward_equations,
-        population_statistics,
-        stepwise_normalization,
-        whitening_cost,
-        convention_traps,
-        step_cost,
-        batch_size,
-        similar_samples,
-        transfer,
-        gradient_estimate,
-        landscape,
-        landscape_inception,
-        shift,
-    )
-}
+__all__ = ["CLAIMS", "EXPERIMENTS", "Claim", "Evidence", "Experiment", "Judgement", "asked_of"]
+
+
+def _declared() -> dict[str, Experiment]:
+    """Every experiment that a module of this package declares as ``DECLARED``, in the order of the report."""
+    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    found: list[Experiment] = [module.DECLARED for module in modules if hasattr(module, "DECLARED")]
+    return {experiment.name: experiment for experiment in sorted(found, key=lambda each: (each.place, each.name))}
+
+
+EXPERIMENTS: dict[str, Experiment] = _declared()
 CLAIMS: tuple[Claim, ...] = tuple(claim for experiment in EXPERIMENTS.values() for claim in experiment.claims)
 
 
 def asked_of(treatment: str) -> list[str]:
-    """The experiments of the exam of ``treatment``: all of them for Batch Normalization, whose claims they are."""
-    return [name for name, experiment in EXPERIMENTS.items() if experiment.exam or treatment == "batch"]
+    """The experiments that are asked of ``treatment``: all of them of Batch Normalization, whose claims they are."""
+    return [name for name, experiment in EXPERIMENTS.items() if experiment.any_normaliser or treatment == "batch"]

@@ -2,45 +2,71 @@
 
 from __future__ import annotations
 
+from matplotlib.figure import Figure
+
 from bnrepro import stats
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, Pairs, Results, paired, unless_lost
-from bnrepro.pictures import affine as pictures
-from bnrepro.tables import Tables
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, paired_runs
+from bnrepro.stats import Above, Estimate
+from bnrepro.tables import Results
 
-EXPERIMENT = "affine"
+NAME = "affine"
 WITHOUT, WITH = "batch_no_affine", "batch"
+LINES = {WITHOUT: "--", WITH: "-"}
 
 
-@paired(EXPERIMENT, arms=(WITHOUT, WITH))
-def affine_needed(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
+def affine_needed(results: Results) -> Evidence:
+    tables, pairs = paired_runs(results, NAME, arms=(WITHOUT, WITH))
     accuracy = stats.final(stats.curve(tables.metrics, "test", "accuracy"))
     loss = stats.final(stats.curve(tables.metrics, "train", "loss"))
-    final = pairs.difference(accuracy)
+    gain = pairs.difference(accuracy)
     estimates = [
-        Estimate("final test accuracy, with γ and β minus without", WITH, final, True, "difference"),
+        Estimate("final test accuracy, with γ and β minus without", WITH, gain, True, "difference"),
         *pairs.each("final test accuracy", accuracy, WITH, "share", WITHOUT),
         Estimate("final training loss, difference", WITH, pairs.difference(loss), unit="number"),
     ]
-    found = stats.verdict(final, zero=0, margin=0, claimed="above")
-    rows = pairs.listed(accuracy, "difference")
-    return Judgement(unless_lost(found, pairs.treatment_diverged), estimates, pairs.notes, rows)
+    return Evidence(estimates, pairs.notes, pairs.listed(accuracy, "difference"), pairs.treatment_diverged)
 
 
 CLAIMS = (
     Claim(
         slug="affine_needed",
         group="A",
+        origin="paper",
         sentence="Without γ and β a sigmoid network with Batch Normalization ends at a lower test accuracy.",
         source="§3; readers",
-        experiment=EXPERIMENT,
+        experiment=NAME,
         metric="difference of final test accuracy, with γ and β minus without",
-        rule="difference above 0",
-        margin=0.0,
+        unit="difference",
+        rule=Above(0),
         paper="said of the layer's power; no experiment is given",
         deviation="the network of §4.1 on binary MNIST, 15,000 steps, at the rate and initialisation of mnist_training",
         figure="affine_accuracy",
-        judge=affine_needed,
+        numbers=affine_needed,
     ),
 )
 
-DECLARED = Experiment(EXPERIMENT, CLAIMS, pictures.figures, exam=False)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Two panels over training steps; median and range of the seeds."""
+    tables = results.tables(NAME)
+    if tables is None:
+        return {}
+    figure, [axes] = style.canvas(style.PAGE, 2.3, 1, 2)
+    for panel, (split, metric) in zip(axes, (("test", "accuracy"), ("train", "loss")), strict=True):
+        curves = stats.curve(tables.metrics, split, metric)
+        for arm, line in LINES.items():
+            runs = list(tables.runs.loc[tables.runs["arm"] == arm, "run"])
+            if runs:
+                style.band(panel, curves[runs], arm, style=line)
+        panel.set(xlabel="training steps", xlim=(0, curves.index.max()))
+        style.thousands(panel)
+    axes[0].set(ylabel="test accuracy", ylim=(0.9, 1.0))
+    axes[1].set(ylabel="training loss (nats)", yscale="log")
+    axes[0].legend(loc="lower right")
+    seeds = tables.runs["seed"].nunique()
+    style.panel_letters(list(axes), [f"{tables.data_label}; {seeds} seeds", "mini-batch loss"])
+    return {"affine_accuracy": figure}
+
+
+DECLARED = Experiment(NAME, 70, CLAIMS, figures, any_normaliser=False)

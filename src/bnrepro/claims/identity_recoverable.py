@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import numpy as np
+from matplotlib.figure import Figure
 
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, exact, exact_verdict, measured
-from bnrepro.pictures import identity_recoverable as pictures
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.stats import Estimate, Within, exact
+from bnrepro.tables import Results
 
 NAME = "identity_recoverable"
-TOLERANCE = 1e-10
+RULE = Within(1e-10)
+EPSILON = 1e-5
+LABELS = {"paper": r"$\gamma=\sqrt{\sigma^2+\epsilon}$", "readers": r"$\gamma=\sigma$"}
+MARKERS = {"linear": "o", "convolution": "x"}
 
 
-@measured(NAME)
-def identity_recoverable(frame: pd.DataFrame) -> Judgement:
-    paper, readers = (frame[frame["gamma"] == gamma] for gamma in ("paper", "readers"))
+def identity_recoverable(results: Results) -> Evidence:
+    frame = measured_frame(results, NAME)
+    paper, readers = (frame[frame["gamma"] == gamma] for gamma in LABELS)
     worst = float(paper["error"].max(skipna=False))
     estimates = [Estimate("largest relative error, γ = √(σ²+ε)", "float64", exact(worst), True, "number")]
     for layer, rows in paper.groupby("layer", sort=False):
@@ -24,25 +30,53 @@ def identity_recoverable(frame: pd.DataFrame) -> Judgement:
             error = float(rows["error"].max())
             estimates.append(Estimate(f"γ = σ, at σ = {deviation:g}", "float64", exact(error), unit="number"))
     notes = ["γ = σ, as readers write it, shrinks every value by σ/√(σ²+ε): no matter while σ² ≫ ε, all of it below"]
-    return Judgement(exact_verdict(worst, TOLERANCE), estimates, notes)
+    return Evidence(estimates, notes)
 
 
 CLAIMS = (
     Claim(
         slug="identity_recoverable",
         group="B",
+        origin="paper",
         sentence="A scale equal to the standard deviation and a shift equal to the mean undo the normalisation, so "
         "that the layer can represent the identity.",
         source="§3",
         experiment=NAME,
         metric="largest relative error of BN with γ = √(σ²+ε), β = μ, σ from 1e-6 to 1e3, ε = 1e-5, float64",
-        rule="error at most 1e-10",
-        margin=TOLERANCE,
+        unit="number",
+        rule=RULE,
         paper="γ = √Var[x], β = E[x] recover the activations",
         deviation="γ = √(σ²+ε): ε belongs under the root, or the identity is missed where σ² is small",
         figure="identity_recoverable_error",
-        judge=identity_recoverable,
+        numbers=identity_recoverable,
     ),
 )
 
-DECLARED = Experiment(NAME, CLAIMS, pictures.figures, exam=False)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Error against the features' standard deviation; the readers' γ on the curve that its formula gives."""
+    found = results.measured(NAME)
+    if found is None:
+        return {}
+    shades = {"paper": style.colour("batch"), "readers": style.OTHER_COLOURS[4]}
+    figure, [[axes]] = style.canvas(style.COLUMN, 2.6)
+    deviations = np.geomspace(found.frame["deviation"].min(), found.frame["deviation"].max(), 200)
+    # 1 − σ/√(σ²+ε), in a form that keeps its digits where the two are almost equal.
+    root = np.sqrt(deviations**2 + EPSILON)
+    axes.plot(deviations, EPSILON / (root * (root + deviations)), color="0.7", linewidth=2.5, zorder=0)
+    for (gamma, layer), rows in found.frame.groupby(["gamma", "layer"], sort=False):
+        gamma, layer = str(gamma), str(layer)
+        axes.plot(
+            rows["deviation"], rows["error"], MARKERS[layer], color=shades[gamma], markersize=4,
+            fillstyle="none", label=f"{LABELS[gamma]}, {layer}",
+        )  # fmt: skip
+    axes.axhline(RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+    axes.text(deviations[0], 2 * RULE.margin, "tolerance", color="0.35", fontsize=7)
+    axes.text(0.04, 0.03, r"$1-\sigma/\sqrt{\sigma^2+\epsilon}$", color="0.35", fontsize=7.5)
+    axes.set(xscale="log", yscale="log", xlabel="standard deviation of the input, σ", ylim=(1e-17, 10))
+    axes.set_ylabel("distance from the identity")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return {"identity_recoverable_error": figure}
+
+
+DECLARED = Experiment(NAME, 170, CLAIMS, figures, any_normaliser=False)

@@ -19,8 +19,8 @@ from rich.table import Table
 from bnrepro import store, tables
 from bnrepro.claims import EXPERIMENTS, asked_of
 from bnrepro.errors import StoreError
-from bnrepro.report.judge import MARKS, amount, anchor
-from bnrepro.stats import NOT_RUN, Interval
+from bnrepro.report.judge import MARKS, anchor
+from bnrepro.stats import NOT_RUN, Interval, amount
 
 NAME = "exam"
 COLUMNS = ["claim", "treatment", "profile", "data", "verdict", "estimate", "low", "high", "n", "unit"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bnrepro.claims import Claim, Judgement
-from bnrepro.report.judge import Found, amount, anchor
-from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN, SUPPORTED, WEAKER
+from bnrepro.report.judge import Found, anchor
+from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN, SUPPORTED, WEAKER, amount
 
 HEADINGS = {
     SUPPORTED: "stand{s}",
@@ -14,13 +14,12 @@ HEADINGS = {
     MEASURED: "{is_} measured, with no margin to pass",
     NOT_RUN: "{has} not been run",
 }
-READERS, EXACT = "readers", "B"
 
 
 def section(found: Found) -> str:
     """Which claims stand, which are weaker, which fail, and under which deviation: the paper's, then its readers'."""
-    own = [(claim, judgement) for claim, judgement in found if not claim.source.startswith(READERS)]
-    others = [(claim, judgement) for claim, judgement in found if claim.source.startswith(READERS)]
+    own = [(claim, judgement) for claim, judgement in found if claim.origin == "paper"]
+    others = [(claim, judgement) for claim, judgement in found if claim.origin == "readers"]
     return "\n\n".join(
         [
             "## What we conclude",
@@ -38,17 +37,12 @@ def _part(beginning: str, members: list[tuple[Claim, Judgement]]) -> list[str]:
             continue
         one = len(chosen) == 1
         words = heading.format(s="s" if one else "", is_="is" if one else "are", has="has" if one else "have")
-        exact = sum(_is_exact(claim, judgement) for claim, judgement in chosen)
+        exact = sum(claim.rule.exact for claim, _ in chosen)
         if exact and not one:
             words += f", {exact} of them {'an exact property' if exact == 1 else 'exact properties'} of the algorithm"
         lines = [f"**{beginning}, {len(chosen)} {words}:**", *(_line(claim, judgement) for claim, judgement in chosen)]
         paragraphs.append("\n".join([lines[0], "", *lines[1:]]))
     return paragraphs
-
-
-def _is_exact(claim: Claim, judgement: Judgement) -> bool:
-    """Not every claim of that group is: a timing, or short trainings, have more than one value."""
-    return claim.group == EXACT and judgement.primary is not None and judgement.primary.interval.n == 1
 
 
 def _line(claim: Claim, judgement: Judgement) -> str:
@@ -57,7 +51,7 @@ def _line(claim: Claim, judgement: Judgement) -> str:
     if primary is None:
         return f"- {claim.sentence} ([{claim.slug}](#{place}))"
     shown = amount(primary.interval, primary.unit)
-    deviation = "" if claim.deviation.startswith("none") else f" Under this deviation: {claim.deviation}."
+    deviation = f" Under this deviation: {claim.deviation}." if claim.deviates else ""
     count = f", n = {primary.interval.n:,}" if primary.interval.n > 1 else ""
     return f"- {claim.sentence} {_capitalised(claim.metric)}: {shown}{count} ([{claim.slug}](#{place})).{deviation}"
 

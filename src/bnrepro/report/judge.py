@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bnrepro.claims import EXPERIMENTS, Claim, Judgement, Results, asked_of
-from bnrepro.stats import Interval
+from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of
+from bnrepro.stats import Interval, amount
+from bnrepro.tables import Results
 
 MARKS = {"supported": "✔", "weaker": "≈", "contradicted": "✘", "inconclusive": "?", "measured": "·", "not run": "–"}
 
@@ -40,7 +41,7 @@ def as_json(found: Found) -> dict[str, Any]:
             "verdict": judgement.verdict,
             "metric": claim.metric,
             **(_numbers(judgement.primary.interval) if judgement.primary else _numbers(None)),
-            "margin": claim.margin,
+            "margin": claim.rule.margin,
             "paper": claim.paper,
             "deviation": claim.deviation,
             "notes": judgement.notes,
@@ -70,26 +71,6 @@ def _numbers(interval: Interval | None) -> dict[str, float | int | None]:
 
 def _rounded(value: float) -> float | None:
     return None if not math.isfinite(value) else float(f"{value:.6g}")
-
-
-def amount(interval: Interval | None, unit: str) -> str:
-    """An estimate as a reader wants it: 0.53× (0.47× to 0.60×), +0.21 points (+0.05 to +0.37), 97.90%."""
-    if interval is None:
-        return "–"
-    value, low, high = (_amount(each, unit) for each in (interval.value, interval.low, interval.high))
-    suffix = " points" if unit == "difference" else ""
-    if interval.low == interval.high == interval.value:
-        return value + suffix
-    if math.isnan(interval.low):
-        return f"{value}{suffix} (n = {interval.n}, no interval)"
-    return f"{value}{suffix} ({low} to {high})"
-
-
-def _amount(value: float, unit: str) -> str:
-    if not math.isfinite(value):
-        return "–"
-    forms = {"ratio": f"{value:.3g}×", "share": f"{100 * value:.2f}%", "difference": f"{100 * value:+.2f}"}
-    return forms.get(unit, f"{value:.4g}")
 
 
 def anchor(slug: str) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, Claim, Judgement, Results, asked_of, style
+from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of, style
 from bnrepro.report import comparison, conclusions
-from bnrepro.report.judge import MARKS, Found, amount, anchor, as_json, judge
+from bnrepro.report.judge import MARKS, Found, anchor, as_json, judge
 from bnrepro.report.questions import OPEN_QUESTIONS
-from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS
-from bnrepro.tables import Measured, Tables
+from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, amount
+from bnrepro.tables import Measured, Results, Tables
 
 GROUPS = {
     "A": "What it does to training",
@@ -196,7 +196,7 @@ def _claim(claim: Claim, judgement: Judgement) -> str:
             if primary
             else ""
         )
-        + (f"Rule: {claim.rule}." if judgement.verdict not in (MEASURED, NOT_RUN) else ""),
+        + (f"Rule: {claim.rule.sentence(claim.unit)}." if judgement.verdict not in (MEASURED, NOT_RUN) else ""),
         f"The paper: {claim.paper}.\n\nDeviation: {claim.deviation}.",
     ]
     if judgement.estimates:

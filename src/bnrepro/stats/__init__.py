@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bnrepro.stats.amounts import amount, number, times
 from bnrepro.stats.curves import FINAL_EVALUATIONS, curve, final, steps_to, time_weighted_mean
-from bnrepro.stats.intervals import CONFIDENCE, Estimate, Interval, paired_difference, paired_ratio, share
+from bnrepro.stats.intervals import CONFIDENCE, Estimate, Interval, exact, paired_difference, paired_ratio, share
+from bnrepro.stats.pairing import BASELINE, Pairs, pair_by_seed
 from bnrepro.stats.rules import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -12,10 +14,16 @@ from bnrepro.stats.rules import (
     SUPPORTED,
     VERDICTS,
     WEAKER,
-    verdict,
+    Above,
+    Around,
+    Below,
+    Measured,
+    Rule,
+    Within,
 )
 
 __all__ = [
+    "BASELINE",
     "CONFIDENCE",
     "CONTRADICTED",
     "FINAL_EVALUATIONS",
@@ -25,14 +33,25 @@ __all__ = [
     "SUPPORTED",
     "VERDICTS",
     "WEAKER",
+    "Above",
+    "Around",
+    "Below",
     "Estimate",
     "Interval",
+    "Measured",
+    "Pairs",
+    "Rule",
+    "Within",
+    "amount",
     "curve",
+    "exact",
     "final",
+    "number",
+    "pair_by_seed",
     "paired_difference",
     "paired_ratio",
     "share",
     "steps_to",
     "time_weighted_mean",
-    "verdict",
+    "times",
 ]

@@ -61,3 +61,8 @@ def share(successes: int, n: int) -> Interval:
     """A share of seeds with its Clopper–Pearson interval."""
     interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="exact")
     return Interval(successes / n, float(interval.low), float(interval.high), n)
+
+
+def exact(value: float) -> Interval:
+    """A number without an interval: measured exactly, once."""
+    return Interval(value, value, value, 1)

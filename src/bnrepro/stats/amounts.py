@@ -1,0 +1,33 @@
+"""Numbers as a reader wants them, by unit: 0.53×, +0.21 points, 97.90%."""
+
+from __future__ import annotations
+
+import math
+
+from bnrepro.stats.intervals import Interval
+
+
+def amount(interval: Interval | None, unit: str) -> str:
+    """An estimate with its interval: 0.53× (0.47× to 0.60×), +0.21 points (+0.05 to +0.37), 97.90%."""
+    if interval is None:
+        return "–"
+    value, low, high = (number(each, unit) for each in (interval.value, interval.low, interval.high))
+    suffix = " points" if unit == "difference" else ""
+    if interval.low == interval.high == interval.value:
+        return value + suffix
+    if math.isnan(interval.low):
+        return f"{value}{suffix} (n = {interval.n}, no interval)"
+    return f"{value}{suffix} ({low} to {high})"
+
+
+def number(value: float, unit: str) -> str:
+    """One value of ``unit`` (see :class:`~bnrepro.stats.Estimate`); a dash where it is not finite."""
+    if not math.isfinite(value):
+        return "–"
+    forms = {"ratio": f"{value:.3g}×", "share": f"{100 * value:.2f}%", "difference": f"{100 * value:+.2f}"}
+    return forms.get(unit, f"{value:.4g}")
+
+
+def times(interval: Interval) -> str:
+    """A ratio in a sentence."""
+    return f"{interval.value:.3g}×" + (f" ({interval.low:.4g}× to {interval.high:.4g}×)" if interval.n > 1 else "")
