@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from rich.console import Console
-
-from bnrepro.claims import EXPERIMENTS
-from bnrepro.errors import Interrupted, UserError
-from bnrepro.pipeline.reproduce import Request, reproduce
+from bnrepro.errors import door
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="quick", choices=["smoke", "quick", "full"])
     parser.add_argument("--treatment", default="batch", help="the normaliser put against none: a name in configs/norm")
     parser.add_argument("--config-dir", help="a folder with groups of your own, e.g. norm/mine.yaml")
-    parser.add_argument("--experiments", default="", help=f"only these, by comma: {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--experiments", default="", help="only these, by comma: names in configs/experiment and "
+                        "configs/measurement")  # fmt: skip
     parser.add_argument("--jobs", type=int, help="processes at a time (default: one per core)")
     parser.add_argument("--no-train", action="store_true", help="tables and report of the runs that are there")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run, e.g. wandb=disabled")
     given = parser.parse_args()
+
+    from rich.console import Console
+
+    from bnrepro.pipeline.plan import Request
+    from bnrepro.pipeline.reproduce import reproduce
+
     request = Request(
         profile=given.profile,
         treatment=given.treatment,
@@ -31,19 +33,8 @@ def main() -> int:
         jobs=given.jobs,
         train=not given.no_train,
     )
-    try:
-        reproduce(request, Console())
-    except Interrupted as stop:
-        print(f"\n{stop}", file=sys.stderr)
-        return 130
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same call goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    reproduce(request, Console())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    door(main)

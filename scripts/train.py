@@ -2,82 +2,98 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
+import argparse
+import os
 import sys
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig
-
-from bnrepro.config.compose import Composer
-from bnrepro.config.identity import from_hydra
-from bnrepro.config.schema import register_schema
-from bnrepro.data import ExampleOrder, open_dataset
-from bnrepro.errors import ConfigError, UserError
-from bnrepro.runs import run
-from bnrepro.training import distributed
-from bnrepro.training.loop import Trainer
-
-log = logging.getLogger("train")
-register_schema()
+from bnrepro.errors import ConfigError, UserError, door
 
 
-@hydra.main(config_path="../configs", config_name="train", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    """One run; Hydra calls this in every process of a multirun."""
+def main() -> None:
+    # Hydra hands its exceptions on then, and the door prints them.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bnrepro.config.build import register_schema
+    from bnrepro.config.compose import importable
+
+    register_schema()
+    given = _given(sys.argv[1:])
+    if given.config_dir is not None:
+        importable(given.config_dir)
+    if given.multirun and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError("torchrun trains one network in several processes: leave out -m")
+
+    @hydra.main(config_path="../configs", config_name="train", version_base="1.3")
+    def train(cfg: DictConfig) -> None:
+        _train(cfg)
+
     try:
-        planned = run.plan(from_hydra(cfg))
-        status = run.execute(planned, _print)
+        train()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explained(error, given) from None
+
+
+def _given(arguments: list[str]) -> argparse.Namespace:
+    """What of Hydra's command line is looked at here; Hydra itself parses it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--config-dir", "-cd")
+    for option in ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp"):
+        parser.add_argument(option)
+    parser.add_argument("--info", "-i", nargs="?")
+    return parser.parse_known_args(arguments)[0]
+
+
+def _explained(error: Exception, given: argparse.Namespace) -> ConfigError:
+    """Our message for what Hydra refused: composed again, for the names that the user may have meant."""
+    from bnrepro.config.compose import Composer, plain
+
+    try:
+        with Composer(given.config_dir) as composer:
+            composer.sweep(given.overrides, single=not given.multirun)
+    except ConfigError as own:
+        return own
+    return ConfigError(plain(error))
+
+
+def _train(cfg) -> None:
+    """One run; every process of a training calls this."""
+    import logging
+    import time
+
+    from bnrepro.config.build import from_hydra
+
+    config = from_hydra(cfg)
+
+    from bnrepro.runs import run
+    from bnrepro.training import distributed
+
+    log, shown = logging.getLogger("train"), 0.0
+
+    def show(report: run.Report) -> None:
+        nonlocal shown
+        if report.step < report.steps and time.monotonic() - shown < 1:
+            return
+        shown = time.monotonic()
+        values = "  ".join(f"{name} {value:.4f}" for name, value in report.values.items())
+        speed = f"{report.steps_per_second:.0f} steps/s"
+        log.info("%s  step %d/%d  %s  %s", report.name, report.step, report.steps, values, speed)
+
+    try:
+        planned = run.plan(config)
+        status = run.execute(planned, show)
     except UserError as error:
-        # Here, because Hydra would print it as a traceback.
-        _complain(error)
-        sys.exit(2)
+        # Once, where all processes of a training, or of one machine, refuse the same.
+        error.told |= not distributed.leads_here() and isinstance(error, ConfigError)
+        raise
     if distributed.leads():
         log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
 
 
-def _complain(error: UserError) -> None:
-    """Once, where all processes of a training, or of one machine, refuse the same."""
-    if not error.told and (distributed.leads_here() or not isinstance(error, ConfigError)):
-        print(f"error: {error}", file=sys.stderr, flush=True)
-
-
-def _print(report: run.Report) -> None:
-    values = "  ".join(f"{name} {value:.4f}" for name, value in report.values.items())
-    log.info(
-        "%s  step %d/%d  %s  %.0f steps/s", report.name, report.step, report.steps, values, report.steps_per_second
-    )
-
-
-def _check(arguments: list[str]) -> None:
-    """Refuse, before anything starts, what a run of the call would refuse; Hydra's own output is left to Hydra."""
-    given = get_args_parser().parse_args(arguments)
-    if given.help or given.hydra_help or given.info or given.shell_completion:
-        return
-    if "hydra/launcher=slurm" in given.overrides and shutil.which("srun") is None:
-        raise ConfigError("hydra/launcher=slurm: there is no Slurm here (srun is not found); leave it out to run here")
-    if given.multirun and distributed.started() > 1:
-        raise ConfigError("torchrun trains one network in several processes: leave out -m")
-    with Composer(given.config_dir) as composer:
-        configs = composer.sweep(given.overrides, single=not given.multirun)
-    if given.cfg is None:
-        for config in configs:
-            dataset = open_dataset(config.data)
-            ExampleOrder(config, len(dataset.train))
-            if config.batch_size == 1 == config.processes:
-                run.require_device(config)
-                Trainer(config, dataset)
-
-
 if __name__ == "__main__":
-    try:
-        _check(sys.argv[1:])
-        main()
-    except UserError as error:
-        _complain(error)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        if distributed.leads():
-            print("stopped; the same call goes on from the last checkpoints", file=sys.stderr)
-        sys.exit(130)
+    door(main)

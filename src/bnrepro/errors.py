@@ -1,4 +1,13 @@
-"""What can be wrong with a user's input or machine: each error is one message and an exit code, no traceback."""
+"""What can be wrong with a user's input or machine: each error is one message and an exit code, no traceback.
+
+:func:`door` is where every script enters, and where these errors leave.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -30,3 +39,25 @@ class NetworksMissing(UserError):
 
 class Interrupted(UserError):
     """The work was stopped on request; what is finished is kept and the next call goes on."""
+
+
+def door(main: Callable[[], None]) -> NoReturn:
+    """Run a script's ``main`` and leave with its exit code: 0; 2 for what the user can mend; 130 for Ctrl-C.
+
+    A script imports what it works with inside ``main``, so that Ctrl-C ends it with one line at any moment.
+    """
+    try:
+        main()
+    except Interrupted as stop:
+        _leave(130, str(stop))
+    except UserError as error:
+        _leave(2, "" if error.told else f"error: {error}")
+    except KeyboardInterrupt:
+        _leave(130, "stopped; the same call goes on from here")
+    sys.exit(0)
+
+
+def _leave(code: int, message: str) -> NoReturn:
+    if message:
+        print(message, file=sys.stderr, flush=True)
+    sys.exit(code)

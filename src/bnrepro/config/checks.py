@@ -2,99 +2,51 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import re
 from typing import Any
 
-from bnrepro.config.arms import contradictions
-from bnrepro.config.schema import Config, InceptionConfig, MLPConfig, ModelConfig
+from omegaconf import OmegaConf
 
-CHOICES = {
-    "profile": ("full", "quick", "smoke"),
-    "placement": ("before", "after"),
-    "model.activation": ("sigmoid", "relu"),
-    "model.init": ("gaussian", "kaiming"),
-    "data.name": ("mnist", "digits", "cifar10", "image_folder"),
-    "data.unreadable": ("refuse", "skip"),
-    "shuffle": ("examples", "batches"),
-    "device": ("cpu", "cuda"),
-    "precision": ("float32", "float64", "bfloat16"),
-    "wandb": ("offline", "online", "disabled"),
-}
-
-# key → (low, high, low itself allowed). Non-finite values are refused everywhere.
-RANGES: dict[str, tuple[float, float, bool]] = {
-    "model.init_scale": (0, math.inf, False),
-    "model.dropout": (0, 0.999, True),
-    "data.threshold": (0, 1, True),
-    "data.validation_examples": (1, math.inf, True),
-    "data.train_examples": (1, math.inf, True),
-    "optimizer.lr": (0, math.inf, False),
-    "optimizer.momentum": (0, 0.9999, True),
-    "optimizer.weight_decay": (0, math.inf, True),
-    "optimizer.decay": (0, 1, False),
-    "augmentation.shift": (0, 16, True),
-    "augmentation.photometric": (0, 0.99, True),
-    "data.enlarge": (0, 1024, True),
-    "data.image_size": (8, 1024, True),
-    "data.crop": (0, 1, False),
-    "data.workers": (0, 256, True),
-    "model.stem": (1, 4096, True),
-    "model.pool_projection_4cd": (1, 4096, True),
-    "model.per_activation_blocks": (0, math.inf, True),
-    "batch_size": (1, math.inf, True),
-    "steps": (0, math.inf, True),
-    "seed": (0, 2**31 - 1, True),
-    "threads": (1, 1024, True),
-    "processes": (1, 4096, True),
-    "evaluation.growth": (0, 1, True),
-    "evaluation.min_interval": (1, math.inf, True),
-    "evaluation.max_interval": (1, math.inf, True),
-    "evaluation.train_examples": (0, math.inf, True),
-    "evaluation.test_examples": (0, math.inf, True),
-    "evaluation.whole_test": (0, 10, True),
-    "probes.activations.growth": (0, 1, True),
-    "probes.activations.min_interval": (1, math.inf, True),
-    "probes.activations.max_interval": (1, math.inf, True),
-    "probes.activations.examples": (2, math.inf, True),
-    "probes.activations.batch_every": (0, math.inf, True),
-    "probes.activations.histograms": (0, 1000, True),
-    "probes.landscape.points": (1, 1000, True),
-    "probes.landscape.shortest": (0, math.inf, False),
-    "probes.landscape.longest": (0, math.inf, False),
-    "probes.landscape.lengths": (2, 1000, True),
-    "probes.shift.points": (1, 1000, True),
-    "checkpoint_every_s": (0, math.inf, True),
-}
+from bnrepro import store
+from bnrepro.config.identity import norm_name
+from bnrepro.config.schema import Config, InceptionConfig, MLPConfig, ModelConfig, walk
+from bnrepro.errors import ConfigError
 
 
-def faults(config: Config, flat: dict[str, Any], norm: str) -> list[str]:
-    """Everything that is wrong with ``config``. ``flat`` is the same by dotted keys, ``norm`` the normaliser's name."""
-    found = []
-    for key, choices in CHOICES.items():
-        if key in flat and flat[key] not in choices:
-            found.append(f"{key}={flat[key]}: choose one of {', '.join(choices)}")
-    for key, (low, high, inclusive) in RANGES.items():
-        value = flat.get(key)
-        if value is None:
-            continue
-        if not math.isfinite(value) or value > high or value < low or (value == low and not inclusive):
-            least = f"at least {low:g}" if inclusive else f"above {low:g}"
-            most = "" if high == math.inf else f" and at most {high:g}"
-            found.append(f"{key}={value}: must be finite, {least}{most}")
-    for name in ("evaluation", "probes.activations"):
-        if flat[f"{name}.min_interval"] > flat[f"{name}.max_interval"]:
+def validated(config: Config) -> Config:
+    """``config`` itself, canonical and checked. Raises :class:`ConfigError` with one line per fault."""
+    if found := faults(config):
+        raise ConfigError("\n".join(found))
+    if config.norm.get("_target_") is None:
+        # Without a normaliser there is nothing to place: both placements are one and the same run.
+        config.placement = "before"
+    return config
+
+
+def faults(config: Config) -> list[str]:
+    """Everything that is wrong with ``config``, a line each."""
+    found, outside = [], []
+    for name, key, value in walk(config):
+        if key.choices and value not in key.choices:
+            found.append(f"{name}={value}: choose one of {', '.join(key.choices)}")
+        if key.within is not None and value is not None and not key.within.holds(value):
+            outside.append(f"{name}={value}: must be finite, {key.within}")
+    found += outside
+    for name, schedule in (("evaluation", config.evaluation), ("probes.activations", config.probes.activations)):
+        if schedule.min_interval > schedule.max_interval:
             found.append(f"{name}.min_interval is larger than {name}.max_interval")
-    if flat["probes.landscape.shortest"] >= flat["probes.landscape.longest"]:
+    if config.probes.landscape.shortest >= config.probes.landscape.longest:
         found.append("probes.landscape.shortest must be smaller than probes.landscape.longest")
     found += _widths(config.model) + _together(config)
-    for key, name in (("experiment", config.experiment), ("norm.name", norm)):
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            found.append(f"{key}={name!r}: letters, digits and . _ - only, it names files")
+    norm = norm_name(config.norm)
+    for name, value in (("experiment", config.experiment), ("norm.name", norm)):
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+            found.append(f"{name}={value!r}: letters, digits and . _ - only, it names files")
     if not isinstance(config.norm, dict) or not ("name" in config.norm or "_target_" in config.norm):
         found.append("norm: must be a group choice (norm=none, norm=batch, …) with a `name` or a `_target_`")
     elif config.arm is not None:
-        found += contradictions(config.arm, flat, norm)
+        found += _contradictions(config, config.arm, norm)
     return found
 
 
@@ -124,3 +76,37 @@ def _together(config: Config) -> list[str]:
     if config.precision == "bfloat16" and (config.probes.landscape.enabled or config.probes.shift.enabled):
         found.append("probes.landscape and probes.shift compare gradients: precision=float32 or float64")
     return found
+
+
+def _contradictions(config: Config, arm: str, norm: str) -> list[str]:
+    """What in ``config`` is not what its named arm says. An arm that is not in ``configs/arm`` is a user's own, and
+    says what its author wants."""
+    if not (store.configs_folder() / "arm" / f"{arm}.yaml").exists():
+        return []
+    values = {name: value for name, _, value in walk(config)}
+    found = []
+    for name, declared in declares(arm).items():
+        value = norm if name == "norm" else values.get(name)
+        if value != declared:
+            found.append(
+                f"{name}={value} contradicts arm={arm}, which stands for {name}={declared}: leave one of them out"
+            )
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def declares(arm: str) -> dict[str, Any]:
+    """Dotted key → value of everything that the file of ``arm`` sets, files that it builds on included; ``norm`` is
+    the choice of that group."""
+    tree = OmegaConf.to_container(OmegaConf.load(store.configs_folder() / "arm" / f"{arm}.yaml"))
+    assert isinstance(tree, dict)
+    values: dict[str, Any] = {}
+    for entry in tree.pop("defaults", []):
+        if isinstance(entry, dict):
+            values |= {key.removeprefix("override /"): choice for key, choice in entry.items()}
+        elif entry != "_self_":
+            values |= declares(entry)
+    for key, value in tree.items():
+        nested = value if isinstance(value, dict) else {"": value}
+        values |= {f"{key}.{name}".rstrip("."): item for name, item in nested.items()}
+    return values

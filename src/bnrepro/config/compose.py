@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+import hashlib
+import itertools
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -21,14 +22,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bnrepro import store
-from bnrepro.config.identity import flatten, from_hydra, unknown_key, validated
-from bnrepro.config.schema import Config, register_schema
+from bnrepro.config.build import from_hydra, register_schema, unknown_key
+from bnrepro.config.checks import validated
+from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError
+from bnrepro.store.record import flatten
 
 
 def experiments() -> list[str]:
     """Every sweep in ``configs/experiment``, by name."""
     return sorted(path.stem for path in (store.configs_folder() / "experiment").glob("*.yaml"))
+
+
+def measurements() -> list[str]:
+    """Every exact measurement in ``configs/measurement``, by name."""
+    return sorted(path.stem for path in (store.configs_folder() / "measurement").glob("*.yaml"))
 
 
 class Composer:
@@ -39,27 +47,34 @@ class Composer:
 
     def __init__(self, config_dir: str | None = None) -> None:
         self._extra: list[str] = []
+        self._inside = False
         if config_dir is not None:
-            folder = Path(config_dir).resolve()
-            if not folder.is_dir():
-                raise ConfigError(f"--config-dir {config_dir}: no such folder")
-            _importable(folder)
+            folder = importable(config_dir)
             self._extra = [f"hydra.searchpath=[file://{folder}]"]
+
+    @classmethod
+    def inside_hydra(cls) -> Composer:
+        """A composer for code that ``hydra.main`` runs: Hydra is set up, with the folders of its command line."""
+        composer = cls()
+        composer._inside = True
+        return composer
 
     def __enter__(self) -> Composer:
         register_schema()
-        # A measurement composes its own runs while the command that asked for it has a composer open.
-        self._outer = GlobalHydra.instance().hydra
-        GlobalHydra.instance().clear()
-        self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
-        self._context.__enter__()
-        self._templates: dict[tuple[Any, ...], Config] = {}
-        self._referred: dict[tuple[Any, ...], list[str]] = {}
+        if not self._inside:
+            # A measurement composes its own runs while the command that asked for it has a composer open.
+            self._outer = GlobalHydra.instance().hydra
+            GlobalHydra.instance().clear()
+            self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
+            self._context.__enter__()
+        self._composed_of: dict[tuple[Any, ...], tuple[DictConfig, list[str]]] = {}
+        self._resolved: dict[tuple[Any, ...], Config] = {}
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._context.__exit__(*exception)
-        GlobalHydra.instance().hydra = self._outer
+        if not self._inside:
+            self._context.__exit__(*exception)
+            GlobalHydra.instance().hydra = self._outer
 
     def sweep(self, overrides: Sequence[str], single: bool = False) -> list[Config]:
         """All runs that ``python scripts/train.py -m`` with these overrides starts, without duplicates.
@@ -68,44 +83,54 @@ class Composer:
         ``single``, the one run that the same call without ``-m`` starts.
         Raises :class:`ConfigError` with one message that names the valid choices.
         """
-        try:
+        with _plain_errors():
             given = [parse(text) for text in overrides]
-            swept = [] if single else self._swept([text for text in overrides if not parse(text).is_sweep_override()])
             if single and any(item.is_sweep_override() for item in given):
                 raise ConfigError("several values for one key are a sweep: add -m")
-            parsed = [parse(text) for text in (*swept, *overrides)]
-            [jobs] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-            configs = [self._compose(tuple(parse(text) for text in job)) for job in jobs]
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_plain(error)) from None
-        return list({repr(config): config for config in configs}.values())
+            fixed = [str(item.input_line) for item in given if not item.is_sweep_override()]
+            swept = [] if single else self._swept(fixed)
+            return self.configs(expand([*swept, *overrides]))
+
+    def configs(self, jobs: Sequence[Sequence[str]]) -> list[Config]:
+        """One run for each list of overrides, without duplicates. Raises :class:`ConfigError`."""
+        return [config for config, _ in self.detailed(jobs)]
+
+    def detailed(self, jobs: Sequence[Sequence[str]]) -> list[tuple[Config, str]]:
+        """As :meth:`configs`, each with what tells it from the others: see :func:`details`."""
+        with _plain_errors():
+            found = [self._compose(tuple(parse(text) for text in job)) for job in jobs]
+        return list(
+            {repr(config): (config, detail) for config, detail in zip(found, details(jobs), strict=True)}.values()
+        )
 
     def _swept(self, overrides: list[str]) -> list[str]:
         """The sweep that the experiment declares; interpolations such as ``${treatment}`` resolved."""
         cfg = self._composed([parse(text) for text in overrides], return_hydra_config=True)
-        params = cfg.hydra.sweeper.get("params") or {}
-        return [f"{key}={params[key]}" for key in params]
+        return declared_sweep(cfg.hydra.sweeper.get("params"))
 
     def _compose(self, overrides: tuple[Override, ...]) -> Config:
         """One run. Runs that differ only in plain values are copies of one that Hydra composed, checked as it was."""
         values = {item.key_or_group: item.value() for item in overrides if self._is_value(item)}
         rest = tuple(item.input_line for item in overrides if not self._is_value(item))
         shape = (rest, *values)
-        # Keys that others refer to by interpolation: only runs with the same values of these are copies.
-        referred = self._referred.get(shape)
-        if referred is not None:
-            template = self._templates.get((shape, *(repr(values[key]) for key in referred)))
-            if template is not None:
-                config = copy.deepcopy(template)
-                if all(_assign(config, key, value) for key, value in values.items()):
-                    return validated(config)
-        cfg = self._composed(overrides)
-        config = from_hydra(cfg)
-        interpolations = " ".join(re.findall(r"\$\{[^\n]*", OmegaConf.to_yaml(cfg)))
-        self._referred[shape] = [key for key in values if key.rpartition(".")[2] in interpolations]
-        same = (shape, *(repr(values[key]) for key in self._referred[shape]))
-        self._templates[same] = copy.deepcopy(config)
-        return config
+        if shape not in self._composed_of:
+            cfg = self._composed(overrides)
+            leaves = flatten(OmegaConf.to_container(cfg, resolve=False)).values()
+            interpolations = " ".join(leaf for leaf in map(str, leaves) if "${" in leaf)
+            # Keys that others may refer to: only runs with the same values of these are copies of one another.
+            referred = [key for key in values if key.rpartition(".")[2] in interpolations]
+            self._composed_of[shape] = cfg, referred
+        cfg, referred = self._composed_of[shape]
+        same = (shape, *(repr(values[key]) for key in referred))
+        if same not in self._resolved:
+            own = copy.deepcopy(cfg)
+            for key, value in values.items():
+                OmegaConf.update(own, key, value)
+            self._resolved[same] = from_hydra(own)
+        config = copy.deepcopy(self._resolved[same])
+        if all(_assign(config, key, value) for key, value in values.items()):
+            return validated(config)
+        return from_hydra(self._composed(overrides))
 
     def _composed(self, overrides: Sequence[Override], **options: Any) -> DictConfig:
         try:
@@ -143,12 +168,70 @@ class Composer:
         return bool(GlobalHydra.instance().config_loader().get_group_options(key))
 
 
-def _importable(folder: Path) -> None:
-    """Let a user's classes lie beside the YAML files that name them, here and in every process started from here."""
+def importable(config_dir: str) -> Path:
+    """The folder of a user's own groups; classes beside its YAML files can be imported here and in every process
+    started from here. Raises :class:`ConfigError` if there is no such folder."""
+    folder = Path(config_dir).resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir {config_dir}: no such folder")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
         inherited = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([inherited] if inherited else [])])
+    return folder
+
+
+def declared_sweep(params: Mapping[str, Any] | None) -> list[str]:
+    """``hydra.sweeper.params`` as overrides."""
+    return [f"{key}={params[key]}" for key in params] if params else []
+
+
+def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """The jobs of a sweep in Hydra's syntax: every combination of the swept values, the last key first to change.
+
+    Of several overrides of one key the last one holds. Raises :class:`ConfigError` for values that cannot be listed.
+    """
+    values: dict[str, list[str]] = {}
+    for item in map(parse, overrides):
+        key = item.get_key_element()
+        if not item.is_sweep_override():
+            values[key] = [str(item.input_line) if item.is_delete() else f"{key}={item.get_value_element_as_str()}"]
+        elif item.is_discrete_sweep():
+            values[key] = [f"{key}={value}" for value in item.sweep_string_iterator()]
+        else:
+            raise ConfigError(f"{item.input_line}: a sweep lists its values, as {item.key_or_group}=1,2 or range(3)")
+    return list(itertools.product(*values.values()))
+
+
+LABELLED = ("norm", "placement", "arm", "seed")
+"""Keys that the name of a run tells already."""
+LONGEST_DETAIL = 60
+"""Characters: these names become folders."""
+
+
+def details(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """What tells the jobs of a sweep apart besides arm and seed, for each of them: ``lr0.1-steps100``."""
+    values = [dict(text.lstrip("+").partition("=")[::2] for text in job) for job in jobs]
+    keys = dict.fromkeys(key for one in values for key in one if key not in LABELLED and not key.startswith("hydra"))
+    telling = [key for key in keys if len({one.get(key) for one in values}) > 1]
+    return [_detail({key: one[key] for key in telling if key in one}) for one in values]
+
+
+def _detail(values: Mapping[str, str]) -> str:
+    text = "-".join(f"{key.rpartition('.')[2].rpartition('/')[2]}{value}" for key, value in values.items())
+    safe = "".join(character if character.isalnum() or character in "._-" else "_" for character in text)
+    if len(safe) <= LONGEST_DETAIL:
+        return safe
+    return safe[:LONGEST_DETAIL].rstrip("._-") + "-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Hydra's errors as one message of ours."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(plain(error)) from None
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -157,7 +240,7 @@ def parse(text: str) -> Override:
     try:
         [override] = OverridesParser.create().parse_overrides([text])
     except HydraException as error:
-        raise ConfigError(f"{text}: not an override such as steps=1000 ({_plain(error)})") from None
+        raise ConfigError(f"{text}: not an override such as steps=1000 ({plain(error)})") from None
     return override
 
 
@@ -181,7 +264,7 @@ def _assign(config: Config, key: str, value: Any) -> bool:
     return True
 
 
-def _plain(error: BaseException) -> str:
+def plain(error: BaseException) -> str:
     """Hydra's message with its cause's, without the hints at its internals."""
     dropped = ("HYDRA_FULL_ERROR", "See https://", "provider=", "Config search path", "full_key:", "object_type")
     causes = [str(error)] + ([str(error.__cause__)] if error.__cause__ else [])

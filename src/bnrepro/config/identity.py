@@ -1,147 +1,22 @@
-"""A run's configuration: from Hydra's tree, its identity (the run key) and its arm's label.
-
-Its schema: schema.py; what is refused: validation.py.
-"""
+"""What makes a run the run it is: its scientific configuration, its data, the code epoch, a user's own source."""
 
 from __future__ import annotations
 
-import difflib
+import copy
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
-
-from bnrepro.config.checks import faults
-from bnrepro.config.schema import Config
+from bnrepro.config.schema import Config, default_of, key_of
 from bnrepro.errors import ConfigError
-
-__all__ = [
-    "CODE_EPOCH",
-    "NOT_SCIENTIFIC",
-    "Config",
-    "arm_label",
-    "flatten",
-    "from_hydra",
-    "identity",
-    "norm_name",
-    "run_key",
-    "scientific",
-    "unflatten",
-    "unknown_key",
-    "validated",
-]
 
 CODE_EPOCH = 1
 """Raised by hand when a change of code changes results: runs of an older epoch are then no longer reused."""
-
-NOT_SCIENTIFIC = (
-    "experiment", "profile", "profiles", "treatment", "arm", "wandb", "checkpoint_every_s", "keep_weights",
-    "data.root", "data.title", "data.workers",
-)  # fmt: skip
-"""Keys that cannot change a run's numbers, and so are no part of its identity: an arm is a name for values that are,
-and an image folder is known by its fingerprint, wherever it lies."""
-
-NEUTRAL: dict[str, Any] = {
-    "optimizer.decay": 1.0,
-    "augmentation.flip": False,
-    "augmentation.shift": 0,
-    "augmentation.photometric": 0.0,
-    "shuffle": "examples",
-    "data.standardize": False,
-    "data.enlarge": 0,
-    "evaluation.test_examples": 0,
-    "data.unreadable": "refuse",
-    "data.stream": False,
-    "processes": 1,
-    "sync_batch_norm": False,
-    "continue_from": None,
-    "model.per_activation_blocks": 0,  # a key of the Inception's alone: the others' runs have no trace of it either
-}
-"""Values at which a key does nothing: a run of which it is true leaves no trace of the key, as of a probe that is off,
-so that a new key of this kind does not make other runs of those that are there. They are the schema's defaults."""
-WITHOUT_MEANING = {
-    "evaluation.test_examples": ("evaluation.whole_test",),
-    "data.stream": ("data.image_size", "data.crop"),
-}
-"""Keys that mean nothing where another is neutral."""
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one flat mapping with dotted keys; lists stay values."""
-    if is_dataclass(tree) and not isinstance(tree, type):
-        tree = asdict(tree)
-    assert isinstance(tree, dict)
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def unflatten(flat: dict[str, Any]) -> dict[str, Any]:
-    """The inverse of :func:`flatten`."""
-    tree: dict[str, Any] = {}
-    for dotted, value in flat.items():
-        *parents, leaf = dotted.split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = value
-    return tree
-
-
-def from_hydra(cfg: DictConfig) -> Config:
-    """The composed configuration as a validated :class:`Config`.
-
-    Raises :class:`ConfigError` with one line per fault: a missing, mistyped, out-of-range or unknown value.
-    """
-    tree = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
-        given = OmegaConf.to_container(tree)
-    except (ConfigAttributeError, ConfigKeyError) as error:
-        key = str(error.full_key)
-        raise unknown_key(key, flatten(OmegaConf.to_container(tree)).keys() - {key}) from None
-    except OmegaConfBaseException as error:
-        key = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
-        raise ConfigError(key + str(error).splitlines()[0]) from None
-    assert isinstance(config, Config)
-    assert isinstance(given, dict)
-    # A key appended with + gets past the schema's own check.
-    for key in flatten(given).keys() - flatten(config).keys():
-        raise unknown_key(key, flatten(config).keys())
-    return validated(config)
-
-
-def unknown_key(key: str, valid: Iterable[str]) -> ConfigError:
-    """The error for a key that is not in the schema, with those that its user may have meant."""
-    valid = sorted(name for name in valid if not name.startswith("profiles"))
-    leaf = key.rpartition(".")[2]
-    near = [name for name in valid if name.rpartition(".")[2] == leaf] or difflib.get_close_matches(key, valid, 3)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return ConfigError(f"unknown key {key}.{hint} Valid keys: {', '.join(valid)}")
-
-
-def validated(config: Config) -> Config:
-    """``config`` itself, canonical and checked; raises :class:`ConfigError`."""
-    found = faults(config, flatten(asdict(config)), norm_name(config.norm))
-    if found:
-        raise ConfigError("\n".join(found))
-    if config.norm.get("_target_") is None:
-        # Without a normaliser there is nothing to place: both placements are one and the same run.
-        config.placement = "before"
-    return config
-
-
-# ------------------------------------------------------------------------------------------------ identity
+OURS = ("bnrepro", "torch")
+"""Packages whose source is not part of a run's identity: the code epoch and the recorded versions stand for them."""
 
 
 def norm_name(norm: Any) -> str:
@@ -152,39 +27,46 @@ def norm_name(norm: Any) -> str:
 
 
 def arm_label(config: Config) -> str:
-    """What the tables and legends call this run's arm: its name, or from the resolved configuration ``batch-after``."""
+    """What tables and legends call this run's arm: its name, or from the resolved configuration ``batch-after``."""
     if config.arm is not None:
         return config.arm
     name = norm_name(config.norm)
     return name if config.placement == "before" else f"{name}-{config.placement}"
 
 
-def scientific(config: Config) -> dict[str, Any]:
-    """Everything that may change a number of the run, as plain nested data with defaults included.
+def scientific(node: Any) -> dict[str, Any]:
+    """Everything of a configuration that may change a number of its run, as plain nested data, defaults included.
 
-    A probe that is off leaves no trace in a run, and so neither do its settings here; nor does a key that does nothing.
+    Left out are keys that are not scientific and keys that do nothing in this run; the schema says at each field which
+    they are.
     """
-    tree = asdict(config)
-    tree["probes"] = {name: probe for name, probe in tree["probes"].items() if probe["enabled"]}
-    idle = [name for name, neutral in NEUTRAL.items() if _get(tree, name) == neutral]
-    for key in (*NOT_SCIENTIFIC, *idle, *(also for name in idle for also in WITHOUT_MEANING.get(name, ()))):
-        _drop(tree, key)
+    said = {place.name: key_of(place) for place in fields(node)}
+    silent = {
+        place.name for place in fields(node)
+        if said[place.name].traceless and getattr(node, place.name) == default_of(place)
+    }  # fmt: skip
+    tree: dict[str, Any] = {}
+    for name, key in said.items():
+        value = getattr(node, name)
+        if not key.scientific or name in silent or key.with_key in silent:
+            continue
+        if is_dataclass(value):
+            if key.switched and not getattr(value, key.switched):
+                continue
+            section = scientific(value)
+            # A section of traceless keys alone leaves no trace itself.
+            if section or not all(key_of(place).traceless for place in fields(value)):
+                tree[name] = section
+        else:
+            tree[name] = copy.deepcopy(value)
     return tree
 
 
-def _get(tree: dict[str, Any], dotted: str) -> Any:
-    *sections, leaf = dotted.split(".")
-    for section in sections:
-        tree = tree[section]
-    return tree.get(leaf)
-
-
-def _drop(tree: dict[str, Any], dotted: str) -> None:
-    parent, _, leaf = dotted.rpartition(".")
-    node = _get(tree, parent) if parent else tree
-    node.pop(leaf, None)
-    if parent and not node and parent != "probes":
-        tree.pop(parent, None)
+def is_scientific(dotted: str) -> bool:
+    """Whether the top-level part of a dotted key can change a number of a run."""
+    said = {place.name: key_of(place) for place in fields(Config)}
+    found = said.get(dotted.partition(".")[0])
+    return found is None or found.scientific
 
 
 def run_key(config: Config, fingerprint: str) -> str:
@@ -194,8 +76,7 @@ def run_key(config: Config, fingerprint: str) -> str:
 
 
 def identity(config: Config, fingerprint: str) -> dict[str, Any]:
-    """What makes a run the run it is: its scientific configuration, its data, the code epoch, and the source of a
-    normaliser of the user's."""
+    """The scientific configuration, the data's ``fingerprint``, the code epoch, the source of a user's normaliser."""
     return {
         "epoch": CODE_EPOCH,
         "config": scientific(config),
@@ -207,7 +88,7 @@ def identity(config: Config, fingerprint: str) -> dict[str, Any]:
 def _own_source(norm: dict[str, Any]) -> str | None:
     """The source of a normaliser that is neither ours nor torch's: editing it makes a new run."""
     target = norm.get("_target_")
-    if target is None or target.partition(".")[0] in ("bnrepro", "torch"):
+    if target is None or target.partition(".")[0] in OURS:
         return None
     module = target.rpartition(".")[0]
     while module:

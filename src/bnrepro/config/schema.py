@@ -1,17 +1,77 @@
 """The schema of a run's configuration: Hydra composes ``configs/`` into these dataclasses.
 
-An unknown key or a wrong type is refused before anything starts. ``norm`` alone is an open node: a user's own
-normaliser is a YAML file with ``_target_``. Every key is explained where its default stands, in ``configs/``.
+Each field says everything about its key once: its type, its default, which values are allowed, and what it means for
+the identity of a run. An unknown key or a wrong type is refused before anything starts. ``norm`` alone is an open
+node: a user's own normaliser is a YAML file with ``_target_``. ``configs/`` explains every key where its default
+stands.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
+
+
+@dataclass(frozen=True)
+class Range:
+    """Finite numbers from ``low`` to ``high``; ``low`` itself belongs to them unless ``open_below``."""
+
+    low: float
+    high: float = math.inf
+    open_below: bool = False
+
+    def holds(self, value: float) -> bool:
+        if not math.isfinite(value) or value > self.high:
+            return False
+        return value > self.low if self.open_below else value >= self.low
+
+    def __str__(self) -> str:
+        least = f"above {self.low:g}" if self.open_below else f"at least {self.low:g}"
+        return least if self.high == math.inf else f"{least} and at most {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a field says of its key besides type and default.
+
+    ``within`` and ``choices`` are the values allowed. ``scientific`` is False for a key that cannot change a number of
+    the run: it is not part of its identity. A ``traceless`` key does nothing at its default and leaves no trace there,
+    so that a new key of this kind does not change the identity of older runs. A key that means something only
+    ``with_key`` leaves no trace where that key of the same section leaves none. A section is ``switched`` by one of its
+    own keys: where that is False, the whole section leaves no trace.
+    """
+
+    within: Range | None = None
+    choices: tuple[str, ...] = ()
+    scientific: bool = True
+    traceless: bool = False
+    with_key: str | None = None
+    switched: str | None = None
+
+
+def key(default: Any = MISSING, **said: Any) -> Any:
+    """A field with what :class:`Key` says of it; a ``default`` that is a class or a function makes the value."""
+    metadata = {"key": Key(**said)}
+    return (
+        field(default_factory=default, metadata=metadata)
+        if callable(default)
+        else field(default=default, metadata=metadata)
+    )
+
+
+def key_of(place: Field[Any]) -> Key:
+    """What the field ``place`` says of its key."""
+    return place.metadata.get("key", Key())
+
+
+POSITIVE = Range(0, open_below=True)
+COUNT, COUNT_FROM_1 = Range(0), Range(1)
+SHARE = Range(0, 1)
 
 
 @dataclass
@@ -19,28 +79,28 @@ class ModelConfig:
     """What every model has. Subclasses add their own keys; ``name`` picks the builder in ``bnrepro.models``."""
 
     name: str = MISSING
-    activation: str = "sigmoid"
-    init: str = "gaussian"
-    init_scale: float = 1.0
+    activation: str = key("sigmoid", choices=("sigmoid", "relu"))
+    init: str = key("gaussian", choices=("gaussian", "kaiming"))
+    init_scale: float = key(1.0, within=POSITIVE)
 
 
 @dataclass
 class MLPConfig(ModelConfig):
     name: str = "mlp"
-    hidden: list[int] = field(default_factory=lambda: [100, 100, 100])
-    dropout: float = 0.0
+    hidden: list[int] = key(lambda: [100, 100, 100])
+    dropout: float = key(0.0, within=Range(0, 0.999))
 
 
 @dataclass
 class InceptionConfig(ModelConfig):
     name: str = "inception"
-    activation: str = "relu"
-    init: str = "kaiming"
-    stem: int = 16
-    units: list[int] = field(default_factory=lambda: [4, 6, 8])
-    blocks: list[int] = field(default_factory=lambda: [1, 2, 1])
-    per_activation_blocks: int = 0
-    dropout: float = 0.0
+    activation: str = key("relu", choices=("sigmoid", "relu"))
+    init: str = key("kaiming", choices=("gaussian", "kaiming"))
+    stem: int = key(16, within=Range(1, 4096))
+    units: list[int] = key(lambda: [4, 6, 8])
+    blocks: list[int] = key(lambda: [1, 2, 1])
+    per_activation_blocks: int = key(0, within=COUNT, traceless=True)
+    dropout: float = key(0.0, within=Range(0, 0.999))
     local_response_norm: bool = False
     channels_last: bool = True
 
@@ -48,136 +108,161 @@ class InceptionConfig(ModelConfig):
 @dataclass
 class BNInceptionConfig(ModelConfig):
     name: str = "bn_inception"
-    activation: str = "relu"
-    init: str = "kaiming"
+    activation: str = key("relu", choices=("sigmoid", "relu"))
+    init: str = key("kaiming", choices=("gaussian", "kaiming"))
     separable_stem: bool = True
-    pool_projection_4cd: int = 96
-    dropout: float = 0.0
+    pool_projection_4cd: int = key(96, within=Range(1, 4096))
+    dropout: float = key(0.0, within=Range(0, 0.999))
     local_response_norm: bool = False
     channels_last: bool = True
 
 
 @dataclass
 class DataConfig:
-    """``root`` and ``title`` are an image folder's place and its name in figures; what follows them is about it too."""
+    """``root`` and ``title`` are an image folder's place and its name in figures; what follows them is about it too.
 
-    name: str = MISSING
-    threshold: float | None = None
-    validation_examples: int = 5000
-    train_examples: int | None = None
-    standardize: bool = False
-    enlarge: int = 0
-    root: str | None = None
-    title: str | None = None
-    unreadable: str = "refuse"
-    stream: bool = False
-    image_size: int = 224
-    crop: float = 0.08
-    workers: int = 4
+    The fingerprint of the data is part of a run's identity, so the place of a folder is not.
+    """
+
+    name: str = key(choices=("mnist", "digits", "cifar10", "image_folder"))
+    threshold: float | None = key(None, within=SHARE)
+    validation_examples: int = key(5000, within=COUNT_FROM_1)
+    train_examples: int | None = key(None, within=COUNT_FROM_1)
+    standardize: bool = key(False, traceless=True)
+    enlarge: int = key(0, within=Range(0, 1024), traceless=True)
+    root: str | None = key(None, scientific=False)
+    title: str | None = key(None, scientific=False)
+    unreadable: str = key("refuse", choices=("refuse", "skip"), traceless=True)
+    stream: bool = key(False, traceless=True)
+    image_size: int = key(224, within=Range(8, 1024), with_key="stream")
+    crop: float = key(0.08, within=Range(0, 1, open_below=True), with_key="stream")
+    workers: int = key(4, within=Range(0, 256), scientific=False)
 
 
 @dataclass
 class OptimizerConfig:
-    lr: float = MISSING
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    decay: float = 1.0
+    lr: float = key(within=POSITIVE)
+    momentum: float = key(0.0, within=Range(0, 0.9999))
+    weight_decay: float = key(0.0, within=COUNT)
+    decay: float = key(1.0, within=Range(0, 1, open_below=True), traceless=True)
 
 
 @dataclass
 class AugmentationConfig:
-    flip: bool = False
-    shift: int = 0
-    photometric: float = 0.0
+    flip: bool = key(False, traceless=True)
+    shift: int = key(0, within=Range(0, 16), traceless=True)
+    photometric: float = key(0.0, within=Range(0, 0.99), traceless=True)
 
 
 @dataclass
 class ScheduleConfig:
     """Points of training, dense at first: the interval after step t is growth·t, kept within [min, max]."""
 
-    growth: float = MISSING
-    min_interval: int = MISSING
-    max_interval: int = MISSING
+    growth: float = key(within=SHARE)
+    min_interval: int = key(within=COUNT_FROM_1)
+    max_interval: int = key(within=COUNT_FROM_1)
 
 
 @dataclass
 class EvaluationConfig(ScheduleConfig):
-    train_examples: int = 0
-    test_examples: int = 0
-    whole_test: int = 10
+    train_examples: int = key(0, within=COUNT)
+    test_examples: int = key(0, within=COUNT, traceless=True)
+    whole_test: int = key(10, within=Range(0, 10), with_key="test_examples")
 
 
 @dataclass
 class ActivationProbeConfig(ScheduleConfig):
     enabled: bool = False
-    examples: int = 1000
-    batch_every: int = 4
-    histograms: int = 5
+    examples: int = key(1000, within=Range(2))
+    batch_every: int = key(4, within=COUNT)
+    histograms: int = key(5, within=Range(0, 1000))
 
 
 @dataclass
 class LandscapeProbeConfig:
     enabled: bool = False
-    points: int = 20
-    shortest: float = 0.5
-    longest: float = 4.0
-    lengths: int = 7
+    points: int = key(20, within=Range(1, 1000))
+    shortest: float = key(0.5, within=POSITIVE)
+    longest: float = key(4.0, within=POSITIVE)
+    lengths: int = key(7, within=Range(2, 1000))
 
 
 @dataclass
 class ShiftProbeConfig:
     enabled: bool = False
-    points: int = 20
+    points: int = key(20, within=Range(1, 1000))
 
 
 @dataclass
 class ProbesConfig:
-    activations: ActivationProbeConfig = field(default_factory=ActivationProbeConfig)
-    landscape: LandscapeProbeConfig = field(default_factory=LandscapeProbeConfig)
-    shift: ShiftProbeConfig = field(default_factory=ShiftProbeConfig)
+    activations: ActivationProbeConfig = key(ActivationProbeConfig, switched="enabled")
+    landscape: LandscapeProbeConfig = key(LandscapeProbeConfig, switched="enabled")
+    shift: ShiftProbeConfig = key(ShiftProbeConfig, switched="enabled")
 
 
 @dataclass
 class Config:
-    """One training run. Every key is explained where its default stands: ``configs/train.yaml``."""
+    """One training run."""
 
-    experiment: str = MISSING
-    profile: str = "full"
-    profiles: dict[str, Any] = field(default_factory=dict)
-    treatment: str = "batch"
-    arm: str | None = None
+    experiment: str = key(scientific=False)
+    profile: str = key("full", choices=("full", "quick", "smoke"), scientific=False)
+    profiles: dict[str, Any] = key(dict, scientific=False)
+    treatment: str = key("batch", scientific=False)
+    arm: str | None = key(None, scientific=False)
     model: ModelConfig = MISSING
     norm: Any = MISSING
-    placement: str = "before"
+    placement: str = key("before", choices=("before", "after"))
     data: DataConfig = MISSING
     optimizer: OptimizerConfig = MISSING
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    shuffle: str = "examples"
-    batch_size: int = MISSING
-    steps: int = MISSING
-    seed: int = MISSING
+    shuffle: str = key("examples", choices=("examples", "batches"), traceless=True)
+    batch_size: int = key(within=COUNT_FROM_1)
+    steps: int = key(within=COUNT)
+    seed: int = key(within=Range(0, 2**31 - 1))
     evaluation: EvaluationConfig = MISSING
     probes: ProbesConfig = MISSING
-    threads: int = 1
-    processes: int = 1
-    sync_batch_norm: bool = False
-    continue_from: str | None = None
-    device: str = "cpu"
-    precision: str = "float32"
-    checkpoint_every_s: float = 15.0
-    keep_weights: bool = False
-    wandb: str = "offline"
+    threads: int = key(1, within=Range(1, 1024))
+    processes: int = key(1, within=Range(1, 4096), traceless=True)
+    sync_batch_norm: bool = key(False, traceless=True)
+    continue_from: str | None = key(None, traceless=True)
+    device: str = key("cpu", choices=("cpu", "cuda"))
+    precision: str = key("float32", choices=("float32", "float64", "bfloat16"))
+    checkpoint_every_s: float = key(15.0, within=COUNT, scientific=False)
+    keep_weights: bool = key(False, scientific=False)
+    wandb: str = key("offline", choices=("offline", "online", "disabled"), scientific=False)
 
 
-def register_schema() -> None:
-    """Make the dataclasses known to Hydra, as ``schema`` groups that the YAML files build on."""
-    store = ConfigStore.instance()
-    store.store(group="schema", name="train", node=Config, package="_global_")
-    store.store(group="schema/model", name="mlp", node=MLPConfig)
-    store.store(group="schema/model", name="inception", node=InceptionConfig)
-    store.store(group="schema/model", name="bn_inception", node=BNInceptionConfig)
-    # The little arithmetic that sweeps over the batch size need: as many examples in all, and a rate for each size.
-    OmegaConf.register_new_resolver("quotient", lambda total, part: max(total // part, 1), replace=True)
-    OmegaConf.register_new_resolver(
-        "root_scaled", lambda value, size, at: float(f"{value * math.sqrt(size / at):.3g}"), replace=True
-    )
+MODELS: dict[str, type[ModelConfig]] = {
+    "mlp": MLPConfig,
+    "inception": InceptionConfig,
+    "bn_inception": BNInceptionConfig,
+}
+
+
+def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Key, Any]]:
+    """Every key of a configuration by its dotted name, with what its field says and its value; open nodes are one."""
+    for place in fields(node):
+        name, value = f"{prefix}{place.name}", getattr(node, place.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            yield from walk(value, f"{name}.")
+        else:
+            yield name, key_of(place), value
+
+
+def default_of(place: Field[Any]) -> Any:
+    """The default of a field, made anew where the field makes it."""
+    return place.default if place.default_factory is NO_DEFAULT else place.default_factory()
+
+
+def traceless_defaults() -> dict[str, Any]:
+    """Dotted key → default of every key that leaves no trace there: how a record without the key is to be read."""
+    sections = {"data": DataConfig, "optimizer": OptimizerConfig, "augmentation": AugmentationConfig}
+    sections |= {"evaluation": EvaluationConfig}
+    owners = [("", Config), *((f"{name}.", owner) for name, owner in sections.items())]
+    owners += [("model.", owner) for owner in MODELS.values()]
+    return {
+        f"{prefix}{place.name}": default_of(place)
+        for prefix, owner in owners
+        for place in fields(owner)
+        if key_of(place).traceless
+    }

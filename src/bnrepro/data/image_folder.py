@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from bnrepro import store
+from bnrepro.data.cache import read_array, write_array
 from bnrepro.data.sources import Source, data_folders
 from bnrepro.errors import ConfigError, DataError, DataUnavailable
 
@@ -118,8 +119,8 @@ def _images(folder: Path, files: list[os.DirEntry[str]], skip: bool) -> tuple[Te
     else:
         images, lost = _decoded(files, skip)
         if skip:
-            store.write_array(_beside(cached), np.array(lost, np.int64))
-        store.write_array(cached, images)
+            write_array(_beside(cached), np.array(lost, np.int64))
+        write_array(cached, images)
     return torch.from_numpy(images), lost
 
 
@@ -129,7 +130,7 @@ def _beside(cached: Path) -> Path:
 
 def _cached(path: Path) -> np.ndarray:
     try:
-        return store.read_array(path)
+        return read_array(path)
     except (OSError, ValueError) as error:
         raise DataError(f"the cache {path} is damaged ({error}): delete it, it is made anew") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import socket
 from collections.abc import Callable
@@ -135,11 +136,13 @@ def _torchvision_datasets() -> ModuleType:
 
 
 def digits() -> Source:
-    from sklearn.datasets import load_digits
-
-    features, target = load_digits(return_X_y=True)
-    images = torch.as_tensor(features).to(torch.uint8).reshape(-1, 1, 8, 8)
-    labels = torch.as_tensor(target).long()
+    """The UCI digits that scikit-learn bundles, read from its file: to import the package takes seconds."""
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise DataUnavailable("data=digits: scikit-learn, which bundles them, is not installed")
+    table = np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",", dtype=np.uint8)
+    images = torch.from_numpy(table[:, :-1].copy()).reshape(-1, 1, 8, 8)
+    labels = torch.from_numpy(table[:, -1].astype(np.int64))
     order = torch.randperm(len(labels), generator=generator(0, "test", "digits"))
     test, rest = order[:DIGITS_TEST_EXAMPLES], order[DIGITS_TEST_EXAMPLES:]
     return Source("UCI digits", 16, images[rest], labels[rest], images[test], labels[test])

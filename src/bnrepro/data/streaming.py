@@ -19,6 +19,7 @@ from torch.utils import data as torch_data
 from bnrepro import store
 from bnrepro.config.randomness import derive_seed, generator
 from bnrepro.data import image_folder
+from bnrepro.data.cache import read_array, write_array
 from bnrepro.data.order import ExampleOrder
 from bnrepro.errors import DataError
 
@@ -251,9 +252,9 @@ def moments(split: StreamedSplit, fingerprint: str) -> tuple[Tensor, Tensor]:
             raise DataError(f"{split.files.folder}: not one of {len(chosen)} images can be read")
         mean = total / pixels
         deviation = (squares / pixels - mean.square()).clamp(min=1e-12).sqrt()
-        store.write_array(cached, torch.stack([mean, deviation]).numpy())
+        write_array(cached, torch.stack([mean, deviation]).numpy())
     try:
-        mean, deviation = torch.from_numpy(store.read_array(cached)).float().view(2, 1, 3, 1, 1)
+        mean, deviation = torch.from_numpy(read_array(cached)).float().view(2, 1, 3, 1, 1)
     except ValueError as error:
         raise DataError(f"the cache {cached} is damaged ({error}): delete it, it is made anew") from error
     return mean, deviation

@@ -7,9 +7,8 @@ import importlib
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,20 +20,23 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bnrepro import data, store
-from bnrepro.config.compose import Composer
+from bnrepro.config.compose import Composer, measurements
 from bnrepro.config.identity import CODE_EPOCH
 from bnrepro.data import Dataset
 from bnrepro.errors import ConfigError, NetworksMissing, StoreError
+from bnrepro.measurements import source
 from bnrepro.models import build_model
-from bnrepro.runs import run
+from bnrepro.runs import lifecycle, provenance, run
 from bnrepro.runs.run import WEIGHTS, Planned
+from bnrepro.store import Files, RunFolder, RunRecord
+from bnrepro.store.record import VERSIONS
 
-FOLDER = "measured"
+LABEL = "measured"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A measurement with its identity: what to call, with what, and where its table goes."""
+    """A measurement with its identity: what to call, with what, on which networks, and where its table goes."""
 
     name: str
     settings: dict[str, Any]
@@ -43,8 +45,27 @@ class Measurement:
     key: str
 
     @property
-    def folder(self) -> store.Run:
-        return store.run(self.name, FOLDER, 0, self.key)
+    def folder(self) -> RunFolder:
+        return store.run_folder(self.name, LABEL, 0, self.key)
+
+    def record(self, data_label: str, made: Mapping[str, Any], seconds: float) -> RunRecord:
+        """Its record; ``made`` names the versions and the hardware that it was made with."""
+        return RunRecord(
+            run=self.folder.name,
+            key=self.key,
+            experiment=self.name,
+            arm=LABEL,
+            seed=0,
+            status="finished",
+            last_step=0,
+            data=data_label,
+            fingerprint="",
+            config=self.settings,
+            versions={name: made[name] for name in VERSIONS},
+            machine={"hardware": made["hardware"], "cores": int(made["cores"])},
+            seconds=seconds,
+            finished=round(time.time(), 3),
+        )
 
 
 @dataclass(frozen=True)
@@ -56,21 +77,23 @@ class Trained:
     dataset: Dataset
 
 
-def measurements() -> list[str]:
-    """Every measurement in ``configs/measurement``, by name."""
-    return sorted(path.stem for path in (store.configs_folder() / "measurement").glob("*.yaml"))
-
-
 def needs(name: str) -> str | None:
     """The experiment whose trained networks a measurement works on, None if it needs none."""
     return getattr(_module(name), "NEEDS", None)
 
 
-def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training: Sequence[str] = ()) -> Measurement:
+def plan(
+    composer: Composer,
+    name: str,
+    overrides: Sequence[str] = (),
+    training: Sequence[str] = (),
+    with_networks: bool = True,
+) -> Measurement:
     """The measurement and its identity; ``training`` are the overrides of the runs whose networks it works on.
 
-    Raises :class:`ConfigError` for an unknown name, key or value, and :class:`NetworksMissing` if it needs trained
-    networks that are not there.
+    Those are the runs that are there with their weights, or, without ``with_networks``, all runs of the experiment:
+    what the identity was when all of them had finished. Raises :class:`ConfigError` for an unknown name, key or value,
+    and :class:`NetworksMissing` if it needs trained networks that are not there.
     """
     if name not in measurements():
         raise ConfigError(f"no measurement {name}: choose from {', '.join(measurements())}")
@@ -83,8 +106,9 @@ def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training:
     trained = []
     if (experiment := needs(name)) is not None:
         profile = f"profile={tree['profile']}"
-        planned = [run.plan(config) for config in composer.sweep([f"experiment={experiment}", profile, *training])]
-        trained = [item for item in planned if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
+        trained = [run.plan(config) for config in composer.sweep([f"experiment={experiment}", profile, *training])]
+        if with_networks:
+            trained = [item for item in trained if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
         if not trained:
             raise NetworksMissing(
                 f"{name} works on the networks that {experiment} trains, and there are none with their weights: "
@@ -99,7 +123,7 @@ def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training:
         "trained": [item.key for item in trained],
         # What it trains itself, briefly: those runs' keys stand for their configuration and their data.
         "trains": [] if own is None else [run.plan(config).key for config in own(**settings)],
-        "source": _source(name),
+        "source": source.digest(_module(name).__name__),
     }
     text = json.dumps(identity, sort_keys=True)
     key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -108,9 +132,10 @@ def plan(composer: Composer, name: str, overrides: Sequence[str] = (), training:
 
 def execute(measurement: Measurement) -> str:
     """Bring a measurement to its end: ``skipped`` if its table is already there, else ``finished``."""
-    folder = measurement.folder
-    if folder.is_done():
-        return "skipped"
+    return lifecycle.complete(measurement.folder, lambda: _measure(measurement))
+
+
+def _measure(measurement: Measurement) -> tuple[RunRecord, Files]:
     torch.set_num_threads(measurement.threads)
     arguments = dict(measurement.settings)
     if measurement.trained:
@@ -122,42 +147,22 @@ def execute(measurement: Measurement) -> str:
         if "unexpected keyword" in str(error) or "required positional" in str(error):
             raise ConfigError(f"measurement={measurement.name}: {error}") from error
         raise
-    with folder.lock():
-        meta = {
-            "key": measurement.key,
-            "experiment": measurement.name,
-            "settings": measurement.settings,
-            "data": ", ".join(sorted({item.dataset.label for item in arguments.get("trained", [])})),
-            "versions": run.versions(),
-            "machine": run.machine("cpu"),
-            "seconds": round(time.perf_counter() - began, 3),
-        }
-        files: dict[str, str | bytes] = {
-            f"{measurement.name}.csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-            "meta.json": json.dumps(meta, indent=1),
-        }
-        folder.finish(files)
-    return "finished"
+    seconds = round(time.perf_counter() - began, 3)
+    label = ", ".join(sorted({item.dataset.label for item in arguments.get("trained", [])}))
+    record = measurement.record(label, provenance.versions() | provenance.machine("cpu"), seconds)
+    table = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return record, {f"{measurement.name}.csv": table}
 
 
 def load(planned: Planned) -> Trained:
     """The trained network of a finished run. Raises :class:`StoreError` if its weights are not as they were written."""
-    files = planned.folder.read()
+    _, files = planned.folder.read()
     if WEIGHTS not in files:
         raise StoreError(f"{planned.folder.path} was trained without keep_weights: delete that folder and run again")
     dataset = data.load(planned.config.data)
     model = build_model(planned.config, tuple(dataset.train.images.shape[1:]), dataset.classes)
     model.load_state_dict(torch.load(io.BytesIO(files[WEIGHTS]), map_location="cpu", weights_only=True))
     return Trained(planned, model.eval(), dataset)
-
-
-def _source(name: str) -> str:
-    """A hash of all code that a measurement's numbers come from, besides training: its module, and the layers."""
-    package = Path(__file__).parent
-    files = [package / f"{name}.py", package / "networks.py", *sorted((package.parent / "norm").glob("*.py"))]
-    for folder in getattr(_module(name), "MADE_FROM", ()):
-        files += sorted((package.parent / folder).glob("*.py"))
-    return hashlib.blake2b(b"".join(path.read_bytes() for path in files), digest_size=8).hexdigest()
 
 
 def _module(name: str) -> ModuleType:

@@ -21,7 +21,6 @@ from bnrepro.models import build_model
 from bnrepro.runs import run
 from bnrepro.training.loop import Trainer
 
-MADE_FROM = ("models",)
 COLUMNS = (
     "arm", "device", "hardware", "threads", "precision", "side", "batch_size", "parameters", "forward_flops",
     "training_flops", "round", "seconds", "images_per_second", "flops_per_second", "core",

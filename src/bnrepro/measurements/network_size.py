@@ -15,7 +15,6 @@ from bnrepro.models.blocks import Recipe
 from bnrepro.models.bn_inception import STEM, BNInception, columns
 from bnrepro.models.inception import Columns, InceptionBlock
 
-MADE_FROM = ("models",)
 NORM = {"_target_": "bnrepro.norm.BatchNorm"}
 
 

@@ -8,31 +8,29 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from bnrepro import data
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
-from bnrepro.errors import DataUnavailable
+from bnrepro.data import fallback
 from bnrepro.norm import has_running_statistics
 
-SUBSTITUTE = "data=digits"
+QUIET = (
+    "seed=0", "wandb=disabled", "checkpoint_every_s=0", "probes.activations.enabled=false", "evaluation.growth=1",
+    "evaluation.min_interval=1000000", "evaluation.max_interval=1000000",
+)  # fmt: skip
 
 
 def configuration(*overrides: str) -> Config:
-    """The first run that ``overrides`` describe, on the bundled digits where its data are nowhere to be had.
+    """The first run that ``overrides`` describe, on what stands in for its data where they cannot be had.
 
     Seed 0, without probes, W&B and checkpoints, and evaluated at its first and last step alone.
     """
-    quiet = (
-        "seed=0", "wandb=disabled", "checkpoint_every_s=0", "probes.activations.enabled=false",
-        "evaluation.growth=1", "evaluation.min_interval=1000000", "evaluation.max_interval=1000000",
-    )  # fmt: skip
+
+    def composed(stand_in: tuple[str, ...]) -> list[Config]:
+        own = [text for text in overrides if not (stand_in and text.startswith("data="))]
+        return composer.sweep([*QUIET, *own, *stand_in], single=True)
+
     with Composer() as composer:
-        [config] = composer.sweep([*quiet, *overrides], single=True)
-        try:
-            data.load(config.data)
-        except DataUnavailable:
-            kept = [text for text in overrides if not text.startswith("data=")]
-            [config] = composer.sweep([*quiet, *kept, SUBSTITUTE], single=True)
+        [config] = fallback.with_data(composed).configs
     return config
 
 

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from rich.console import Console
 
 from bnrepro import tables
-from bnrepro.config.identity import arm_label, scientific
+from bnrepro.config.compose import Composer
+from bnrepro.config.identity import scientific
 from bnrepro.errors import StoreError
+from bnrepro.measurements.base import Measurement
+from bnrepro.pipeline.plan import Plan, Request
+from bnrepro.runs import lifecycle
 from bnrepro.runs.run import Planned
-from bnrepro.tables import IDENTITY
+from bnrepro.store import RunRecord
+from bnrepro.store.record import IDENTITY
 
-VERSIONS = ("python", "torch", "numpy", "commit")
+
+def restore_all(results: Path, profile: str, console: Console) -> None:
+    """Every run and measurement of a profile that the tables below ``results`` hold."""
+    with Composer() as composer:
+        plan = Plan(composer, Request(profile), console)
+        for name, planned in plan.runs.items():
+            count = restore_runs(name, planned, results)
+            console.print(f"{name}: {count} of {len(planned)} runs restored", highlight=False)
+        for name in plan.measurements:
+            found = restore_measurement(plan.measurement(name, with_networks=False), results)
+            console.print(f"{name}: {'restored' if found else 'left as it is'}", highlight=False)
 
 
-def restore(experiment: str, planned: Sequence[Planned], results: Path) -> int:
-    """Write the folders of those ``planned`` runs that the tables below ``results`` hold; how many there were.
+def restore_runs(experiment: str, planned: Sequence[Planned], results: Path) -> int:
+    """Fill the folders of those ``planned`` runs that the tables below ``results`` hold; how many there were.
 
     A run is taken over only if its key is the one that the code computes, so never for another configuration, data set
     or epoch of the code. Runs whose networks are kept cannot come from tables, and are left to be trained.
@@ -27,58 +41,44 @@ def restore(experiment: str, planned: Sequence[Planned], results: Path) -> int:
     found = tables.read_experiment(experiment, results)
     if found is None:
         return 0
+    folder = results / "tables"
     wanted = {item.key: item for item in planned if not item.config.keep_weights and not item.folder.is_done()}
-    # As they stand in the files, not as a data frame reads them: a commit may look like a number.
-    rows = [row for row in _records(f"{experiment}.runs", results) if row["key"] in wanted]
-    times = {row["run"]: row for row in _records(f"{experiment}.timing", results)}
-    lines = {name: _lines(experiment, name, results) for name in ("metrics", *found.probes)} if rows else {}
+    rows = [row for row in tables.records(folder, f"{experiment}.runs") if row["key"] in wanted]
+    times = {row["run"]: row for row in tables.records(folder, f"{experiment}.timing")}
+    lines = {name: _lines(experiment, name, folder) for name in ("metrics", *found.probes)} if rows else {}
     for row in rows:
         item = wanted[row["key"]]
         if row["run"] != item.folder.name:
-            raise StoreError(f"{results / 'tables'}: the run {row['run']} should be named {item.folder.name}")
-        files: dict[str, str | bytes] = {
-            f"{name}.csv": "\n".join([header, *by_run[item.folder.name], ""])
+            raise StoreError(f"{folder}: the run {row['run']} should be named {item.folder.name}")
+        record = dataclasses.replace(RunRecord.from_rows(row, times[row["run"]]), config=scientific(item.config))
+        files = {
+            f"{name}.csv": "\n".join([header, *by_run[record.run], ""])
             for name, (header, by_run) in lines.items()
-            if item.folder.name in by_run
+            if record.run in by_run
         }
-        files["meta.json"] = json.dumps(_meta(item, row, times[row["run"]]), indent=1)
-        item.folder.path.mkdir(parents=True, exist_ok=True)
-        with item.folder.lock():
-            if not item.folder.is_done():
-                item.folder.finish(files)
+        lifecycle.complete(item.folder, lambda record=record, files=files: (record, files))
     return len(rows)
 
 
-def _lines(experiment: str, name: str, results: Path) -> tuple[str, dict[str, list[str]]]:
+def restore_measurement(planned: Measurement, results: Path) -> bool:
+    """Fill the folder of a measurement from its table below ``results``; whether the table is that of its key."""
+    folder, name = results / "tables", planned.name
+    if planned.folder.is_done() or tables.read_measurement(name, results) is None:
+        return False
+    [row] = tables.records(folder, f"{name}.meta")
+    if row["key"] != planned.key:
+        return False
+    record = planned.record(row["data"], row, float(row["seconds"]))
+    lifecycle.complete(planned.folder, lambda: (record, {f"{name}.csv": tables.text_of(folder, name)}))
+    return True
+
+
+def _lines(experiment: str, name: str, folder: Path) -> tuple[str, Mapping[str, list[str]]]:
     """A table's header and lines by run, without what identifies the run: as the runs themselves wrote them."""
-    text = tables.text_of(results / "tables", experiment if name == "metrics" else f"{experiment}.{name}")
+    text = tables.text_of(folder, experiment if name == "metrics" else f"{experiment}.{name}")
     header, *lines = text.splitlines()
     by_run: dict[str, list[str]] = {}
     for line in lines:
         run, *_, rest = line.split(",", len(IDENTITY))
         by_run.setdefault(run, []).append(rest)
     return header.split(",", len(IDENTITY))[-1], by_run
-
-
-def _records(name: str, results: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(tables.text_of(results / "tables", name))))
-
-
-def _meta(item: Planned, row: dict[str, str], timing: dict[str, str]) -> dict[str, Any]:
-    """The record of a run, from its rows in the tables of runs and of times."""
-    return {
-        "run": row["run"],
-        "key": item.key,
-        "experiment": item.config.experiment,
-        "arm": arm_label(item.config),
-        "seed": item.config.seed,
-        "status": row["status"],
-        "last_step": int(row["last_step"]),
-        "data": row["data"],
-        "fingerprint": row["fingerprint"],
-        "config": scientific(item.config),
-        "versions": {name: row[name] for name in VERSIONS},
-        "machine": {"hardware": timing["hardware"], "cores": int(timing["cores"])},
-        "seconds": float(timing["seconds"]),
-        "finished": float(timing["finished"]),
-    }

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 
 from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of, style
-from bnrepro.report import comparison, conclusions
+from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of
+from bnrepro.report import comparison, conclusions, drawing
 from bnrepro.report.judge import MARKS, Found, anchor, as_json, judge
 from bnrepro.report.questions import OPEN_QUESTIONS
 from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, amount
@@ -34,43 +31,13 @@ TELLING = ("faster_training", "higher_learning_rates", "tiny_batches")
 
 
 def publish(folder: Path, treatment: str = "batch", profile: str = "full", beside: Path | None = None) -> Found:
-    """Figures (if out of date), claims.json and REPORT.md below ``folder``; the README too for the committed ones.
+    """Figures, claims.json and REPORT.md below ``folder``; the README too for the committed ones.
 
     ``beside`` is the folder of Batch Normalization's own results, where ``treatment`` is under exam.
     """
     results = Results(folder, treatment)
-    if not figures_current(folder):
-        draw(results)
+    drawing.draw(results)
     return write_report(results, profile, beside)
-
-
-def figures_current(folder: Path) -> bool:
-    """Whether every figure is younger than every table and than the code that draws them, as make would ask."""
-    drawn = [path.stat().st_mtime for path in (folder / "figures").glob("*.*")]
-    code = [
-        path for path in Path(__file__).parent.rglob("*.py") if path.parent.name in ("bnrepro", "claims", "pictures")
-    ]
-    drawn_from = [
-        path for path in (folder / "tables").glob("*.csv*") if not path.name.startswith(f"{comparison.NAME}.")
-    ]
-    made_from = [path.stat().st_mtime for path in [*drawn_from, *code]]
-    return bool(drawn) and bool(made_from) and min(drawn) > max(made_from)
-
-
-def draw(results: Results, only: tuple[str, ...] = ()) -> list[Path]:
-    """The figures of every experiment that has tables; of those in ``only``, if any are named. On all cores."""
-    names = [name for name in EXPERIMENTS if not only or name in only]
-    workers = min(os.cpu_count() or 1, len(names) // 3)
-    if workers < 2:
-        return [path for name in names for path in _draw_one(results, name)]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return [path for paths in pool.map(_draw_one, [results] * len(names), names) for path in paths]
-
-
-def _draw_one(results: Results, name: str) -> list[Path]:
-    with style.house_style():
-        return style.save(EXPERIMENTS[name].figures(results), results.folder / "figures")
 
 
 def write_report(results: Results, profile: str = "full", beside: Path | None = None) -> Found:

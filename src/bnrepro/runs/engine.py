@@ -1,30 +1,33 @@
-"""Many runs on all cores: longest first, one single-threaded process per core, with a display of what is going on."""
+"""Many runs on all cores: the one engine of every sweep. `make reproduce` calls it directly, and so does Hydra's ``-m``.
+
+What is done is skipped, the longest run comes first, one single-threaded process works on each core.
+"""
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
+import csv
+import io
 import os
-import queue
 import signal
-import sys
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
+from bnrepro import data
+from bnrepro.config.schema import Config
+from bnrepro.data import ExampleOrder
 from bnrepro.errors import ConfigError, Interrupted, UserError
-from bnrepro.runs import run
+from bnrepro.runs import lifecycle, run
+from bnrepro.runs.display import Display, cost
 from bnrepro.runs.run import Planned, Report
+from bnrepro.store.workers import Emit, WorkerDied, side_by_side
+from bnrepro.training.loop import Trainer
 
-SHOW_EVERY_S = 0.5
-PLAIN_EVERY_S = 15.0
+REPORT_EVERY_S = 0.5
 
 
 @dataclass
@@ -34,17 +37,35 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
+    def require_all(self) -> None:
+        """Raise :class:`UserError` if any run could not be brought to its end."""
+        if self.errors:
+            name, message = next(iter(self.errors.items()))
+            raise UserError(f"{len(self.errors)} could not be brought to their end. The first, {name}: {message}")
+
+
+def plan(sweep: Sequence[tuple[Config, str]]) -> list[Planned]:
+    """The runs of a sweep, each with its detail. Refuses, before anything starts, what one of them would refuse."""
+    planned = [run.plan(config, detail) for config, detail in sweep]
+    for item in planned:
+        config, dataset = item.config, data.open_dataset(item.config.data)
+        run.require_device(config)
+        ExampleOrder(config, len(dataset.train))
+        if config.batch_size == 1 == config.processes:
+            Trainer(config, dataset)
+    return planned
+
 
 def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Console | None = None) -> Outcome:
-    """Bring every run to its end; those that are done are skipped without starting a process.
+    """Bring every run to its end; a run that is done is skipped without starting a process.
 
-    Raises :class:`Interrupted` on Ctrl-C, on SIGTERM, or if a training process died: what is finished stays, and so do
-    the checkpoints.
+    Raises :class:`Interrupted` on Ctrl-C, on SIGTERM, or if a worker died: what is finished stays, and so do the
+    checkpoints.
     """
     outcome = Outcome()
     unique = {item.folder.path: item for item in planned}
     pending = [item for item in unique.values() if not item.folder.is_done()]
-    outcome.counts["skipped"] = len(unique) - len(pending)
+    outcome.counts[lifecycle.SKIPPED] = len(unique) - len(pending)
     if not pending:
         return outcome
     # The longest first: at the end of a sweep no core waits for one long run of another.
@@ -54,178 +75,71 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     threads = max(item.config.threads for item in pending)
     workers = jobs or max(1, (os.cpu_count() or 1) // threads)
     display = Display(console or Console(), pending, done=len(unique) - len(pending))
-    context = multiprocessing.get_context("spawn")
-    reports: Any = context.Queue()
-    pool = ProcessPoolExecutor(
-        min(workers, len(pending)), mp_context=context, initializer=_start_worker, initargs=(reports,)
-    )
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with display:
-            futures = {pool.submit(_train, item): item for item in pending}
-            _follow(futures, reports, display, outcome)
+            _follow(pending, workers, display, outcome)
     except KeyboardInterrupt:
-        _stop(pool)
         raise Interrupted(
             f"stopped with {display.done} of {display.total} runs done; the same call goes on from here"
         ) from None
-    except BrokenProcessPool as error:
-        _stop(pool)
+    except WorkerDied as error:
         raise Interrupted(
             f"a training process was killed ({display.done} of {display.total} runs done): out of memory? "
             "The same call goes on from here."
         ) from error
     finally:
         signal.signal(signal.SIGTERM, before)
-    pool.shutdown()
     return outcome
 
 
-PER_EXAMPLE = {"mlp": 1, "inception": 150, "bn_inception": 40_000}
-"""What an example costs in a training step, in those of the fully connected network of §4.1."""
-PER_STEP = 100
-"""What a step costs whatever its size, in the same unit."""
-
-
-def cost(item: Planned) -> float:
-    """Relative length of a run: enough to tell the long from the short, whatever their network."""
-    config = item.config
-    return config.steps * (config.batch_size * PER_EXAMPLE[config.model.name] + PER_STEP)
-
-
-def _follow(futures: dict[Future, Planned], reports: Any, display: Display, outcome: Outcome) -> None:
-    left = set(futures)
-    while left:
-        finished, left = wait(left, timeout=SHOW_EVERY_S, return_when=FIRST_COMPLETED)
-        _drain(reports, display)
-        for future in finished:
-            item = futures[future]
-            try:
-                status = future.result()
-            except UserError as error:
-                status = "failed"
-                outcome.errors[item.folder.name] = str(error)
+def _follow(pending: Sequence[Planned], workers: int, display: Display, outcome: Outcome) -> None:
+    for event in side_by_side(_train, pending, workers):
+        if event.kind == "message":
+            display.report(event.value)
+        elif event.kind in ("result", "error"):
+            item, status = pending[event.task], event.value
+            if event.kind == "error":
+                if not isinstance(event.value, UserError):
+                    raise event.value
+                status, outcome.errors[item.folder.name] = "failed", str(event.value)
             outcome.counts[status] = outcome.counts.get(status, 0) + 1
             display.ended(item, status)
 
 
-def _drain(reports: Any, display: Display) -> None:
-    while True:
-        try:
-            display.report(reports.get_nowait())
-        except queue.Empty:
-            return
-
-
-def _stop(pool: ProcessPoolExecutor) -> None:
-    """End the workers at once: a run's folder is whole at any moment, and its checkpoint is at most seconds old."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join()
-
-
-# -------------------------------------------------------------------------------------------------- the workers
-
-_reports: Any = None
-
-
-def _start_worker(reports: Any) -> None:
-    global _reports
-    _reports = reports
-    # Ctrl-C reaches the whole group; the parent alone decides, and ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers: they end themselves, as safely as by a kill of their own."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _train(planned: Planned) -> str:
+def _train(planned: Planned, emit: Emit) -> str:
+    """One run, in a worker."""
     last = 0.0
 
     def watch(report: Report) -> None:
         nonlocal last
-        if time.monotonic() - last > SHOW_EVERY_S:
+        if time.monotonic() - last > REPORT_EVERY_S:
             last = time.monotonic()
-            _reports.put(report)
+            emit(report)
 
     return run.execute(planned, watch)
 
 
-# -------------------------------------------------------------------------------------------------- the display
+# ------------------------------------------------------------------------------------------------- at the end
+
+SHOWN = {"train/loss": "train loss", "validation/accuracy": "val. acc.", "test/accuracy": "test acc."}
 
 
-class Display:
-    """Runs done / total, what runs now with step, loss and steps/s, time left; plain lines without a terminal."""
-
-    def __init__(self, console: Console, pending: Sequence[Planned], done: int) -> None:
-        self.console, self.live = console, console.is_terminal
-        self.done, self.total = done, done + len(pending)
-        self.work = sum(cost(item) for item in pending)
-        self.costs = {item.folder.name: cost(item) for item in pending}
-        self.finished_work, self.shares = 0.0, dict[str, float]()
-        self.rows: dict[str, Any] = {}
-        self.began = self.spoke = time.monotonic()
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"), console=console, disable=not self.live, transient=True,
-        )  # fmt: skip
-        self.overall = self.progress.add_task("runs", total=self.total, completed=done, note="")
-
-    def __enter__(self) -> Display:
-        self.console.print(f"{self.total} runs: {self.done} done, {self.total - self.done} to train", highlight=False)
-        self.progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
-
-    def report(self, report: Report) -> None:
-        """A worker's message about a run under way."""
-        if report.name not in self.costs:
-            return
-        self.shares[report.name] = report.step / max(report.steps, 1)
-        loss = report.values.get("train/loss", report.values.get("validation/loss", float("nan")))
-        note = f"loss {loss:.4f}  {report.steps_per_second:.0f} steps/s"
-        if report.name not in self.rows:
-            self.rows[report.name] = self.progress.add_task(report.name, total=report.steps, note=note)
-        self.progress.update(self.rows[report.name], completed=report.step, note=note)
-        self.progress.update(self.overall, note=self.time_left())
-        if not self.live and time.monotonic() - self.spoke > PLAIN_EVERY_S:
-            self.spoke = time.monotonic()
-            line = f"[{self.done}/{self.total}] {report.name}  step {report.step:,}/{report.steps:,}  {note}"
-            self._say(f"{line}  {self.time_left()}")
-
-    def ended(self, item: Planned, status: str) -> None:
-        """A run came to its end."""
-        name = item.folder.name
-        self.done += 1
-        self.finished_work += self.costs.pop(name)
-        self.shares.pop(name, None)
-        if name in self.rows:
-            self.progress.remove_task(self.rows.pop(name))
-        self.progress.update(self.overall, completed=self.done, note=self.time_left())
-        if not self.live:
-            self._say(f"[{self.done}/{self.total}] {item.config.experiment}/{name}  {status}  {self.time_left()}")
-
-    def time_left(self) -> str:
-        """From the work done so far, in examples: runs of unequal length count by their length."""
-        under_way = sum(self.costs[name] * share for name, share in self.shares.items())
-        done = self.finished_work + under_way
-        if done <= 0:
-            return ""
-        seconds = (time.monotonic() - self.began) * (self.work - done) / done
-        return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{max(seconds, 0):.0f} s left"
-
-    def _say(self, line: str) -> None:
-        self.console.print(line.rstrip(), highlight=False, soft_wrap=True, markup=False)
-        sys.stdout.flush()
+def summary(planned: Sequence[Planned], outcome: Outcome) -> Table:
+    """A row a run of the sweep: what it is, how it ended, its last values, its key."""
+    table = Table(title="last evaluation of every run", title_justify="left", box=SIMPLE)
+    table.add_column("run", no_wrap=True)
+    for column in ("seed", "status", "steps", *SHOWN.values(), "key"):
+        table.add_column(column, justify="left" if column in ("status", "key") else "right")
+    for item in planned:
+        name, key, seed = item.folder.name, item.key[:8], str(item.config.seed)
+        if name in outcome.errors or not item.folder.is_done():
+            table.add_row(item.label, seed, "failed", "", *([""] * len(SHOWN)), key)
+            continue
+        record, files = item.folder.read()
+        last: dict[str, str] = {}
+        for row in csv.DictReader(io.StringIO(files["metrics.csv"].decode())):
+            last[f"{row['split']}/{row['metric']}"] = row["value"]
+        values = [f"{float(last[metric]):.4f}" if metric in last else "–" for metric in SHOWN]
+        table.add_row(item.label, seed, record.status, f"{record.last_step:,}", *values, key)
+    return table

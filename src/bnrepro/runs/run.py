@@ -1,21 +1,13 @@
-"""One run from its configuration to its finished folder: identity, lock, skip or resume, train, write."""
+"""One run from its configuration to its finished folder: identity, skip or resume, train, write."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import io
-import json
 import logging
-import os
-import platform
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any
 
-import numpy as np
 import torch
 from omegaconf import OmegaConf
 
@@ -23,22 +15,28 @@ from bnrepro import data, store
 from bnrepro.config.identity import arm_label, run_key, scientific
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError, StoreError
+from bnrepro.runs import lifecycle, provenance
+from bnrepro.store import Files, RunFolder, RunRecord
 from bnrepro.training import checkpoint, distributed, tracking
 from bnrepro.training.loop import METRICS_HEADER, Callbacks, Trainer
 
 log = logging.getLogger(__name__)
 WEIGHTS = "weights.pt"
-WAIT_S = 0.5
-"""Between two looks at a run that another process holds."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run with its identity, before or after it is trained."""
+    """A run with its identity, before or after it is trained. ``detail`` names what its sweep varies."""
 
     config: Config
     key: str
-    folder: store.Run
+    folder: RunFolder
+    detail: str = ""
+
+    @property
+    def label(self) -> str:
+        """How people tell this run from the others: its arm, and what its sweep varies."""
+        return labelled(self.config, self.detail)
 
 
 @dataclass(frozen=True)
@@ -52,10 +50,24 @@ class Report:
     steps_per_second: float
 
 
-def plan(config: Config) -> Planned:
-    """The identity of a run. Loads its data, whose fingerprint is part of it."""
+def labelled(config: Config, detail: str) -> str:
+    """An arm with what its sweep varies: ``batch-lr0.1``."""
+    return f"{arm_label(config)}-{detail}" if detail else arm_label(config)
+
+
+def plan(config: Config, detail: str = "") -> Planned:
+    """The identity of a run. Loads its data, whose fingerprint is part of it.
+
+    ``detail`` goes into the name of the folder, but for an experiment of ``configs/experiment``: its tables name runs
+    by arm, seed and key.
+    """
     key = run_key(config, data.open_dataset(config.data).fingerprint)
-    return Planned(config, key, store.run(config.experiment, arm_label(config), config.seed, key))
+    label = labelled(config, detail) if config.experiment == SINGLE else arm_label(config)
+    return Planned(config, key, store.run_folder(config.experiment, label, config.seed, key), detail)
+
+
+SINGLE = "single"
+"""The experiment of runs that belong to none."""
 
 
 def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: None) -> str:
@@ -64,18 +76,17 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
     Continues from the last checkpoint, if there is one. Two processes never train one run: the second waits, then
     skips. Raises :class:`~bnrepro.errors.UserError` for what the user can mend; nothing finished is touched.
     """
-    config, folder = planned.config, planned.folder
+    config = planned.config
     require_device(config)
     with distributed.join(config.processes, config.device) as group:
-        if group.share(folder.is_done):
-            return "skipped"
-        dataset = data.open_dataset(config.data)
-        trainer = Trainer(config, dataset, group=group)  # refuses what cannot be built before a folder is made
-        with _alone_in(folder, group):
-            if group.share(folder.is_done):
-                return "skipped"
-            trainer = _resume(trainer, folder, dataset)
-            return _lead(planned, trainer, dataset, watch) if group.leads else trainer.run().status
+        if group.share(planned.folder.is_done):
+            return lifecycle.SKIPPED
+        # Refuses, before a folder is made, a network that cannot be built.
+        run = _Run(planned, Trainer(config, data.open_dataset(config.data), group=group), watch)
+        try:
+            return lifecycle.complete(planned.folder, run.train, group)
+        finally:
+            run.tracker.finish()
 
 
 def require_device(config: Config) -> None:
@@ -84,70 +95,95 @@ def require_device(config: Config) -> None:
         raise ConfigError("device=cuda: no CUDA device is available here; use device=cpu")
 
 
-@contextlib.contextmanager
-def _alone_in(folder: store.Run, group: distributed.Group) -> Iterator[None]:
-    """No other call trains the run meanwhile.
+class _Run:
+    """The training of one process of a run, and what the leader makes of it."""
 
-    The leader holds it, and asks for it again and again where another does: the others, which wait for its answer,
-    would give up if it were long.
-    """
-    with contextlib.ExitStack() as stack:
-        files: list[IO[str]] = []
+    def __init__(self, planned: Planned, trainer: Trainer, watch: Callable[[Report], None]) -> None:
+        self.planned, self.trainer, self.watch = planned, trainer, watch
+        self.tracker = tracking.Tracker()
 
-        def held() -> bool:
-            if not files:
-                files.append(stack.enter_context(folder.lock_file()))
-            return store.try_lock(files[0])
+    def train(self) -> tuple[RunRecord, Files]:
+        self._resume()
+        trainer = self.trainer
+        if trainer.group.leads:
+            self._follow()
+        trainer.run()
+        self.tracker.ended(trainer.progress.status, trainer.progress.last_step)
+        return self._record(), self._files() if trainer.group.leads else {}
 
-        told = False
-        while not group.share(held):
-            if group.leads and not told:
-                log.info("waiting: another process is training %s", folder.name)
-            told = True
-            time.sleep(WAIT_S)
-        if group.leads:
-            store.remove_unfinished_parts(folder)
-        yield
+    def _follow(self) -> None:
+        """Tell those who watch, and keep checkpoints."""
+        planned, trainer = self.planned, self.trainer
+        first_step, began = trainer.progress.step, time.perf_counter()
+        self.tracker.start(planned.config, planned.key, planned.label, continues=first_step > 0)
+
+        def evaluated(step: int, values: dict[str, float]) -> None:
+            self.tracker.evaluation(step, values)
+            speed = (step - first_step) / max(time.perf_counter() - began, 1e-9)
+            self.watch(Report(planned.folder.name, step, planned.config.steps, values, speed))
+
+        trainer.callbacks = Callbacks(evaluated, self.tracker.observation, planned.folder.write_checkpoint)
+
+    def _resume(self) -> None:
+        """Go to where the last checkpoint stands, or that of the run to be continued; else stay at the beginning."""
+        trainer, folder = self.trainer, self.planned.folder
+        payload = trainer.group.share(lambda: _checkpoint(folder))
+        if payload is not None:
+            try:
+                trainer.restore(payload)
+            except StoreError as error:
+                # A part of it may have been restored: with a fresh trainer.
+                _start_over(folder, error)
+                dataset = data.open_dataset(trainer.config.data)
+                self.trainer, payload = Trainer(trainer.config, dataset, group=trainer.group), None
+                trainer = self.trainer
+        if payload is None and trainer.config.continue_from is not None:
+            fingerprint = trainer.identity["data"]
+            payload = trainer.group.share(lambda: checkpoint.checkpoint_of(trainer.config, fingerprint))
+            checkpoint.take_up(trainer, payload)
+        if payload is not None and trainer.group.leads:
+            log.info("%s: continues at step %d", folder.name, trainer.progress.step)
+
+    def _record(self) -> RunRecord:
+        planned, config, progress = self.planned, self.planned.config, self.trainer.progress
+        return RunRecord(
+            run=planned.folder.name,
+            key=planned.key,
+            experiment=config.experiment,
+            arm=arm_label(config),
+            seed=config.seed,
+            status=progress.status,
+            last_step=progress.last_step,
+            data=self.trainer.data_label,
+            fingerprint=self.trainer.identity["data"],
+            config=scientific(config),
+            versions=provenance.versions(),
+            machine=provenance.machine(config.device),
+            seconds=round(progress.seconds, 3),
+            finished=round(time.time(), 3),
+            unreadable=tuple(progress.unreadable),
+        )
+
+    def _files(self) -> Files:
+        """Its tables; its configuration; its weights, if they are to be kept."""
+        config, progress = self.planned.config, self.trainer.progress
+        if progress.unreadable:
+            log.warning("%s: passed over %d unreadable images", self.planned.folder.name, len(progress.unreadable))
+        headers = {"metrics": METRICS_HEADER}
+        for probe in self.trainer.probes:
+            headers |= probe.headers
+        files: dict[str, str | bytes] = {
+            f"{name}.csv": "\n".join([headers[name], *lines, ""]) for name, lines in progress.tables.items()
+        }
+        if config.keep_weights and progress.status == "finished":
+            buffer = io.BytesIO()
+            torch.save(self.trainer.model.state_dict(), buffer)
+            files[WEIGHTS] = buffer.getvalue()
+        files["config.yaml"] = OmegaConf.to_yaml(OmegaConf.structured(config))
+        return files
 
 
-def _lead(planned: Planned, trainer: Trainer, dataset: data.AnyDataset, watch: Callable[[Report], None]) -> str:
-    """The training of the process that writes."""
-    config, folder = planned.config, planned.folder
-    tracker = tracking.Tracker(config, planned.key, continues=trainer.progress.step > 0)
-    first_step, began = trainer.progress.step, time.perf_counter()
-
-    def evaluated(step: int, values: dict[str, float]) -> None:
-        tracker.evaluation(step, values)
-        speed = (step - first_step) / max(time.perf_counter() - began, 1e-9)
-        watch(Report(folder.name, step, config.steps, values, speed))
-
-    trainer.callbacks = Callbacks(evaluated, tracker.observation, folder.write_checkpoint)
-    progress = trainer.run()
-    tracker.finish(progress.status, progress.last_step)
-    folder.finish(_files(planned, trainer, dataset))
-    return progress.status
-
-
-def _resume(trainer: Trainer, folder: store.Run, dataset: data.AnyDataset) -> Trainer:
-    """``trainer`` where the run's last checkpoint left it, or that of the run it continues, or at its beginning."""
-    payload = trainer.group.share(lambda: _checkpoint(folder))
-    if payload is not None:
-        try:
-            trainer.restore(payload)
-        except StoreError as error:
-            # It may have been restored in part: with a fresh trainer.
-            _start_over(folder, error)
-            trainer, payload = Trainer(trainer.config, dataset, group=trainer.group), None
-    if payload is None and trainer.config.continue_from is not None:
-        config = trainer.config
-        payload = trainer.group.share(lambda: checkpoint.checkpoint_of(config, dataset.fingerprint))
-        checkpoint.take_up(trainer, payload)
-    if payload is not None and trainer.group.leads:
-        log.info("%s: continues at step %d", folder.name, trainer.progress.step)
-    return trainer
-
-
-def _checkpoint(folder: store.Run) -> bytes | None:
+def _checkpoint(folder: RunFolder) -> bytes | None:
     try:
         return folder.read_checkpoint()
     except StoreError as error:
@@ -155,87 +191,7 @@ def _checkpoint(folder: store.Run) -> bytes | None:
         return None
 
 
-def _start_over(folder: store.Run, error: StoreError) -> None:
+def _start_over(folder: RunFolder, error: StoreError) -> None:
     """An unfinished run alone is lost, and says so."""
     log.warning("%s: %s; this run starts over", folder.name, error)
     folder.checkpoint.unlink(missing_ok=True)
-
-
-def _files(planned: Planned, trainer: Trainer, dataset: data.AnyDataset) -> dict[str, str | bytes]:
-    config, progress = planned.config, trainer.progress
-    headers = {"metrics": METRICS_HEADER}
-    for probe in trainer.probes:
-        headers |= probe.headers
-    files: dict[str, str | bytes] = {
-        f"{name}.csv": "\n".join([headers[name], *lines, ""]) for name, lines in progress.tables.items()
-    }
-    meta = {
-        "run": planned.folder.name,
-        "key": planned.key,
-        "experiment": config.experiment,
-        "arm": arm_label(config),
-        "seed": config.seed,
-        "status": progress.status,
-        "last_step": progress.last_step,
-        "data": dataset.label,
-        "fingerprint": dataset.fingerprint,
-        "config": scientific(config),
-        "versions": versions(),
-        "machine": machine(config.device),
-        "seconds": round(progress.seconds, 3),
-        "finished": round(time.time(), 3),
-    }
-    if progress.unreadable:
-        meta["unreadable"] = progress.unreadable
-        log.warning("%s: passed over %d unreadable images", planned.folder.name, len(progress.unreadable))
-    if config.keep_weights and progress.status == "finished":
-        buffer = io.BytesIO()
-        torch.save(trainer.model.state_dict(), buffer)
-        files[WEIGHTS] = buffer.getvalue()
-    files["config.yaml"] = OmegaConf.to_yaml(OmegaConf.structured(config))
-    files["meta.json"] = json.dumps(meta, indent=1)
-    return files
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """What the numbers of a run depend on besides its configuration."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "commit": _commit(),
-    }
-
-
-def machine(device: str) -> dict[str, Any]:
-    """The hardware a run was timed on."""
-    name = torch.cuda.get_device_name() if device == "cuda" else _cpu_model()
-    return {"hardware": name, "cores": os.cpu_count()}
-
-
-@functools.cache
-def _cpu_model() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    """The commit of the code, marked where code or configuration differ from it; generated files do not count."""
-    git = ["git", "-C", str(store.REPOSITORY)]
-    try:
-        found = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=10)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "src", "configs", "scripts"], capture_output=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    if found.returncode or changed.returncode:
-        return "unknown"
-    return found.stdout.strip() + ("-dirty" if changed.stdout else "")

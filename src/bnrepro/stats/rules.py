@@ -92,7 +92,7 @@ class Below(_Beyond):
 
 @dataclass(frozen=True)
 class Around:
-    """The whole interval within ``margin`` of ``expected``; on that side of 0 the claim is weaker, on the other wrong."""
+    """The whole interval within ``margin`` of ``expected``; on its side of 0 weaker, on the other contradicted."""
 
     expected: float
     margin: float

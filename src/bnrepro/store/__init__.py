@@ -1,9 +1,9 @@
-"""What lies on disk: its paths, its files, the folders of runs. The only room that writes; no torch."""
+"""What lies on disk: its paths, its files, the folders of runs and their records. The only room that writes."""
 
 from __future__ import annotations
 
-from bnrepro.store.files import find_table, read_array, try_lock, write_array, write_atomic, write_table
-from bnrepro.store.folders import Run, remove_unfinished_parts, run, run_named, runs_of
+from bnrepro.store.files import find_table, try_lock, write_atomic, write_table
+from bnrepro.store.folders import Files, RunFolder, run_folder, run_named, runs_of
 from bnrepro.store.paths import (
     REPOSITORY,
     committed_results,
@@ -12,23 +12,25 @@ from bnrepro.store.paths import (
     outputs_folder,
     results_folder,
 )
+from bnrepro.store.record import RunRecord, flatten, unflatten
 
 __all__ = [
     "REPOSITORY",
-    "Run",
+    "Files",
+    "RunFolder",
+    "RunRecord",
     "committed_results",
     "configs_folder",
     "data_folder",
     "find_table",
+    "flatten",
     "outputs_folder",
-    "read_array",
-    "remove_unfinished_parts",
     "results_folder",
-    "run",
+    "run_folder",
     "run_named",
     "runs_of",
     "try_lock",
-    "write_array",
+    "unflatten",
     "write_atomic",
     "write_table",
 ]

@@ -13,8 +13,6 @@ import platform
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from bnrepro.errors import StoreError
 
 GZIP_ABOVE_BYTES = 1_000_000
@@ -53,22 +51,6 @@ def _remove_parts_of_the_dead(path: Path) -> None:
                 os.kill(int(part.name.removeprefix(prefix).removesuffix(".part")), 0)
             except ProcessLookupError:
                 part.unlink()
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Keep an array behind its digest, to be read back by :func:`read_array`."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    payload = buffer.getvalue()
-    write_atomic(path, digest(payload).encode() + payload)
-
-
-def read_array(path: Path) -> np.ndarray:
-    """What :func:`write_array` wrote. Raises ``ValueError`` if it is cut short or altered."""
-    data = path.read_bytes()
-    if data[:DIGEST_LENGTH] != digest(data[DIGEST_LENGTH:]).encode():
-        raise ValueError("cut short or altered")
-    return np.load(io.BytesIO(data[DIGEST_LENGTH:]), allow_pickle=False)
 
 
 def write_table(folder: Path, name: str, text: str) -> Path:

@@ -1,26 +1,28 @@
-"""The folder of one run or measurement: a checkpoint while it goes on, its tables and ``DONE`` once it is finished.
+"""The folder of one run or measurement: a checkpoint while it goes on, its files and ``DONE`` once it is finished.
 
-``DONE`` lists every file with its digest and is written last, by one atomic rename: what it does not vouch for is
-never read.
+``DONE`` lists every file with its digest and is written last, by one atomic rename: nothing reads what it does not
+vouch for.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from bnrepro.errors import StoreError
-from bnrepro.store.files import DIGEST_LENGTH, digest, try_lock, write_atomic
+from bnrepro.store.files import DIGEST_LENGTH, digest, write_atomic
 from bnrepro.store.paths import outputs_folder
+from bnrepro.store.record import FILE, RunRecord
+
+Files = Mapping[str, str | bytes]
+"""Content by file name."""
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """One run's folder, ``outputs/runs/<experiment>/<arm>-s<seed>-<key8>``."""
 
     path: Path
@@ -36,36 +38,28 @@ class Run:
     def is_done(self) -> bool:
         return (self.path / "DONE").exists()
 
-    @contextlib.contextmanager
-    def lock(self, on_wait=lambda: None) -> Iterator[None]:
-        """Hold the run; a second process waits here (``on_wait`` is called once). Freed even by a killed process."""
-        with self.lock_file() as file:
-            if not try_lock(file):
-                on_wait()
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
     def lock_file(self) -> IO[str]:
-        """What :func:`try_lock` takes; to close it is to let the run go."""
+        """What :func:`~bnrepro.store.try_lock` takes; to close it is to let the run go."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            return (self.path / "lock").open("w")
+            return (self.path / "lock").open("w", encoding="utf-8")
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
 
-    def finish(self, files: dict[str, str | bytes]) -> None:
-        """Write the run's files, then vouch for them in ``DONE``, then drop what was only needed on the way."""
+    def finish(self, record: RunRecord, files: Files) -> None:
+        """Write the run's files and its record, then vouch for them in ``DONE``, then drop the checkpoint."""
         digests = {}
-        for name, content in files.items():
+        for name, content in {**files, FILE: record.to_json()}.items():
             write_atomic(self.path / name, content)
             digests[name] = digest(content.encode() if isinstance(content, str) else content)
         write_atomic(self.path / "DONE", json.dumps(digests, indent=1))
         self.checkpoint.unlink(missing_ok=True)
 
-    def read(self) -> dict[str, bytes]:
-        """Every file of a finished run by name. Raises :class:`StoreError` if one is not what was written."""
+    def read(self) -> tuple[RunRecord, dict[str, bytes]]:
+        """A finished run's record, and its other files by name. Raises :class:`StoreError` if one is not what was
+        written."""
         try:
-            digests = json.loads((self.path / "DONE").read_text())
+            digests = json.loads((self.path / "DONE").read_bytes())
             if not isinstance(digests, dict):
                 raise ValueError("DONE is not a list of files")
             found = {}
@@ -73,7 +67,9 @@ class Run:
                 found[name] = (self.path / name).read_bytes()
                 if digest(found[name]) != expected:
                     raise ValueError(f"{name} has changed since")
-            return found
+            if FILE not in found:
+                raise ValueError(f"{FILE} is missing")
+            return RunRecord.from_json(found.pop(FILE)), found
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"the finished run {self.path} is not as it was written ({error}). Delete that folder and run again: "
@@ -93,23 +89,30 @@ class Run:
             raise StoreError(f"{self.checkpoint} is cut short or altered")
         return payload
 
+    def remove_unfinished_parts(self) -> None:
+        """Drop the half-written files of a process that was killed while it wrote; call with the run locked."""
+        for part in self.path.glob(".*.part"):
+            part.unlink(missing_ok=True)
 
-def run(experiment: str, arm: str, seed: int, key: str) -> Run:
-    return Run(outputs_folder() / "runs" / experiment / f"{arm}-s{seed}-{key[:8]}")
+
+def run_folder(experiment: str, label: str, seed: int, key: str) -> RunFolder:
+    """The folder of a run: the one that holds this key already, or ``<label>-s<seed>-<key8>``.
+
+    A sweep may name a run after what it sweeps; the key alone says which run it is.
+    """
+    runs, suffix = outputs_folder() / "runs" / experiment, f"-{key[:8]}"
+    usual = runs / f"{label}-s{seed}{suffix}"
+    if not usual.exists() and (others := sorted(runs.glob(f"*{suffix}"))):
+        return RunFolder(others[0])
+    return RunFolder(usual)
 
 
-def run_named(experiment: str, name: str) -> Run:
+def run_named(experiment: str, name: str) -> RunFolder:
     """A run by its folder's name."""
-    return Run(outputs_folder() / "runs" / experiment / Path(name).name)
+    return RunFolder(outputs_folder() / "runs" / experiment / Path(name).name)
 
 
-def runs_of(experiment: str) -> list[Run]:
+def runs_of(experiment: str) -> list[RunFolder]:
     """Every finished run of an experiment that is on this disk, by name."""
     folder = outputs_folder() / "runs" / experiment
-    return [Run(path.parent) for path in sorted(folder.glob("*/DONE"))]
-
-
-def remove_unfinished_parts(target: Run) -> None:
-    """Drop the half-written files of a process that was killed while it wrote; call with the run locked."""
-    for part in target.path.glob(".*.part"):
-        part.unlink(missing_ok=True)
+    return [RunFolder(path.parent) for path in sorted(folder.glob("*/DONE"))]

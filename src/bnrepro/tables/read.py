@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import gzip
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +14,9 @@ import pandas as pd
 
 from bnrepro import store
 from bnrepro.errors import StoreError
-from bnrepro.tables.columns import FIRST_COLUMNS, IDENTITY, LONG
+from bnrepro.store.record import IDENTITY, RUN_COLUMNS
+
+LONG = (*IDENTITY, "step", "examples", "split", "metric", "value")
 
 
 @dataclass
@@ -50,7 +55,7 @@ def read_experiment(name: str, results: Path) -> Tables | None:
     metrics = read_table(folder, name, LONG)
     if metrics is None:
         return None
-    runs = read_table(folder, f"{name}.runs", FIRST_COLUMNS)
+    runs = read_table(folder, f"{name}.runs", RUN_COLUMNS)
     timing = read_table(folder, f"{name}.timing", ["run", "seconds"])
     if runs is None or timing is None:
         raise StoreError(f"{folder}: {name}.runs.csv or {name}.timing.csv is missing; restore or delete")
@@ -58,7 +63,7 @@ def read_experiment(name: str, results: Path) -> Tables | None:
     for path in sorted(folder.glob(f"{name}.*.csv*")):
         kind = path.name.removeprefix(f"{name}.").removesuffix(".gz").removesuffix(".csv")
         if kind not in ("runs", "timing"):
-            probe = read_table(folder, f"{name}.{kind}", list(IDENTITY))
+            probe = read_table(folder, f"{name}.{kind}", IDENTITY)
             assert probe is not None
             probes[kind] = probe
     known = set(runs["run"])
@@ -80,7 +85,7 @@ def read_measurement(name: str, results: Path) -> Measured | None:
     return Measured(name, frame, meta.iloc[0])
 
 
-def read_table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame | None:
+def read_table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame | None:
     """One CSV table, None if it is not there; :class:`StoreError` if it is not the table it should be."""
     path = store.find_table(folder, name)
     if path is None:
@@ -113,9 +118,14 @@ def text_of(folder: Path, name: str) -> str:
     return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
 
 
+def records(folder: Path, name: str) -> list[dict[str, str]]:
+    """The rows of a table as text, as they stand in the file: a commit may look like a number."""
+    return list(csv.DictReader(io.StringIO(text_of(folder, name))))
+
+
 @dataclass(frozen=True, eq=False)  # equal only to itself: its cache is of the tables as they were
 class Results:
-    """The tables of one results folder, seen as the exam of one treatment against the network without it."""
+    """The tables of one results folder, seen as one treatment against the network without it."""
 
     folder: Path
     treatment: str = "batch"

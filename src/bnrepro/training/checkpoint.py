@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from bnrepro import store
-from bnrepro.config.identity import NEUTRAL, flatten, identity
-from bnrepro.config.schema import Config
+from bnrepro.config.identity import identity
+from bnrepro.config.schema import Config, traceless_defaults
 from bnrepro.errors import ConfigError, StoreError
+from bnrepro.store import flatten
 from bnrepro.training.loop import Trainer
 
 log = logging.getLogger(__name__)
@@ -42,11 +43,9 @@ def checkpoint_of(config: Config, fingerprint: str) -> bytes:
         before, now = _flat(theirs), _flat(identity(config, fingerprint))
     except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError, StoreError) as error:
         raise ConfigError(f"continue_from={name}: its checkpoint cannot be read ({error})") from error
-    changed = {
-        key: (before.get(key, NEUTRAL.get(key)), now.get(key, NEUTRAL.get(key)))
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key, NEUTRAL.get(key)) != now.get(key, NEUTRAL.get(key))
-    }
+    silent = traceless_defaults()
+    pairs = {key: tuple(found.get(key, silent.get(key)) for found in (before, now)) for key in {*before, *now}}
+    changed = {key: (was, is_) for key, (was, is_) in sorted(pairs.items()) if was != is_}
     if odd := [NAMES.get(key, key) for key in changed if key not in MAY_DIFFER]:
         raise ConfigError(f"continue_from={name}: that run differs in {', '.join(odd)}")
     log.info("%s", statement(name, step, processes, changed, config))

@@ -16,8 +16,8 @@ from bnrepro.training.distributed import ALONE, Group
 EVALUATION_CHUNK, COLOUR_CHUNK, SMALLEST_CHUNK = 2000, 250, 16
 """Images evaluated at a time: fewer where a convolutional network's layers would not fit the processor's caches. Of
 colour images as many pixels as 250 of 32×32 have, but never fewer than the last of these numbers."""
-AMONG, FEW_CLASSES = 5, 10
-"""With no more classes than the second number, to be among the five best says little."""
+TOP_K, FEW_CLASSES = 5, 10
+"""With no more classes than the second number, top-5 accuracy says little."""
 
 
 class Evaluation(NamedTuple):
@@ -49,7 +49,7 @@ def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluat
         loss += F.cross_entropy(scores, labels, reduction="sum")
         counts[0] += (scores.argmax(1) == labels).sum()
         if scores.shape[1] > FEW_CLASSES:
-            counts[1] += (scores.topk(AMONG).indices == labels[:, None]).sum()
+            counts[1] += (scores.topk(TOP_K).indices == labels[:, None]).sum()
             counts[2] += (labels >= 0).sum()
         counts[3] += (labels >= 0).sum()
     # A process may have got no chunk at all: what it cannot know, the sums tell it.

@@ -28,9 +28,8 @@ from bnrepro.errors import ConfigError, StoreError
 from bnrepro.models import build_model, memory_format, parameter_dtype
 from bnrepro.probes import Observation, build_probes, watching
 from bnrepro.training.distributed import ALONE, Group
-from bnrepro.training.evaluation import AMONG, EVALUATION_CHUNK, evaluate
-
-__all__ = ["EVALUATION_CHUNK", "METRICS_HEADER", "Callbacks", "Progress", "Trainer", "evaluate", "refuse_batch_of_one"]
+from bnrepro.training.evaluation import TOP_K, evaluate
+from bnrepro.training.optimizer import SGD
 
 METRICS_HEADER = "step,examples,split,metric,value"
 
@@ -79,13 +78,7 @@ class Trainer:
         self.model.to(config.device, dtype, memory_format=layout)  # pyright: ignore[reportCallIssue]
         self.network = self.model
         """The same, as training calls it: while several processes train together, averaging their gradients."""
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=config.optimizer.lr,
-            momentum=config.optimizer.momentum,
-            weight_decay=config.optimizer.weight_decay,
-            fused=True,
-        )
+        self.optimizer = SGD(self.model.parameters(), config.optimizer)
         self.order = ExampleOrder(config, len(data.train))
         self.data_label, self.known_unreadable = data.label, data.unreadable
         # Typed Any, for those who train in memory and look into it.
@@ -178,7 +171,7 @@ class Trainer:
         first = self.progress.step
         for step, (inputs, target) in enumerate(self.feed.stretch(first, stop), first):
             if decay != 1.0:
-                optimizer.param_groups[0]["lr"] = learning_rate(self.config.optimizer, step, self.config.steps)
+                optimizer.rate = learning_rate(self.config.optimizer, step, self.config.steps)
             with autocast:
                 loss = F.cross_entropy(network(inputs), target)
             # By hand, which saves a few per cent.
@@ -239,7 +232,7 @@ class Trainer:
             if name != "train":
                 values[f"{name}/loss"] = found.loss
             if not math.isnan(found.top5_accuracy):
-                values[f"{name}/top{AMONG}_accuracy"] = found.top5_accuracy
+                values[f"{name}/top{TOP_K}_accuracy"] = found.top5_accuracy
         self.model.train()
         return values
 

@@ -1,9 +1,15 @@
-"""Weights & Biases as a view of the runs. It can show less than happened; it can never stop or change a training."""
+"""Weights & Biases as a view of the runs. It can show less than happened; it can never hold or change a training.
+
+Whatever is to be shown goes through a queue to a thread of its own: W&B starts beside the first steps, and the
+training waits for none of its calls.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import queue
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,99 +21,131 @@ from bnrepro.probes import Observation
 log = logging.getLogger(__name__)
 PROJECT = "batch-normalization-reproduction"
 INIT_TIMEOUT_S = 10
+FINISH_TIMEOUT_S = 5.0
+"""How long a finished run waits for its view: the tables are on the disk by then."""
+
+Action = Callable[[Any], None]
+"""What is done with the W&B run."""
 
 
 class Tracker:
     """One W&B run: group = experiment, job type = arm, tag = profile, name = arm and seed, id = run key.
 
-    ``continues`` says that an earlier part of the same run has been tracked: what follows is appended to it. Every
-    fault ends the view, not the run.
+    Every fault ends the view, not the run. A tracker that has not been started shows nothing.
     """
 
-    def __init__(self, config: Config, key: str, continues: bool = False) -> None:
-        self._run: Any = None
-        if config.wandb != "disabled":
-            self._run = self._start(config, key, continues)
+    def __init__(self) -> None:
+        self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self, config: Config, key: str, label: str, continues: bool = False) -> None:
+        """Begin the view of a run, unless its configuration disables it.
+
+        ``label`` is the arm with what the sweep varies. ``continues`` says that an earlier part of the same run has
+        been tracked: what follows is appended to it.
+        """
+        if config.wandb == "disabled":
+            return
+        arguments = _arguments(config, key, label)
+        self._thread = threading.Thread(target=self._show, args=(config.wandb, arguments, continues), daemon=True)
+        self._thread.start()
 
     def evaluation(self, step: int, values: dict[str, float]) -> None:
         """Losses and accuracies, many keys in one call."""
-        self._guard(lambda run: run.log({"step": step, **values}))
+        self._put(lambda run: run.log({"step": step, **values}))
 
     def observation(self, step: int, seen: Observation) -> None:
         """Histograms and percentiles of the activations."""
-        if not seen.histograms and not seen.values:
+        if seen.histograms or seen.values:
+            self._put(lambda run: run.log({"step": step, **seen.values, **_histograms(seen)}))
+
+    def ended(self, status: str, last_step: int) -> None:
+        """How the training ended."""
+        self._put(lambda run: run.summary.update({"status": status, "last_step": last_step}))
+
+    def finish(self) -> None:
+        """Close the view, or leave it behind if W&B does not answer in time."""
+        if self._thread is None:
             return
+        self._actions.put(None)
+        self._thread.join(INIT_TIMEOUT_S + FINISH_TIMEOUT_S if not self._started else FINISH_TIMEOUT_S)
+        if self._thread.is_alive():
+            log.warning("W&B does not answer; the run is finished without it")
+        self._thread = None
 
-        def send(run: Any) -> None:
-            import wandb
+    _started = False
 
-            shown = {
-                f"activations/{name}": wandb.Histogram(np_histogram=histogram)
-                for name, histogram in seen.histograms.items()
-            }
-            run.log({"step": step, **seen.values, **shown})
+    def _put(self, action: Action) -> None:
+        if self._thread is not None:
+            self._actions.put(action)
 
-        self._guard(send)
+    # ------------------------------------------------------------------------------------- the thread's own part
 
-    def finish(self, status: str, last_step: int) -> None:
-        def end(run: Any) -> None:
-            run.summary.update({"status": status, "last_step": last_step})
-            run.finish()
+    def _show(self, mode: str, arguments: dict[str, Any], continues: bool) -> None:
+        run = _begin(mode, arguments, continues)
+        self._started = True
+        while (action := self._actions.get()) is not None:
+            if run is None:
+                continue
+            try:
+                action(run)
+            except Exception as error:
+                log.warning("W&B stopped answering (%s); training goes on without it", _first_line(error))
+                run = None
+        if run is not None:
+            try:
+                run.finish()
+            except Exception as error:
+                log.warning("W&B did not finish (%s)", _first_line(error))
 
-        self._guard(end)
-        self._run = None
 
-    # ------------------------------------------------------------------------------------------------------------
+def _arguments(config: Config, key: str, label: str) -> dict[str, Any]:
+    folder = store.outputs_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "project": os.environ.get("WANDB_PROJECT", PROJECT),
+        "group": config.experiment,
+        "job_type": arm_label(config),
+        "tags": [config.profile],
+        "name": f"{label}-s{config.seed}",
+        "id": key,
+        "config": scientific(config),
+        "dir": str(folder),
+    }
 
-    def _start(self, config: Config, key: str, continues: bool) -> Any:
-        os.environ.setdefault("WANDB_SILENT", "true")
-        try:
-            import wandb
 
-            modes = ["online", "offline"] if config.wandb == "online" else ["offline"]
-            for mode in modes:
-                try:
-                    return self._init(wandb, config, key, mode, continues)
-                except Exception as error:
-                    # init blocks without a network and then raises; the run goes on with the next best view.
-                    log.warning("W&B %s could not start (%s)", mode, _first_line(error))
-        except Exception as error:
-            log.warning("W&B is not usable (%s); training goes on without it", _first_line(error))
+def _begin(wanted: str, arguments: dict[str, Any], continues: bool) -> Any:
+    """The W&B run, None if there can be none. Without a network ``init`` blocks, then raises: the run goes on with the
+    next best view."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        import wandb
+    except Exception as error:
+        log.warning("W&B is not usable (%s); training goes on without it", _first_line(error))
         return None
-
-    @staticmethod
-    def _init(wandb: Any, config: Config, key: str, mode: str, continues: bool) -> Any:
-        folder = store.outputs_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            group=config.experiment,
-            job_type=arm_label(config),
-            tags=[config.profile],
-            name=f"{arm_label(config)}-s{config.seed}",
-            id=key,
-            # Offline it is a note to `wandb sync`, which otherwise puts each part in the place of the one before.
-            resume="allow" if mode == "online" or continues else None,
-            config=scientific(config),
-            dir=str(folder),
-            mode=mode,
-            settings=wandb.Settings(
-                init_timeout=INIT_TIMEOUT_S, console="off", x_disable_stats=True, x_disable_meta=True, silent=True
-            ),
+    for mode in ("online", "offline") if wanted == "online" else ("offline",):
+        # Offline, `resume` is a note to `wandb sync`, which otherwise puts each part in the place of the one before.
+        resume = "allow" if mode == "online" or continues else None
+        settings = wandb.Settings(
+            init_timeout=INIT_TIMEOUT_S, console="off", x_disable_stats=True, x_disable_meta=True, silent=True
         )
-        # A step of our own: a resumed run repeats the steps since its checkpoint, W&B's counter only grows.
-        run.define_metric("step", hidden=True)
-        run.define_metric("*", step_metric="step")
-        return run
-
-    def _guard(self, action: Callable[[Any], None]) -> None:
-        if self._run is None:
-            return
         try:
-            action(self._run)
+            run = wandb.init(**arguments, mode=mode, resume=resume, settings=settings)
+            # A step of our own: a resumed run repeats the steps since its checkpoint, W&B's counter only grows.
+            run.define_metric("step", hidden=True)
+            run.define_metric("*", step_metric="step")
+            return run
         except Exception as error:
-            log.warning("W&B stopped answering (%s); training goes on without it", _first_line(error))
-            self._run = None
+            log.warning("W&B %s could not start (%s)", mode, _first_line(error))
+    return None
+
+
+def _histograms(seen: Observation) -> dict[str, Any]:
+    import wandb
+
+    return {
+        f"activations/{name}": wandb.Histogram(np_histogram=histogram) for name, histogram in seen.histograms.items()
+    }
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,33 @@
+"""Put the verdicts on several normalisers side by side, as the report's table: run `make compare`, which trains first."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bnrepro import store
+from bnrepro.errors import ConfigError, door
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("treatments", nargs="+", help="normalisers that make reproduce TREATMENT=… has run")
+    parser.add_argument("--profile", default="quick", choices=["smoke", "quick", "full"])
+    parser.add_argument("--results", type=Path, default=store.committed_results(), help="where the table goes")
+    given = parser.parse_args()
+
+    from rich.console import Console
+
+    from bnrepro.report import comparison
+
+    folders = {name: store.results_folder(given.profile, name) for name in dict.fromkeys(["batch", *given.treatments])}
+    if missing := [name for name, folder in folders.items() if not (folder / "claims.json").exists()]:
+        raise ConfigError(f"no {given.profile} results of {', '.join(missing)}: make reproduce TREATMENT={missing[0]}")
+    print(comparison.write(given.results, given.profile, folders))
+    frame = comparison.read(given.results)
+    assert frame is not None
+    comparison.print_side_by_side(frame, Console())
+
+
+if __name__ == "__main__":
+    door(main)

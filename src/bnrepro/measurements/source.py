@@ -1,0 +1,72 @@
+"""What code a measurement's numbers come from, as a digest that neither docstrings nor moves of files change."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib
+import inspect
+from collections.abc import Iterator
+from types import ModuleType
+
+ROOMS = ("bnrepro.norm", "bnrepro.models", "bnrepro.measurements")
+"""Where a measurement's own arithmetic stands. For training, the keys of its runs and the code epoch stand."""
+
+
+@functools.cache
+def digest(module: str) -> str:
+    """16 hex digits over the syntax of ``module`` and of all that it imports from the same rooms.
+
+    Left out are docstrings, comments, layout, and the places that names are imported from.
+    """
+    found: dict[str, ModuleType] = {}
+    left = [importlib.import_module(module)]
+    while left:
+        each = left.pop()
+        if each.__name__ not in found:
+            found[each.__name__] = each
+            left += [other for other in _used(each) if other.__name__.startswith(ROOMS)]
+    parts = sorted(hashlib.blake2b(_normalised(each).encode(), digest_size=16).hexdigest() for each in found.values())
+    return hashlib.blake2b("".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _normalised(module: ModuleType) -> str:
+    tree = ast.parse(inspect.getsource(module))
+    return ast.unparse(_Bare().visit(tree))
+
+
+class _Bare(ast.NodeTransformer):
+    """Drops imports and strings that nothing uses."""
+
+    def visit_Import(self, node: ast.Import) -> None:
+        return None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        return None
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        return self.generic_visit(node)
+
+
+def _used(module: ModuleType) -> Iterator[ModuleType]:
+    """The modules that define what ``module`` imports or names by a dotted string."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bnrepro"):
+            origin = importlib.import_module(node.module)
+            yield from (_home(getattr(origin, alias.name, origin), origin) for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("bnrepro."):
+            place, _, name = node.value.rpartition(".")
+            if name.isidentifier():
+                origin = importlib.import_module(place)
+                yield _home(getattr(origin, name), origin)
+
+
+def _home(named: object, origin: ModuleType) -> ModuleType:
+    """The module in which an imported object is defined."""
+    if isinstance(named, ModuleType):
+        return named
+    home = getattr(named, "__module__", None) or origin.__name__
+    return importlib.import_module(home) if home.startswith("bnrepro") else origin

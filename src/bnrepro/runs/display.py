@@ -1,0 +1,92 @@
+"""What a sweep shows while it trains: runs done, what trains now, the time left; plain lines without a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from bnrepro.runs.run import Planned, Report
+
+PLAIN_EVERY_S = 15.0
+PER_EXAMPLE = {"mlp": 1, "inception": 150, "bn_inception": 40_000}
+"""What an example costs in a training step, in those of the fully connected network of §4.1."""
+PER_STEP = 100
+"""What a step costs whatever its size, in the same unit."""
+
+
+def cost(item: Planned) -> float:
+    """Relative length of a run: enough to tell the long from the short, whatever their network."""
+    config = item.config
+    return config.steps * (config.batch_size * PER_EXAMPLE[config.model.name] + PER_STEP)
+
+
+class Display:
+    """Runs done and total, what runs now with step, loss and steps a second, and the time left."""
+
+    def __init__(self, console: Console, pending: Sequence[Planned], done: int) -> None:
+        self.console, self.live = console, console.is_terminal
+        self.done, self.total = done, done + len(pending)
+        self.work = sum(cost(item) for item in pending)
+        self.costs = {item.folder.name: cost(item) for item in pending}
+        self.finished_work, self.shares = 0.0, dict[str, float]()
+        self.rows: dict[str, Any] = {}
+        self.began = self.spoke = time.monotonic()
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"), console=console, disable=not self.live, transient=True,
+        )  # fmt: skip
+        self.overall = self.progress.add_task("runs", total=self.total, completed=done, note="")
+
+    def __enter__(self) -> Display:
+        self.console.print(f"{self.total} runs: {self.done} done, {self.total - self.done} to train", highlight=False)
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def report(self, report: Report) -> None:
+        """A worker's message about a run under way."""
+        if report.name not in self.costs:
+            return
+        self.shares[report.name] = report.step / max(report.steps, 1)
+        loss = report.values.get("train/loss", report.values.get("validation/loss", float("nan")))
+        note = f"loss {loss:.4f}  {report.steps_per_second:.0f} steps/s"
+        if report.name not in self.rows:
+            self.rows[report.name] = self.progress.add_task(report.name, total=report.steps, note=note)
+        self.progress.update(self.rows[report.name], completed=report.step, note=note)
+        self.progress.update(self.overall, note=self.time_left())
+        if not self.live and time.monotonic() - self.spoke > PLAIN_EVERY_S:
+            self.spoke = time.monotonic()
+            line = f"[{self.done}/{self.total}] {report.name}  step {report.step:,}/{report.steps:,}  {note}"
+            self._say(f"{line}  {self.time_left()}")
+
+    def ended(self, item: Planned, status: str) -> None:
+        """A run came to its end."""
+        name = item.folder.name
+        self.done += 1
+        self.finished_work += self.costs.pop(name)
+        self.shares.pop(name, None)
+        if name in self.rows:
+            self.progress.remove_task(self.rows.pop(name))
+        self.progress.update(self.overall, completed=self.done, note=self.time_left())
+        if not self.live:
+            self._say(f"[{self.done}/{self.total}] {item.config.experiment}/{name}  {status}  {self.time_left()}")
+
+    def time_left(self) -> str:
+        """From the work done so far, in examples: runs of unequal length count by their length."""
+        under_way = sum(self.costs[name] * share for name, share in self.shares.items())
+        done = self.finished_work + under_way
+        if done <= 0:
+            return ""
+        seconds = (time.monotonic() - self.began) * (self.work - done) / done
+        return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{max(seconds, 0):.0f} s left"
+
+    def _say(self, line: str) -> None:
+        self.console.print(line.rstrip(), highlight=False, soft_wrap=True, markup=False)
+        sys.stdout.flush()

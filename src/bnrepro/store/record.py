@@ -1,0 +1,137 @@
+"""What a run or a measurement says of itself: one record, spelled here alone.
+
+It is a JSON file in the folder of the run, a row of ``X.runs.csv`` and a row of ``X.timing.csv``; a measurement's is
+``X.meta.csv``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any
+
+FILE = "meta.json"
+IDENTITY = ("run", "experiment", "arm", "seed")
+DESCRIBED = ("key", "status", "last_step", "data", "fingerprint")
+VERSIONS = ("python", "torch", "numpy", "commit")
+"""What the numbers of a run depend on besides its configuration."""
+RUN_COLUMNS = (*IDENTITY, *DESCRIBED)
+TEXT = ("norm.name", "norm._target_")
+"""Keys whose value is text even where it looks like a number; the schema knows the type of every other one."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """``config`` is the scientific configuration as nested data, or a measurement's settings; ``machine`` names
+    ``hardware`` and ``cores``; ``seconds`` is the time of the work, ``finished`` its end in seconds since 1970;
+    ``unreadable`` are the images that were passed over."""
+
+    run: str
+    key: str
+    experiment: str
+    arm: str
+    seed: int
+    status: str
+    last_step: int
+    data: str
+    fingerprint: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    seconds: float
+    finished: float
+    unreadable: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        values = asdict(self)
+        if not self.unreadable:
+            del values["unreadable"]
+        return json.dumps(values, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunRecord:
+        """Raises ``ValueError`` if ``text`` is not the record of a run."""
+        values = json.loads(text)
+        names = {place.name for place in fields(cls)}
+        if not isinstance(values, dict) or not names - {"unreadable"} <= set(values) <= names:
+            raise ValueError("not the record of a run")
+        given: dict[str, Any] = {**values, "unreadable": tuple(values.get("unreadable", ()))}
+        return cls(**given)
+
+    # ---------------------------------------------------------------------------------------- rows of tables
+
+    def run_row(self) -> dict[str, Any]:
+        """The row of ``X.runs.csv``: identity, status, versions and every scientific key of the configuration."""
+        row = {name: getattr(self, name) for name in RUN_COLUMNS} | self.versions
+        return row | {key: value for key, value in self.flat_config().items() if key != "seed"}
+
+    def timing_row(self) -> dict[str, Any]:
+        """The row of ``X.timing.csv``, the one table in which two identical sweeps may differ."""
+        row = {name: getattr(self, name) for name in IDENTITY}
+        return row | {"seconds": self.seconds, "finished": self.finished} | self.machine
+
+    def measurement_row(self) -> dict[str, Any]:
+        """The row of ``X.meta.csv``."""
+        row = {"key": self.key, "data": self.data} | self.versions | self.machine
+        return row | {"settings": json.dumps(self.config), "seconds": self.seconds}
+
+    def flat_config(self) -> dict[str, Any]:
+        """The configuration by dotted keys, lists as JSON."""
+        flat = flatten(self.config)
+        return {key: json.dumps(value) if isinstance(value, list) else value for key, value in flat.items()}
+
+    @classmethod
+    def from_rows(cls, row: Mapping[str, str], timing: Mapping[str, str]) -> RunRecord:
+        """The record behind a row of ``X.runs.csv`` and one of ``X.timing.csv``, as text; an empty cell is no value.
+
+        Columns are known by name: what neither identifies nor describes the run is a key of its configuration.
+        """
+        known = {*RUN_COLUMNS, *VERSIONS}
+        config = {key: _plain(key, text) for key, text in row.items() if key not in known and text != ""}
+        given: dict[str, Any] = {name: row[name] for name in RUN_COLUMNS}
+        given |= {name: int(row[name]) for name in ("seed", "last_step")}
+        return cls(
+            **given,
+            config=unflatten(config | {"seed": given["seed"]}),
+            versions={name: row[name] for name in VERSIONS},
+            machine={"hardware": timing["hardware"], "cores": int(timing["cores"])},
+            seconds=float(timing["seconds"]),
+            finished=float(timing["finished"]),
+        )
+
+
+def _plain(key: str, text: str) -> Any:
+    """A cell of the table as the value that was written."""
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return text if key in TEXT else json.loads(text)
+    except ValueError:
+        return text
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one flat mapping with dotted keys; lists stay values."""
+    if is_dataclass(tree) and not isinstance(tree, type):
+        tree = asdict(tree)
+    assert isinstance(tree, dict)
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`flatten`."""
+    tree: dict[str, Any] = {}
+    for dotted, value in flat.items():
+        *parents, leaf = dotted.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree

@@ -1,0 +1,94 @@
+"""What makes ``python scripts/train.py -m`` reach this project's composer and engine; Hydra finds plugins only here.
+
+Hydra runs this file at every start, before it has a name in ``sys.modules``: nothing heavy is imported at its top, and
+its dataclasses cannot have annotations that are evaluated later.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class SweeperConfig:
+    """``params`` is the sweep that an experiment declares; the command line narrows, widens or fixes it."""
+
+    _target_: str = "hydra_plugins.bnrepro_engine.ProductSweeper"
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class LauncherConfig:
+    """``n_jobs`` is how many runs train at a time; null: one per core."""
+
+    _target_: str = "hydra_plugins.bnrepro_engine.EngineLauncher"
+    n_jobs: int | None = None
+
+
+class ProductSweeper(Sweeper):
+    """Every combination of the swept values, expanded at once and checked before anything starts."""
+
+    def __init__(self, params: DictConfig | None) -> None:
+        self.params = params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from bnrepro.config.compose import Composer, declared_sweep, expand
+        from bnrepro.errors import ConfigError
+
+        jobs = expand([*declared_sweep(self.params), *arguments])
+        if self.config.hydra.runtime.choices["hydra/launcher"] == "slurm" and shutil.which("srun") is None:
+            raise ConfigError(
+                "hydra/launcher=slurm: there is no Slurm here (srun is not found); leave it out to run here"
+            )
+        if not isinstance(self.launcher, EngineLauncher):
+            with Composer.inside_hydra() as composer:
+                composer.configs(jobs)  # refuses what one of the jobs would refuse
+        return [self.launcher.launch([list(job) for job in jobs], initial_job_idx=0)]
+
+
+class EngineLauncher(Launcher):
+    """The runs of a sweep, by the engine that `make reproduce` uses as well."""
+
+    def __init__(self, n_jobs: int | None) -> None:
+        self.n_jobs = n_jobs
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        pass
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from bnrepro.config.compose import Composer
+
+        with Composer.inside_hydra() as composer:
+            sweep = composer.detailed(job_overrides)
+
+        from rich.console import Console
+
+        from bnrepro.runs import engine
+
+        console = Console()
+        planned = engine.plan(sweep)
+        outcome = engine.train_all(planned, self.n_jobs, console)
+        console.print(engine.summary(planned, outcome))
+        outcome.require_all()
+        return []
+
+
+store = ConfigStore.instance()
+store.store(group="hydra/sweeper", name="bnrepro", node=SweeperConfig, provider="bnrepro")
+store.store(group="hydra/launcher", name="bnrepro", node=LauncherConfig, provider="bnrepro")
