@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from bnrepro.claims.base import Judgement
+from bnrepro.claims.claim import Judgement
 from bnrepro.tables import Measured
 
 

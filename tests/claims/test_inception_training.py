@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from fabricated import finish, publish
 
-from bnrepro.claims import Results, accelerations, inception_training, inception_tuning
+from bnrepro.claims import Judgement, accelerations, inception_training, inception_tuning
 from bnrepro.config.identity import arm_label, flatten
 from bnrepro.config.schema import Config
+from bnrepro.tables import Results
 
 STEPS = [0, 100, 200, 400, 800, 1600, 3200]
 DIGITS = ("data=digits", "data.enlarge=32", "data.standardize=true", "data.validation_examples=300")
@@ -39,6 +40,11 @@ def made(composed: Composed, plan: Plan, folder: Path, *overrides: str) -> Resul
     return Results(folder)
 
 
+def judged_as(slug: str, results: Results) -> Judgement:
+    [claim] = [each for each in inception_training.CLAIMS + accelerations.CLAIMS if each.slug == slug]
+    return claim.judge(results)
+
+
 def test_the_paper_s_own_numbers_support_all_four(composed: Composed, tmp_path: Path) -> None:
     results = made(composed, AS_THE_PAPER, tmp_path)
     judged = {claim.slug: claim.judge(results) for claim in inception_training.CLAIMS}
@@ -63,7 +69,7 @@ def test_the_paper_s_own_numbers_support_all_four(composed: Composed, tmp_path: 
 
 
 def test_where_five_times_the_rate_ends_highest_it_is_said(composed: Composed, tmp_path: Path) -> None:
-    judged = inception_training.higher_accuracy(made(composed, AS_THE_PAPER | {"bn_x5": (0.77, 200)}, tmp_path))
+    judged = judged_as("higher_accuracy_inception", made(composed, AS_THE_PAPER | {"bn_x5": (0.77, 200)}, tmp_path))
     assert judged.verdict == "supported"
     assert judged.estimates[-1].interval.value == pytest.approx(-0.02)
     assert any("here five times does" in note for note in judged.notes)
@@ -71,13 +77,13 @@ def test_where_five_times_the_rate_ends_highest_it_is_said(composed: Composed, t
 
 def test_an_arm_that_never_gets_there_cannot_be_supported(composed: Composed, tmp_path: Path) -> None:
     results = made(composed, AS_THE_PAPER | {"bn_x5": (0.6, 100)}, tmp_path)
-    judged = inception_training.fewer_steps(results)
+    judged = judged_as("fewer_steps_inception", results)
     assert judged.verdict != "supported"
     assert any("5 of 5 runs of bn_x5 never reach it" in note for note in judged.notes)
 
 
 def test_a_plain_network_that_trains_at_five_times_the_rate(composed: Composed, tmp_path: Path) -> None:
-    judged = inception_training.plain_diverges(made(composed, AS_THE_PAPER | {"inception_x5": (0.7, 800)}, tmp_path))
+    judged = judged_as("plain_diverges", made(composed, AS_THE_PAPER | {"inception_x5": (0.7, 800)}, tmp_path))
     assert judged.primary is not None
     assert judged.primary.interval.value == 0.0
     assert judged.verdict == "inconclusive"
@@ -86,7 +92,7 @@ def test_a_plain_network_that_trains_at_five_times_the_rate(composed: Composed, 
 
 
 def test_one_that_stays_at_chance_does_not_train(composed: Composed, tmp_path: Path) -> None:
-    judged = inception_training.plain_diverges(made(composed, AS_THE_PAPER | {"inception_x5": (0.1, 0)}, tmp_path))
+    judged = judged_as("plain_diverges", made(composed, AS_THE_PAPER | {"inception_x5": (0.1, 0)}, tmp_path))
     assert [each.interval.value for each in judged.estimates] == [1.0, 0.0, pytest.approx(0.104), pytest.approx(-0.6)]
     assert not any("train;" in note for note in judged.notes)
     assert judged.verdict == "supported"
@@ -96,14 +102,14 @@ def test_one_that_stays_at_chance_does_not_train(composed: Composed, tmp_path: P
 def test_enough_seeds_that_train_contradict_it(seeds: int, expected: str, composed: Composed, tmp_path: Path) -> None:
     trains = AS_THE_PAPER | {"inception_x5": (0.4, 800)}
     results = made(composed, trains, tmp_path, "arm=inception_x5", f"seed=range({seeds})")
-    judged = inception_training.plain_diverges(results)
+    judged = judged_as("plain_diverges", results)
     assert judged.verdict == expected
     assert any("does not rule out" in note for note in judged.notes) == (expected == "inconclusive")
 
 
 def test_sigmoids_that_train_without_it_too(composed: Composed, tmp_path: Path) -> None:
     plan = AS_THE_PAPER | {"inception_sigmoid": (0.62, 800)}
-    assert inception_training.saturating_nonlinearity(made(composed, plan, tmp_path)).verdict == "weaker"
+    assert judged_as("saturating_nonlinearity", made(composed, plan, tmp_path)).verdict == "weaker"
 
 
 def test_the_table_of_fig_3_and_fig_2(composed: Composed, tmp_path: Path) -> None:
@@ -149,7 +155,7 @@ def with_changes_undone(composed: Composed, folder: Path, tops: dict[str, float]
 def test_the_mean_gain_of_the_changes_decides(composed: Composed, tmp_path: Path) -> None:
     # All but one gain a point; without dropout is three points worse than with it.
     results = with_changes_undone(composed, tmp_path, {"x30_dropout": 0.78})
-    judged = accelerations.accelerations(results)
+    judged = judged_as("accelerations", results)
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx((6 * 0.01 - 0.03) / 7)
     assert judged.primary.interval.n == 3  # seeds that both sweeps have
@@ -160,13 +166,13 @@ def test_the_mean_gain_of_the_changes_decides(composed: Composed, tmp_path: Path
 
 
 def test_changes_that_were_not_undone_forbid_support(composed: Composed, tmp_path: Path) -> None:
-    judged = accelerations.accelerations(with_changes_undone(composed, tmp_path, {}, "arm=x30_rate,x30_l2"))
+    judged = judged_as("accelerations", with_changes_undone(composed, tmp_path, {}, "arm=x30_rate,x30_l2"))
     assert judged.verdict == "inconclusive"
     assert any("5 of 7 changes have no such seed" in note for note in judged.notes)
 
 
 def test_one_seed_has_no_interval_to_count(composed: Composed, tmp_path: Path) -> None:
-    judged = accelerations.accelerations(with_changes_undone(composed, tmp_path, {}, "seed=0"))
+    judged = judged_as("accelerations", with_changes_undone(composed, tmp_path, {}, "seed=0"))
     assert judged.verdict == "inconclusive"
     assert not any("whole interval" in note for note in judged.notes)
 
@@ -182,7 +188,7 @@ def test_a_network_with_all_changes_that_diverged_forbids_support_and_is_told_on
         finish(config, {"test/accuracy": lambda seed, step: 0.7 + seed / 500 if step else 0.1}, STEPS)
     for name in ("inception_training", "accelerations"):
         publish(name, tmp_path)
-    judged = accelerations.accelerations(Results(tmp_path))
+    judged = judged_as("accelerations", Results(tmp_path))
     assert judged.verdict == "inconclusive"
     assert sum("diverged" in note for note in judged.notes) == 1
 
@@ -194,11 +200,11 @@ def test_a_sweep_without_its_baseline_has_no_goal(composed: Composed, tmp_path: 
 
 
 def test_without_the_network_that_has_them_all_it_is_not_run(composed: Composed, tmp_path: Path) -> None:
-    assert accelerations.accelerations(Results(tmp_path)).verdict == "not run"
+    assert judged_as("accelerations", Results(tmp_path)).verdict == "not run"
     for config in composed("experiment=accelerations", *DIGITS, "steps=3200", "arm=x30_l2", "seed=0"):
         finish(config, {"test/accuracy": lambda seed, step: 0.5}, STEPS)
     publish("accelerations", tmp_path)
-    judged = accelerations.accelerations(Results(tmp_path))
+    judged = judged_as("accelerations", Results(tmp_path))
     assert judged.verdict == "not run"
     assert "bn_x30 of inception_training has not been run" in judged.notes[0]
     assert not accelerations.DECLARED.figures(Results(tmp_path))

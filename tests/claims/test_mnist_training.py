@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from fabricated import finish, publish
 
-from bnrepro.claims import Results, mnist_training
+from bnrepro.claims import Judgement, mnist_training
+from bnrepro.claims.mnist_training.numbers import drifts
 from bnrepro.config.schema import Config
+from bnrepro.tables import Results
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
 Composed = Callable[..., list[Config]]
@@ -23,6 +25,11 @@ def runs(composed: Composed) -> Callable[[str, int], Config]:
     return lambda arm, seed: by_name[arm, seed]
 
 
+def judged_as(slug: str, folder: Path) -> Judgement:
+    [claim] = [each for each in mnist_training.CLAIMS if each.slug == slug]
+    return claim.judge(Results(folder))
+
+
 def rising(half: float, end: float) -> Callable[[int, int], float]:
     """An accuracy that comes to ``end`` and is within 1e-9 of it from about 40 × ``half`` steps on."""
     return lambda seed, step: end * (1 - 2.0 ** (-(step * (1 + seed / 100)) / half))
@@ -33,13 +40,13 @@ def test_four_times_faster_is_supported(runs, tmp_path: Path) -> None:
         finish(runs("none", seed), {"test/accuracy": rising(64, 0.9)}, STEPS)
         finish(runs("batch", seed), {"test/accuracy": rising(8, 0.96)}, STEPS)
     publish("mnist_training", tmp_path)
-    judged = mnist_training.faster_training(Results(tmp_path))
+    judged = judged_as("faster_training", tmp_path)
     assert judged.verdict == "supported"
     assert judged.primary is not None
     assert judged.primary.interval.n == 4
     # none: mean of its last five evaluations, first reached at 160; with: at 20 or 40
     assert judged.primary.interval.value < 0.26
-    higher = mnist_training.higher_accuracy(Results(tmp_path))
+    higher = judged_as("higher_accuracy", tmp_path)
     assert higher.verdict == "supported"
 
 
@@ -48,10 +55,10 @@ def test_the_same_curves_support_nothing(runs, tmp_path: Path) -> None:
         for arm in ("none", "batch"):
             finish(runs(arm, seed), {"test/accuracy": rising(20, 0.9), "train/loss": rising(-20, 1)}, STEPS)
     publish("mnist_training", tmp_path)
-    judged = mnist_training.faster_training(Results(tmp_path))
+    judged = judged_as("faster_training", tmp_path)
     assert judged.verdict == "inconclusive"
     assert judged.estimates[0].interval.value == 1.0
-    assert mnist_training.higher_accuracy(Results(tmp_path)).verdict == "inconclusive"
+    assert judged_as("higher_accuracy", tmp_path).verdict == "inconclusive"
 
 
 def test_slower_and_lower_is_contradicted(runs, tmp_path: Path) -> None:
@@ -59,8 +66,8 @@ def test_slower_and_lower_is_contradicted(runs, tmp_path: Path) -> None:
         finish(runs("none", seed), {"test/accuracy": rising(8, 0.96)}, STEPS)
         finish(runs("batch", seed), {"test/accuracy": rising(64, 0.95)}, STEPS)
     publish("mnist_training", tmp_path)
-    assert mnist_training.faster_training(Results(tmp_path)).verdict == "contradicted"
-    assert mnist_training.higher_accuracy(Results(tmp_path)).verdict == "contradicted"
+    assert judged_as("faster_training", tmp_path).verdict == "contradicted"
+    assert judged_as("higher_accuracy", tmp_path).verdict == "contradicted"
 
 
 def test_a_treatment_run_that_never_reaches_the_target_forbids_support(runs, tmp_path: Path) -> None:
@@ -69,7 +76,7 @@ def test_a_treatment_run_that_never_reaches_the_target_forbids_support(runs, tmp
         end = 0.2 if seed == 0 else 0.96
         finish(runs("batch", seed), {"test/accuracy": rising(1, end)}, STEPS)
     publish("mnist_training", tmp_path)
-    judged = mnist_training.faster_training(Results(tmp_path))
+    judged = judged_as("faster_training", tmp_path)
     assert judged.verdict != "supported"
     assert any("1 of 6 runs with batch never reached" in note for note in judged.notes)
 
@@ -80,7 +87,7 @@ def test_a_diverged_run_has_no_final_value_and_is_counted(runs, tmp_path: Path) 
         last = {"status": "diverged", "last_step": 33} if seed == 3 else {}
         finish(runs("batch", seed), {"test/accuracy": rising(8, 0.96)}, STEPS[: 3 if last else None], **last)
     publish("mnist_training", tmp_path)
-    judged = mnist_training.higher_accuracy(Results(tmp_path))
+    judged = judged_as("higher_accuracy", tmp_path)
     assert judged.primary is not None
     assert judged.primary.interval.n == 3
     assert judged.verdict == "inconclusive"
@@ -92,7 +99,7 @@ def test_a_baseline_that_never_gets_there_counts_as_the_budget(runs, tmp_path: P
         finish(runs("none", seed), {"train/loss": lambda seed, step: 0.5}, STEPS)
         finish(runs("batch", seed), {"train/loss": lambda seed, step: 1.0 if step < 80 else 0.05}, STEPS)
     publish("mnist_training", tmp_path)
-    judged = mnist_training.lower_training_loss(Results(tmp_path))
+    judged = judged_as("lower_training_loss", tmp_path)
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(80 / 640)
     assert judged.verdict == "supported"
@@ -116,14 +123,13 @@ def test_drift_is_the_time_weighted_distance_from_the_end_in_widths(runs, tmp_pa
         finish(runs("none", seed), {"test/accuracy": rising(8, 0.9)}, STEPS, activations=moving)
         finish(runs("batch", seed), {"test/accuracy": rising(8, 0.9)}, STEPS, activations=still)
     publish("mnist_training", tmp_path)
-    results = Results(tmp_path)
-    tables = results.tables("mnist_training")
+    tables = Results(tmp_path).tables("mnist_training")
     assert tables is not None
-    drifts = mnist_training.drifts(tables, "running")
+    found = drifts(tables, "running")
     # A line from 0.8 at step 0 to 0 at step 640, from step 10 on, over a width of 2.
     mean = 0.8 * np.mean([(640 - 10) / 640, 0.0]) / 2
-    assert drifts.max().max() == pytest.approx(mean, rel=1e-5)
-    judged = mnist_training.stable_inputs(results)
+    assert found.max().max() == pytest.approx(mean, rel=1e-5)
+    judged = judged_as("stable_inputs", tmp_path)
     assert judged.verdict == "supported"
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(1 / 8)
@@ -138,7 +144,7 @@ def test_saturation_is_compared_after_the_last_step(runs, tmp_path: Path) -> Non
         finish(runs("none", seed), {"test/accuracy": rising(8, 0.9)}, STEPS, layers=layers(0.5 + seed / 100))
         finish(runs("batch", seed), {"test/accuracy": rising(8, 0.9)}, STEPS, layers=layers(0.1))
     publish("mnist_training", tmp_path)
-    judged = mnist_training.activation_distribution(Results(tmp_path))
+    judged = judged_as("activation_distribution", tmp_path)
     assert judged.verdict == "supported"
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(-0.41)
@@ -154,6 +160,6 @@ def test_without_tables_nothing_is_judged_and_the_way_to_them_is_named(tmp_path:
 def test_one_arm_alone_is_not_run_with_the_reason(runs, tmp_path: Path) -> None:
     finish(runs("batch", 0), {"test/accuracy": rising(8, 0.9)}, STEPS)
     publish("mnist_training", tmp_path)
-    judged = mnist_training.faster_training(Results(tmp_path))
+    judged = judged_as("faster_training", tmp_path)
     assert judged.verdict == "not run"
     assert "no seed finished with both none and batch" in judged.notes[0]

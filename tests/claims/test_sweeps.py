@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from fabricated import finish, publish
 
-from bnrepro.claims import Results, batch_size, dropout, init_scale, learning_rate
+from bnrepro.claims import Judgement, batch_size, dropout, init_scale, learning_rate
 from bnrepro.config.schema import Config
+from bnrepro.tables import Results
 
 STEPS = [0, 100, 200, 300, 400, 500]
 Composed = Callable[..., list[Config]]
@@ -29,6 +30,12 @@ def made(configs: list[Config], end: Callable[[Config], float | None], folder: P
     return Results(folder)
 
 
+def judged_as(slug: str, results: Results) -> Judgement:
+    declared = [claim for module in (init_scale, dropout, learning_rate, batch_size) for claim in module.CLAIMS]
+    [claim] = [each for each in declared if each.slug == slug]
+    return claim.judge(results)
+
+
 def test_two_more_scales_are_one_decade(composed: Composed, tmp_path: Path) -> None:
     configs = composed("experiment=init_scale", "data=digits", "steps=500", "seed=0,1,2")
 
@@ -36,7 +43,7 @@ def test_two_more_scales_are_one_decade(composed: Composed, tmp_path: Path) -> N
         trains = {"none": (0.03, 0.1, 0.3, 1), "batch": (0.01, 0.03, 0.1, 0.3, 1, 3)}[config.norm["name"]]
         return 0.95 if config.model.init_scale in trains else None if config.model.init_scale == 3 else 0.11
 
-    judged = init_scale.robust_to_init(made(configs, end, tmp_path))
+    judged = judged_as("robust_to_init", made(configs, end, tmp_path))
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(1.0, abs=0.01)
     assert judged.verdict == "supported"
@@ -49,7 +56,7 @@ def test_one_more_scale_is_within_the_margin(composed: Composed, tmp_path: Path)
     def end(config: Config) -> float:
         return 0.95 if config.model.init_scale <= (0.3 if config.norm["name"] == "none" else 1) else 0.2
 
-    assert init_scale.robust_to_init(made(configs, end, tmp_path)).verdict == "weaker"
+    assert judged_as("robust_to_init", made(configs, end, tmp_path)).verdict == "weaker"
 
 
 def test_dropout_gains_less_with_bn(composed: Composed, tmp_path: Path) -> None:
@@ -60,7 +67,7 @@ def test_dropout_gains_less_with_bn(composed: Composed, tmp_path: Path) -> None:
         gain = {"none": 0.04, "batch": 0.01}[config.norm["name"]] * (config.model.dropout == 0.25)
         return 0.9 + gain + config.seed / 1000
 
-    judged = dropout.regularizes(made(configs, end, tmp_path))
+    judged = judged_as("regularizes", made(configs, end, tmp_path))
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(0.03)
     assert judged.verdict == "supported"
@@ -68,7 +75,7 @@ def test_dropout_gains_less_with_bn(composed: Composed, tmp_path: Path) -> None:
 
 def test_where_dropout_only_hurts_it_gains_nothing(composed: Composed, tmp_path: Path) -> None:
     configs = composed("experiment=dropout", "data=digits", "data.train_examples=500", "steps=500", "seed=0,1,2")
-    judged = dropout.regularizes(made(configs, lambda c: 0.9 - c.model.dropout / 10, tmp_path))  # type: ignore[attr-defined]
+    judged = judged_as("regularizes", made(configs, lambda c: 0.9 - c.model.dropout / 10, tmp_path))  # type: ignore[attr-defined]
     assert judged.primary is not None
     assert judged.primary.interval.value == 0.0
     assert judged.verdict == "inconclusive"
@@ -97,7 +104,7 @@ def arms(none: float, before: float, after: float) -> dict[tuple[str, str, str],
 def test_two_grid_steps_are_a_higher_learning_rate(composed: Composed, tmp_path: Path) -> None:
     configs = composed("experiment=learning_rate", *RATES)
     assert len(configs) == 5 * 3 * 3 * 2
-    judged = learning_rate.higher_learning_rates(made(configs, ends_at(arms(0.3, 1.4, 0.6)), tmp_path))
+    judged = judged_as("higher_learning_rates", made(configs, ends_at(arms(0.3, 1.4, 0.6)), tmp_path))
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(1.38 / 0.24)
     assert judged.verdict == "supported"
@@ -105,14 +112,14 @@ def test_two_grid_steps_are_a_higher_learning_rate(composed: Composed, tmp_path:
 
 def test_one_grid_step_is_within_the_margin(composed: Composed, tmp_path: Path) -> None:
     configs = composed("experiment=learning_rate", *RATES)
-    judged = learning_rate.higher_learning_rates(made(configs, ends_at(arms(0.3, 0.6, 0.6)), tmp_path))
+    judged = judged_as("higher_learning_rates", made(configs, ends_at(arms(0.3, 0.6, 0.6)), tmp_path))
     assert judged.verdict == "weaker"
 
 
 def test_an_arm_that_trains_nowhere_counts_one_step_below_the_grid(composed: Composed, tmp_path: Path) -> None:
     configs = composed("experiment=learning_rate", *RATES)
     results = made(configs, ends_at(arms(0.01, 9, 9)), tmp_path)
-    judged = learning_rate.higher_learning_rates(results)
+    judged = judged_as("higher_learning_rates", results)
     assert judged.primary is not None
     step = (3.3 / 0.1) ** 0.25
     assert judged.primary.interval.value == pytest.approx(3.3 / (0.1 / step))
@@ -129,7 +136,7 @@ def test_placement_compares_each_at_its_own_best_rate(composed: Composed, tmp_pa
         top = {"before": 0.97, "after": 0.96}[config.placement] if config.model.activation == "sigmoid" else 0.9
         return (top if config.optimizer.lr == best else 0.5) + config.seed / 1000
 
-    judged = learning_rate.placement(made(configs, end, tmp_path))
+    judged = judged_as("placement", made(configs, end, tmp_path))
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(0.01)
     assert judged.verdict == "supported"
@@ -144,7 +151,7 @@ def test_a_rate_at_which_one_seed_diverges_is_not_chosen(composed: Composed, tmp
             return None if config.seed == 1 else 0.99
         return 0.9 if config.optimizer.lr == 0.24 else 0.8
 
-    judged = learning_rate.placement(made(configs, end, tmp_path))
+    judged = judged_as("placement", made(configs, end, tmp_path))
     [before] = [each for each in judged.estimates if "sigmoid, rate" in each.name and each.arm == "batch"]
     assert "rate 0.24" in before.name
     assert before.interval.value == pytest.approx(0.9)
@@ -160,8 +167,8 @@ def test_a_narrowed_and_widened_sweep_is_judged_and_drawn(composed: Composed, tm
         "data=digits",
     )
     results = made(composed("experiment=learning_rate", *only), lambda config: 0.9 + config.seed / 100, tmp_path)
-    assert learning_rate.higher_learning_rates(results).verdict == "inconclusive"
-    judged = learning_rate.placement(results)
+    assert judged_as("higher_learning_rates", results).verdict == "inconclusive"
+    judged = judged_as("placement", results)
     assert judged.verdict == "not run"
     assert "batch-after was not run" in judged.notes[0]
     assert set(learning_rate.DECLARED.figures(results)) == {"learning_rate_accuracy", "learning_rate_steps"}
@@ -176,7 +183,7 @@ def test_a_steeper_slope_than_group_norm(composed: Composed, tmp_path: Path) -> 
         # The largest rate is the worst: what decides is chosen on validation.
         return 0.9 - loss * (1 + config.seed / 100) - (0.2 if config.optimizer.lr > 1 else 0)
 
-    judged = batch_size.tiny_batches(made(configs, end, tmp_path))
+    judged = judged_as("tiny_batches", made(configs, end, tmp_path))
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(0.101)
     assert judged.verdict == "supported"
@@ -195,7 +202,7 @@ def test_a_partial_sweep_is_not_run_with_the_reason(claim, composed: Composed, t
 
 @pytest.mark.parametrize("module", [init_scale, dropout, learning_rate, batch_size])
 def test_a_partial_sweep_is_drawn(module, composed: Composed, tmp_path: Path) -> None:
-    name = module.EXPERIMENT
+    name = module.NAME
     configs = composed(f"experiment={name}", "data=digits", "seed=0,1", "steps=500", "data.train_examples=500")
     results = made(configs, lambda config: None if config.seed else 0.9, tmp_path)
     assert module.DECLARED.figures(results)

@@ -11,13 +11,13 @@ import torch
 from judging import judge
 from torch import nn
 
+from bnrepro.claims import Evidence
 from bnrepro.claims import gradient_estimate as gradient_claim
 from bnrepro.claims import step_cost as cost_claim
-from bnrepro.claims.base import Judgement
 from bnrepro.data import Split
 from bnrepro.measurements import convention_traps, gradient_estimate, step_cost
 from bnrepro.norm.pitfalls import GraphedRunningMean
-from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, SUPPORTED, WEAKER, Interval
+from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, SUPPORTED, WEAKER, Estimate, Interval
 
 # ---------------------------------------------------------------------------------------------- convention_traps
 
@@ -104,14 +104,14 @@ def test_the_ratio_is_formed_within_each_round_and_decides() -> None:
 
 def test_the_time_to_an_accuracy_is_steps_times_the_cost_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds = pd.DataFrame({"without": [100.0, 200.0], "with": [25.0, 32.0]})
-    steps = cost_claim.Estimate("steps", "batch", Interval(0.25, 0.25, 0.25, 2), True)
-    monkeypatch.setattr(cost_claim, "faster_training", lambda results: Judgement(SUPPORTED, [steps], ["a note"], seeds))
+    steps = Estimate("steps", "batch", Interval(0.25, 0.25, 0.25, 2), True)
+    monkeypatch.setattr(cost_claim, "faster_training", lambda results: Evidence([steps], ["a note"], seeds))
     judgement = judge("step_cost", times([1.0, 1.0], [2.0, 2.0]))
     found = {each.name: each.interval.value for each in judgement.estimates}
-    assert found[cost_claim.pictures.TIME] == pytest.approx(2 * (0.25 * 0.16) ** 0.5)
+    assert found[cost_claim.TIME] == pytest.approx(2 * (0.25 * 0.16) ** 0.5)
     assert "a note" in judgement.notes
     other = judge("step_cost", times([1.0, 1.0], [2.0, 2.0]), treatment="group")
-    assert cost_claim.pictures.TIME not in {each.name for each in other.estimates}
+    assert cost_claim.TIME not in {each.name for each in other.estimates}
 
 
 def test_every_arm_of_every_model_is_timed_in_every_round() -> None:
@@ -149,7 +149,7 @@ def test_the_error_falls_as_the_root_of_the_batch() -> None:
     ],
 )  # fmt: skip
 def test_the_slope_must_lie_within_the_margin_on_both_sides(interval: tuple[float, float], verdict: str) -> None:
-    assert gradient_claim.within(Interval(-0.5, *interval, 5)) == verdict
+    assert gradient_claim.RULE.verdict(Interval(-0.5, *interval, 5)) == verdict
 
 
 @pytest.mark.parametrize("exponent", [-0.5, -1.0, 0.0])

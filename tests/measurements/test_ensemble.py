@@ -16,15 +16,14 @@ from scipy import stats as scipy_stats
 from torch import Tensor, nn
 
 from bnrepro import tables
-from bnrepro.claims import Results
 from bnrepro.claims import ensemble as claims
 from bnrepro.data import Dataset, Split
 from bnrepro.errors import UserError
 from bnrepro.measurements import base, ensemble
 from bnrepro.measurements.base import Trained
-from bnrepro.pictures import ensemble as pictures
+from bnrepro.tables import Results
 
-ARMS = list(pictures.NETWORKS)
+ARMS = list(claims.NETWORKS)
 
 
 class Says(nn.Module):
@@ -110,7 +109,7 @@ def test_one_seed_makes_one_ensemble_and_one_network_none() -> None:
 def test_a_network_that_is_missing_is_missing_from_its_ensemble_alone() -> None:
     there = [even(arm, seed) for arm in ARMS for seed in (0, 1) if (arm, seed) != (ARMS[2], 0)]
     frame = ensemble.measure(there)
-    assert pictures.whole_ensembles(frame)["members"].to_dict() == {0: 5, 1: 6}
+    assert claims.whole_ensembles(frame)["members"].to_dict() == {0: 5, 1: 6}
     judged = judge("ensemble", frame)
     assert any("1 of 12 networks diverged or have not been trained" in note for note in judged.notes)
 
@@ -129,7 +128,7 @@ def test_images_are_compared_across_ensembles_before_they_are_counted() -> None:
         frame = ensemble.measure([*of(0, first), *of(1, second)])
         counts = frame[frame["kind"] == "difference"].set_index("difference")["images"]
         assert counts.to_dict() == expected
-        assert pictures.whole_ensembles(frame)["gained"].tolist() == [1, 1]
+        assert claims.whole_ensembles(frame)["gained"].tolist() == [1, 1]
 
 
 # --------------------------------------------------------------------------------------------------- the verdict
@@ -235,7 +234,7 @@ def test_the_section_prints_our_errors_beside_the_papers(tmp_path: Path) -> None
 
 def test_nothing_measured_is_not_run_and_not_drawn(tmp_path: Path) -> None:
     assert claims.DECLARED.claims[0].judge(Results(tmp_path)).verdict == "not run"
-    assert pictures.figures(Results(tmp_path)) == {}
+    assert claims.figures(Results(tmp_path)) == {}
 
 
 def test_accuracies_are_those_that_training_reported(finished: Callable[..., Any]) -> None:

@@ -14,13 +14,13 @@ import torch
 from omegaconf import OmegaConf
 
 from bnrepro import store, tables
-from bnrepro.claims.base import Judgement, Results
+from bnrepro.claims.claim import Judgement
 from bnrepro.config.compose import Composer
 from bnrepro.measurements import base
 from bnrepro.norm import batch_norm_train
 from bnrepro.norm.functional import batch_statistics
 from bnrepro.norm.pitfalls import UnbiasedTrainingVariance
-from bnrepro.tables import Measured
+from bnrepro.tables import Measured, Results
 
 SMALLER = {
     "normalized_activations": {},
@@ -223,6 +223,7 @@ def test_gradcheck_that_fails_decides_even_where_jacobians_agree() -> None:
         (1e-5, 1e-3, 1000, "contradicted"),
         (1e-7, 0.0, 1000, "contradicted"),
         (1e-7, 1e-3, 999, "inconclusive"),
+        (1e-7, 0.0, 999, "contradicted"),
     ],
 )
 def test_verdict_on_the_growing_bias(change: float, growth: float, updates: int, verdict: str) -> None:

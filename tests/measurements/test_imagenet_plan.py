@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from bnrepro import tables
-from bnrepro.claims import Results, inception_training
 from bnrepro.claims import imagenet_plan as claims
+from bnrepro.claims import inception_training
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.measurements import base, imagenet_plan
 from bnrepro.report import judge, markdown
+from bnrepro.tables import Results
 
 TITLE = "## The real run, planned: the paper's network on ImageNet"
 ASSUMED = {"gpu": "a fast one", "peak": 2.0e12, "sustained": [0.5]}

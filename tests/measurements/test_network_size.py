@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from bnrepro import tables
-from bnrepro.claims import Results
 from bnrepro.claims import network_size as claims
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import BNInceptionConfig
 from bnrepro.measurements import base, network_size
 from bnrepro.models import BNInception
 from bnrepro.report import judge, markdown
+from bnrepro.tables import Results
 
 META = torch.device("meta")
 

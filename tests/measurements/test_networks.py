@@ -13,7 +13,6 @@ from judging import judge
 from torch import Tensor, nn
 
 from bnrepro import data, tables
-from bnrepro.claims.base import Results
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError, DataUnavailable
@@ -21,6 +20,7 @@ from bnrepro.measurements import base, networks, population_statistics
 from bnrepro.norm import BatchNorm
 from bnrepro.runs import run
 from bnrepro.stats import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS
+from bnrepro.tables import Results
 
 TRAINING = ["data=digits", "wandb=disabled", "steps=40", "model.hidden=[12,8]", "probes.activations.enabled=false"]
 SMALLER = {

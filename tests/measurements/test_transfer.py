@@ -1,4 +1,4 @@
-"""Shifted images, the ways to meet them, the verdict and the picture of ``transfer``."""
+"""Shifted images, the ways to meet them, the verdict and the figure of ``transfer``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from judging import judge
 from torch import Tensor, nn
 
 from bnrepro import store
-from bnrepro.claims.base import Results
-from bnrepro.claims.transfer import DECLARED
+from bnrepro.claims.transfer import (
+    DECLARED,
+    FROZEN,
+    LABELS,
+    OUTPUT,
+    OUTPUT_FROZEN,
+    OUTPUT_NOT_FROZEN,
+    REESTIMATED,
+)
 from bnrepro.data import ExampleOrder
 from bnrepro.errors import ConfigError
 from bnrepro.measurements import base, transfer
 from bnrepro.measurements.networks import normalising_by_batch
 from bnrepro.norm import BatchNorm, freeze, population_statistics
-from bnrepro.pictures import transfer as pictures
-from bnrepro.pictures.transfer import FROZEN, OUTPUT, OUTPUT_FROZEN, OUTPUT_NOT_FROZEN, REESTIMATED
 from bnrepro.runs import run
 from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
+from bnrepro.tables import Results
 
 SHIFTS: Mapping[str, list[float]] = {"contrast": [0.5], "blur": [1.0], "inversion": [1.0]}
 
@@ -232,7 +238,7 @@ def test_while_bn_is_not_frozen_the_mini_batch_is_what_it_normalises_by(trained:
     torch.testing.assert_close(layer.running_mean, expected["hidden.0.norm"].mean, atol=0.05, rtol=0.05)
 
 
-# --------------------------------------------------------------------------------------- verdict and picture
+# ---------------------------------------------------------------------------------------- verdict and figure
 
 
 def table(gains: Callable[[int, str], float], seeds: int = 4) -> pd.DataFrame:
@@ -300,7 +306,7 @@ def test_one_seed_is_inconclusive_and_no_statistics_are_not_run() -> None:
     assert "keeps statistics" in found.notes[0]
 
 
-def test_the_picture_has_a_panel_and_an_example_a_shift_and_a_bar_a_way(tmp_path: Path) -> None:
+def test_the_figure_has_a_panel_and_an_example_a_shift_and_a_bar_a_way(tmp_path: Path) -> None:
     frame = table(lambda seed, shift: 0.1 + 0.01 * seed)
     store.write_table(tmp_path / "tables", "transfer", frame.to_csv(index=False))
     store.write_table(tmp_path / "tables", "transfer.meta", "key,seconds,data\nabc,1.0,made up\n")
@@ -314,7 +320,7 @@ def test_the_picture_has_a_panel_and_an_example_a_shift_and_a_bar_a_way(tmp_path
         expected = (before, before + 11.5, before + 20, before + 30, before, before + 10)
         assert drawn == [f"{value:.1f}" for value in expected]
     labels = [text.get_text() for text in panels[0].get_yticklabels()]
-    assert labels == list(pictures.LABELS.values())
+    assert labels == list(LABELS.values())
     nothing = frame[frame["arm"] == "none"]
     store.write_table(tmp_path / "plain" / "tables", "transfer", nothing.to_csv(index=False))
     store.write_table(tmp_path / "plain" / "tables", "transfer.meta", "key,seconds,data\nabc,1.0,made up\n")

@@ -14,10 +14,10 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from bnrepro import store, tables
-from bnrepro.claims import Results
 from bnrepro.config.schema import Config
 from bnrepro.report import markdown
 from bnrepro.runs import run
+from bnrepro.tables import Results
 
 NOTEBOOKS = store.REPOSITORY / "notebooks"
 LEARN, EXPLORE = NOTEBOOKS / "batchnorm_from_scratch.ipynb", NOTEBOOKS / "explore_results.ipynb"

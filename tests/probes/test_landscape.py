@@ -11,10 +11,11 @@ from fabricated import finish, publish
 from torch import Tensor
 
 from bnrepro import data
-from bnrepro.claims import Results, landscape, landscape_inception, style
+from bnrepro.claims import landscape, landscape_inception, style
 from bnrepro.config.schema import Config
 from bnrepro.probes import LandscapeProbe
 from bnrepro.probes.landscape import along_gradient
+from bnrepro.tables import Results
 
 Composed = Callable[..., list[Config]]
 LENGTHS = (0.5, 1.0, 2.0, 4.0)
@@ -93,6 +94,7 @@ def test_the_row_is_what_was_measured(small: Callable[..., Config]) -> None:
 
 # --------------------------------------------------------------------------------------------------- the claim
 
+[CLAIM] = landscape.CLAIMS
 POINTS = (0, 100, 200, 300)
 HEADER = "step,rate,loss,loss_low,loss_high,loss_range,gradient,change_low,change_mean,change_high,smoothness"
 
@@ -122,7 +124,7 @@ def halved(config: Config, step: int) -> float:
 
 def test_half_the_range_is_a_smoother_landscape(composed: Composed, tmp_path: Path) -> None:
     results = made(composed, halved, tmp_path)
-    judged = landscape.smoother_landscape(results)
+    judged = CLAIM.judge(results)
     assert judged.verdict == "supported"
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(0.5)
@@ -142,12 +144,12 @@ def test_half_the_range_is_a_smoother_landscape(composed: Composed, tmp_path: Pa
 
 def test_a_larger_range_is_contradicted(composed: Composed, tmp_path: Path) -> None:
     larger = made(composed, lambda config, step: 1 / halved(config, step), tmp_path / "larger")
-    assert landscape.smoother_landscape(larger).verdict == "contradicted"
+    assert CLAIM.judge(larger).verdict == "contradicted"
 
 
 def test_seeds_that_disagree_are_inconclusive(composed: Composed, tmp_path: Path) -> None:
     either = made(composed, lambda c, step: 3.0 ** (c.seed - 1) if c.norm["name"] == "batch" else 1.0, tmp_path)
-    assert landscape.smoother_landscape(either).verdict == "inconclusive"
+    assert CLAIM.judge(either).verdict == "inconclusive"
 
 
 def test_a_treatment_beyond_what_can_be_computed_is_never_supported(composed: Composed, tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_a_treatment_beyond_what_can_be_computed_is_never_supported(composed: Co
         broken = config.norm["name"] == "batch" and config.seed == 2 and step == 300
         return float("inf") if broken else halved(config, step)
 
-    judged = landscape.smoother_landscape(made(composed, level, tmp_path))
+    judged = CLAIM.judge(made(composed, level, tmp_path))
     assert judged.verdict == "inconclusive"
     assert judged.primary is not None
     assert judged.primary.interval.n == 2
@@ -163,14 +165,14 @@ def test_a_treatment_beyond_what_can_be_computed_is_never_supported(composed: Co
 
 
 def test_without_tables_arms_or_values_it_is_not_run_with_the_reason(composed: Composed, tmp_path: Path) -> None:
-    assert landscape.smoother_landscape(Results(tmp_path / "nothing")).verdict == "not run"
-    judged = landscape.smoother_landscape(made(composed, halved, tmp_path / "one", "norm=none"))
+    assert CLAIM.judge(Results(tmp_path / "nothing")).verdict == "not run"
+    judged = CLAIM.judge(made(composed, halved, tmp_path / "one", "norm=none"))
     assert judged.verdict == "not run"
     assert "no seed finished with both" in judged.notes[0]
 
 
 def test_a_loss_that_never_changes_has_no_ratio(composed: Composed, tmp_path: Path) -> None:
-    judged = landscape.smoother_landscape(made(composed, lambda config, step: 0.0, tmp_path))
+    judged = CLAIM.judge(made(composed, lambda config, step: 0.0, tmp_path))
     assert judged.verdict == "not run"
     assert "above 0" in judged.notes[0]
 
@@ -182,7 +184,7 @@ def test_the_inception_is_printed_beside_and_does_not_decide(composed: Composed,
         finish(config, {"test/accuracy": lambda seed, step: 0.5}, list(POINTS), landscape=text)
     publish("landscape_inception", tmp_path)
     results = made(composed, halved, tmp_path)
-    judged = landscape.smoother_landscape(results)
+    judged = CLAIM.judge(results)
     assert judged.verdict == "supported"
     [beside] = [each for each in judged.estimates if each.name == "ratio of the loss range, the small Inception"]
     assert beside.interval.value == pytest.approx(2.0)

@@ -14,12 +14,13 @@ from fabricated import finish, publish
 from torch import Tensor, nn
 
 from bnrepro import data
-from bnrepro.claims import Results, shift, style
+from bnrepro.claims import shift, style
 from bnrepro.config.schema import Config
 from bnrepro.models import Inception, build_model
 from bnrepro.probes import ShiftProbe
 from bnrepro.probes.rehearsal import NextStep, Rehearsal, parameters_of
 from bnrepro.probes.shift import gradient_shifts, layers_of
+from bnrepro.tables import Results
 
 Composed = Callable[..., list[Config]]
 
@@ -135,6 +136,7 @@ def test_rows_and_what_noise_adds_to_them(scene, arm: str, draws: bool) -> None:
 
 # ------------------------------------------------------------------------------------------------------ the claim
 
+[CLAIM] = shift.CLAIMS
 POINTS = (0, 100, 200, 300)
 HEADER = "step,layer,name,gradient,distance,cosine,redrawn_distance,redrawn_cosine"
 CHANGES = {"none": 1.0, "batch": 2.0, "batch_noisy": 3.0}
@@ -165,7 +167,7 @@ def test_a_larger_change_contradicts_the_paper_and_the_notes_say_who_is_right(
     composed: Composed, tmp_path: Path
 ) -> None:
     results = made(composed, tmp_path, CHANGES)
-    judged = shift.covariate_shift(results)
+    judged = CLAIM.judge(results)
     assert judged.verdict == "contradicted"
     assert judged.primary is not None
     assert judged.primary.interval.value == pytest.approx(2 * (1.02 / 1.01 * 1.04 / 1.02) ** (1 / 3))
@@ -193,7 +195,7 @@ def test_a_larger_change_contradicts_the_paper_and_the_notes_say_who_is_right(
 def test_a_smaller_change_supports_it(composed: Composed, tmp_path: Path) -> None:
     ends = {"none": 0.975, "batch": 0.98, "batch_noisy": 0.9}
     results = made(composed, tmp_path, {"batch": 0.5, "batch_noisy": 0.1}, ends=ends)
-    judged = shift.covariate_shift(results)
+    judged = CLAIM.judge(results)
     assert judged.verdict == "supported"
     said = [note.partition("**")[2].partition("**")[0] for note in judged.notes]
     assert said[:5] == ["This holds here", "This fails here", "Undecided here", "Undecided here", "This fails here"]
@@ -203,7 +205,7 @@ def test_a_smaller_change_supports_it(composed: Composed, tmp_path: Path) -> Non
 
 def test_without_the_noisy_arm_it_is_judged_all_the_same(composed: Composed, tmp_path: Path) -> None:
     results = made(composed, tmp_path, CHANGES, "norm=none,batch")
-    judged = shift.covariate_shift(results)
+    judged = CLAIM.judge(results)
     assert judged.verdict == "contradicted"
     assert len(judged.notes) == 4
     with style.house_style():
@@ -212,20 +214,20 @@ def test_without_the_noisy_arm_it_is_judged_all_the_same(composed: Composed, tmp
 
 def test_another_normaliser_is_asked_without_words_put_into_mouths(composed: Composed, tmp_path: Path) -> None:
     made(composed, tmp_path, CHANGES | {"group": 0.5}, "treatment=group")
-    judged = shift.covariate_shift(Results(tmp_path, "group"))
+    judged = CLAIM.judge(Results(tmp_path, "group"))
     assert judged.verdict == "supported"
     assert not judged.notes
     assert {each.arm for each in judged.estimates} == {"none", "group", "batch_noisy"}
 
 
 def test_without_tables_arms_or_changes_it_is_not_run_with_the_reason(composed: Composed, tmp_path: Path) -> None:
-    assert shift.covariate_shift(Results(tmp_path / "nothing")).verdict == "not run"
-    judged = shift.covariate_shift(made(composed, tmp_path / "one", CHANGES, "norm=batch,batch_noisy"))
+    assert CLAIM.judge(Results(tmp_path / "nothing")).verdict == "not run"
+    judged = CLAIM.judge(made(composed, tmp_path / "one", CHANGES, "norm=batch,batch_noisy"))
     assert judged.verdict == "not run"
     assert "no seed finished with both none and batch" in judged.notes[0]
 
 
 def test_gradients_that_do_not_move_have_no_ratio(composed: Composed, tmp_path: Path) -> None:
-    judged = shift.covariate_shift(made(composed, tmp_path, {"none": 1.0, "batch": 0.0, "batch_noisy": 1.0}))
+    judged = CLAIM.judge(made(composed, tmp_path, {"none": 1.0, "batch": 0.0, "batch_noisy": 1.0}))
     assert judged.verdict == "not run"
     assert "a change of the gradient" in judged.notes[0]

@@ -17,10 +17,10 @@ import wandb
 from wandb_workspaces.workspaces import internal
 
 from bnrepro import store
+from bnrepro.claims.mnist_training.numbers import TYPICAL_UNIT
 from bnrepro.config.compose import experiments
 from bnrepro.config.schema import Config
 from bnrepro.errors import UserError
-from bnrepro.pictures import mnist_training
 from bnrepro.probes import activations
 from bnrepro.report import dashboard
 from bnrepro.runs import run
@@ -171,7 +171,7 @@ def test_arms_have_the_colours_of_the_figures() -> None:
 
 
 def test_the_unit_that_is_shown_is_the_unit_of_the_figure() -> None:
-    assert activations.UNIT == mnist_training.UNIT
+    assert activations.UNIT == TYPICAL_UNIT
 
 
 # --------------------------------------------------------------------------------------------- the upload

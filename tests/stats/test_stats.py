@@ -1,4 +1,4 @@
-"""Intervals, verdicts and times to a target, against numbers worked out by other means."""
+"""Intervals, rules and times to a target, against numbers worked out by other means."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from bnrepro import stats
-from bnrepro.stats import Interval
+from bnrepro.stats import Above, Around, Below, Interval, Measured, Rule, Within
 
 
 def test_paired_interval_is_students() -> None:
@@ -29,7 +29,7 @@ def test_paired_interval_covers_at_its_stated_rate() -> None:
 def test_one_seed_has_no_interval_and_no_verdict() -> None:
     found = stats.paired_difference([0.4])
     assert math.isnan(found.low)
-    assert stats.verdict(found, zero=0, margin=0, claimed="above") == "inconclusive"
+    assert [rule.verdict(found) for rule in (Above(0.0), Below(0.0), Around(0.4, 1.0))] == ["inconclusive"] * 3
 
 
 def test_equal_differences_have_an_interval_of_no_width() -> None:
@@ -58,28 +58,144 @@ def test_share_of_seeds_is_clopper_pearson() -> None:
     assert found.high == 1.0
 
 
+# ------------------------------------------------------------------------------------------------------ rules
+
+
+def spread(low: float, high: float) -> Interval:
+    """An interval of five seeds around the middle of ``low`` and ``high``."""
+    return Interval((low + high) / 2, low, high, 5)
+
+
+BELOW, ABOVE, AROUND, DROP = Below(0.5, null=1.0), Above(2.0, null=1.0), Around(2.0, 0.5), Around(-0.5, 0.1)
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "claimed", "expected"),
+    ("rule", "low", "high", "expected"),
     [
-        (0.30, 0.45, "below", "supported"),
-        (0.30, 0.50, "below", "weaker"),  # touches the margin: not beyond it
-        (0.45, 0.90, "below", "weaker"),
-        (0.45, 1.10, "below", "inconclusive"),
-        (1.10, 1.90, "below", "contradicted"),
-        (0.90, 1.00, "below", "inconclusive"),
-        (2.10, 3.00, "above", "supported"),
-        (1.10, 3.00, "above", "weaker"),
-        (0.30, 0.90, "above", "contradicted"),
+        (BELOW, 0.30, 0.45, "supported"),
+        (BELOW, 0.30, 0.50, "weaker"),  # touches the margin: not beyond it
+        (BELOW, 0.45, 0.90, "weaker"),
+        (BELOW, 0.45, 1.10, "inconclusive"),
+        (BELOW, 1.10, 1.90, "contradicted"),
+        (BELOW, 0.90, 1.00, "inconclusive"),
+        (ABOVE, 2.10, 3.00, "supported"),
+        (ABOVE, 1.10, 3.00, "weaker"),
+        (ABOVE, 0.30, 0.90, "contradicted"),
+        # Without a null of its own a rule has no room for "weaker".
+        (Above(0.0), 0.1, 0.2, "supported"),
+        (Above(0.0), -0.1, 0.2, "inconclusive"),
+        (Above(0.0), -0.2, -0.1, "contradicted"),
+        (Below(0.0), -0.2, -0.1, "supported"),
+        (Below(0.0), 0.0, 0.1, "inconclusive"),
+        (AROUND, 1.5, 2.5, "supported"),  # the margin itself is within
+        (AROUND, 1.4, 2.5, "weaker"),
+        (AROUND, 3.0, 4.0, "weaker"),
+        (AROUND, 0.0, 2.0, "inconclusive"),
+        (AROUND, -2.0, -1.5, "contradicted"),
+        (DROP, -0.55, -0.45, "supported"),
+        (DROP, -1.10, -0.90, "weaker"),
+        (DROP, -0.10, 0.10, "inconclusive"),
+        (DROP, 0.10, 0.20, "contradicted"),
     ],
 )
-def test_verdicts_lie_where_the_whole_interval_lies(low: float, high: float, claimed: str, expected: str) -> None:
-    margin = 0.5 if claimed == "below" else 2.0
-    assert stats.verdict(Interval((low + high) / 2, low, high, 5), zero=1, margin=margin, claimed=claimed) == expected
+def test_verdicts_lie_where_the_whole_interval_lies(rule: Rule, low: float, high: float, expected: str) -> None:
+    assert rule.verdict(spread(low, high)) == expected
 
 
-def test_an_unknown_side_is_refused() -> None:
-    with pytest.raises(ValueError, match="above"):
-        stats.verdict(Interval(1, 1, 1, 2), zero=0, margin=0, claimed="higher")
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(0.0, "supported"), (0.1, "supported"), (0.11, "contradicted"), (math.inf, "contradicted")],
+)
+def test_an_exact_claim_stands_or_falls_with_its_tolerance(error: float, expected: str) -> None:
+    assert Within(0.1).verdict(stats.exact(error)) == expected
+
+
+def test_nan_is_within_no_tolerance() -> None:
+    assert Within(math.inf).verdict(stats.exact(math.nan)) == "contradicted"
+
+
+SATISFIED = [
+    (BELOW, spread(0.3, 0.4)),
+    (ABOVE, spread(3, 4)),
+    (AROUND, spread(1.9, 2.1)),
+    (Within(1.0), stats.exact(0)),
+]
+"""Each kind of rule with an interval that supports the claim."""
+
+
+@pytest.mark.parametrize(("rule", "interval"), SATISFIED)
+def test_with_a_lost_run_nothing_is_supported(rule: Rule, interval: Interval) -> None:
+    assert rule.verdict(interval) == "supported"
+    assert rule.verdict(interval, lost=1) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("rule", "interval", "expected"),
+    [
+        (BELOW, spread(0.6, 0.9), "weaker"), (BELOW, spread(1.1, 1.9), "contradicted"),
+        (AROUND, spread(3, 4), "weaker"), (AROUND, spread(-2, -1), "contradicted"),
+        (Within(1.0), stats.exact(2), "contradicted"),
+    ],
+)  # fmt: skip
+def test_a_lost_run_changes_no_other_verdict(rule: Rule, interval: Interval, expected: str) -> None:
+    assert rule.verdict(interval, lost=1) == rule.verdict(interval) == expected
+
+
+@pytest.mark.parametrize(("rule", "interval"), SATISFIED)
+def test_a_condition_that_fails_contradicts_and_one_that_is_open_decides_nothing(
+    rule: Rule, interval: Interval
+) -> None:
+    assert rule.verdict(interval, condition=True) == "supported"
+    assert rule.verdict(interval, condition=False) == "contradicted"
+    assert rule.verdict(interval, condition=None) == "inconclusive"
+    assert rule.verdict(interval, lost=1, condition=False) == "contradicted"
+
+
+def test_what_is_only_measured_has_no_verdict() -> None:
+    assert Measured().verdict(spread(1, 2)) == Measured().verdict(spread(-1, 1), lost=1, condition=False) == "measured"
+    assert Measured().margin is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "unit", "sentence"),
+    [
+        (
+            ABOVE, "ratio",
+            "supported if the whole interval lies above 2×, weaker if above 1×, contradicted if below 1×",
+        ),
+        (
+            Below(-0.1, null=0.0), "difference",
+            "supported if the whole interval lies below -10 points, weaker if below 0, contradicted if above 0",
+        ),
+        (Above(0.0), "difference", "supported if the whole interval lies above 0, contradicted if it lies below"),
+        (Below(0.25), "share", "supported if the whole interval lies below 25%, contradicted if it lies above"),
+        (
+            DROP, "number",
+            "supported if the whole interval lies within 0.1 of -0.5, weaker if below 0, contradicted if above 0",
+        ),
+        (
+            AROUND, "number",
+            "supported if the whole interval lies within 0.5 of 2, weaker if above 0, contradicted if below 0",
+        ),
+        (Within(1e-6), "number", "supported if at most 1e-06, else contradicted"),
+        (Within(0.0), "number", "supported if exactly 0, else contradicted"),
+        (
+            Within(1.0, and_also="the check passes"), "number",
+            "supported if at most 1 and the check passes, else contradicted",
+        ),
+        (Measured(), "ratio", "measured, no margin is claimed"),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_the_numbers_of_the_rule(rule: Rule, unit: str, sentence: str) -> None:
+    assert rule.sentence(unit) == sentence
+
+
+def test_only_identities_are_exact() -> None:
+    assert Within(0.0).exact
+    assert not any(rule.exact for rule in (ABOVE, BELOW, AROUND, Measured()))
+
+
+# ----------------------------------------------------------------------------------------------------- curves
 
 
 @pytest.fixture

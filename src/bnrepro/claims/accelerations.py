@@ -1,83 +1,122 @@
-"""§4.2.1: whether each of the other changes helps, once there is Batch Normalization."""
+"""§4.2.1: whether each of the paper's other changes helps once there is Batch Normalization."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims.base import (
-    Claim,
-    Estimate,
-    Experiment,
-    Judgement,
-    Results,
-    not_run,
-    pair_by_seed,
-    unless_lost,
-)
-from bnrepro.claims.inception_training import EXPERIMENT as REFERENCE
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
+from bnrepro.claims.inception_training import NAME as REFERENCE
 from bnrepro.claims.inception_training import PROTOCOL, READ_FROM
-from bnrepro.pictures import accelerations as pictures
-from bnrepro.pictures.accelerations import CHANGES, WHOLE
+from bnrepro.claims.inception_training import X30 as WHOLE
+from bnrepro.stats import CONTRADICTED, SUPPORTED, Above, Estimate, pair_by_seed
+from bnrepro.tables import Results, Tables
 
-EXPERIMENT = "accelerations"
+NAME = "accelerations"
+RULE = Above(0.0)
+CHANGES = {
+    "x30_rate": "a learning rate 30 times as high",
+    "x30_dropout": "no dropout",
+    "x30_l2": "an L2 penalty a fifth as large",
+    "x30_decay": "a decay six times as fast",
+    "x30_lrn": "no local response normalisation",
+    "x30_batches": "examples that meet afresh",
+    "x30_distortions": "fewer photometric distortions",
+}
+"""Arm → the change that it undoes."""
 
 
-def accelerations(results: Results) -> Judgement:
-    tables, reference = results.tables(EXPERIMENT), results.tables(REFERENCE)
-    if tables is None:
-        return not_run(EXPERIMENT)
+def accelerations(results: Results) -> Evidence:
+    tables, reference = tables_of(results, NAME), results.tables(REFERENCE)
     if reference is None or WHOLE not in set(reference.runs["arm"]):
-        return not_run(f"{REFERENCE},{EXPERIMENT}", f"the arm {WHOLE} of {REFERENCE} has not been run")
+        raise NotRun(f"{REFERENCE},{NAME}", f"the arm {WHOLE} of {REFERENCE} has not been run")
+    gains, notes = _gains(tables, reference)
+    seeds = pd.DataFrame({CHANGES[arm]: gain for arm, gain in gains.items()}).dropna()
+    if seeds.empty:
+        raise NotRun(NAME, "no seed finished with all changes and with one of them undone")
+    each = {CHANGES[arm]: stats.paired_difference(gain.to_numpy()) for arm, gain in gains.items()}
+    mean = stats.paired_difference(seeds.mean(axis=1).to_numpy())
+    estimates = [
+        Estimate(f"gain in maximum test accuracy, mean of {len(gains)} changes", WHOLE, mean, True, "difference"),
+        *(
+            Estimate(f"gain in maximum test accuracy by {it}", WHOLE, gain, unit="difference")
+            for it, gain in each.items()
+        ),
+    ]
+    missing = len(CHANGES) - len(gains)
+    if missing:
+        notes.append(f"{missing} of {len(CHANGES)} changes have no such seed: the mean is over the others")
+    told = [RULE.verdict(gain) for gain in each.values() if gain.n > 1]
+    if told:
+        notes.append(
+            f"of {len(told)} changes {told.count(SUPPORTED)} have their whole interval above zero, "
+            f"{told.count(CONTRADICTED)} below it"
+        )
+    diverged = int((reference.runs.loc[reference.runs["arm"] == WHOLE, "status"] == "diverged").sum())
+    # The runs of the network with all changes are in the pairs of every change, and so are the notes on them.
+    return Evidence(estimates, list(dict.fromkeys(notes)), seeds, missing + diverged)
+
+
+def _gains(tables: Tables, reference: Tables) -> tuple[dict[str, pd.Series], list[str]]:
+    """Every seed's gain in maximum test accuracy by the change that an arm undoes, and notes on what is left out."""
     tops = pd.concat([stats.curve(each.metrics, "test", "accuracy").max() for each in (reference, tables)])
-    gains, notes, estimates = {}, [], []
+    gains, notes = {}, []
     for arm, change in CHANGES.items():
         pairs = pair_by_seed(reference.runs, arm, tables.runs, baseline=WHOLE)
         notes += pairs.notes
-        if not len(pairs):
+        if len(pairs):
+            gains[arm] = pd.Series(pairs.without(tops) - pairs.treated(tops), index=pairs.frame.index)
+        else:
             notes.append(f"{change}: no seed finished with and without it")
-            continue
-        gains[change] = pd.Series(pairs.without(tops) - pairs.treated(tops), index=pairs.frame.index)
-        gain = stats.paired_difference(gains[change].to_numpy())
-        estimates.append(Estimate(f"gain in maximum test accuracy by {change}", WHOLE, gain, unit="difference"))
-    missing = len(CHANGES) - len(gains)
-    seeds = pd.DataFrame(gains).dropna()
-    if seeds.empty:
-        return not_run(EXPERIMENT, "no seed finished with all changes and with one of them undone")
-    mean = stats.paired_difference(seeds.mean(axis=1).to_numpy())
-    label = f"gain in maximum test accuracy, mean of {len(gains)} changes"
-    estimates.insert(0, Estimate(label, WHOLE, mean, True, "difference"))
-    if missing:
-        notes.append(f"{missing} of {len(CHANGES)} changes have no such seed: the mean is over the others")
-    found = stats.verdict(mean, zero=0, margin=0, claimed="above")
-    means = [each.interval for each in estimates if not each.primary and each.interval.n > 1]
-    if means:
-        notes.append(
-            f"of {len(means)} changes {sum(each.low > 0 for each in means)} have their whole interval above zero, "
-            f"{sum(each.high < 0 for each in means)} below it"
-        )
-    lost = int((reference.runs.loc[reference.runs["arm"] == WHOLE, "status"] == "diverged").sum())
-    return Judgement(unless_lost(found, missing + lost), estimates, list(dict.fromkeys(notes)), seeds)
+    return gains, notes
 
 
 CLAIMS = (
     Claim(
         slug="accelerations",
         group="A",
+        origin="paper",
         sentence="Once there is Batch Normalization, the paper's other changes help, on average.",
         source="§4.2.1",
-        experiment=EXPERIMENT,
+        experiment=NAME,
         metric="gain in maximum test accuracy of BN-x30 over itself with one change undone, mean of the changes",
-        rule="mean above 0",
-        margin=0.0,
+        unit="difference",
+        rule=RULE,
         paper="about one point by better shuffling; dropout and local response normalisation are said to be needed no "
         "longer, the others to help, without numbers",
         deviation=PROTOCOL
         + READ_FROM
         + "; the size of each change is an assumption where the paper gives only its direction",
         figure="accelerations_gain",
-        judge=accelerations,
+        numbers=accelerations,
     ),
 )
 
-DECLARED = Experiment(EXPERIMENT, CLAIMS, pictures.figures, exam=False)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """What it costs to undo a change, a row each: every seed as a dot, and their mean with its interval."""
+    tables, reference = results.tables(NAME), results.tables(REFERENCE)
+    if tables is None or reference is None:
+        return {}
+    figure, [[axes]] = style.canvas(style.COLUMN + 1.2, 2.6)
+    gains, _ = _gains(tables, reference)
+    shade = style.colour(WHOLE)
+    for height, arm in enumerate(reversed(CHANGES)):
+        if arm not in gains:
+            continue
+        points = 100 * gains[arm].to_numpy()
+        mean = stats.paired_difference(points)
+        axes.plot(points, np.full(len(points), height), "o", color="0.7", markersize=3)
+        axes.plot([mean.low, mean.high], [height, height], color=shade)
+        axes.plot(mean.value, height, "o", color=shade, markersize=4)
+    axes.axvline(100 * RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+    axes.set_yticks(range(len(CHANGES)), list(reversed(CHANGES.values())))
+    axes.set(xlabel="gain in maximum test accuracy, points")
+    axes.set_title(f"{tables.data_label}; {tables.runs['seed'].nunique()} seeds, 95% interval", loc="left")
+    return {"accelerations_gain": figure}
+
+
+DECLARED = Experiment(NAME, 100, CLAIMS, figures, any_normaliser=False)

@@ -2,56 +2,81 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from matplotlib.figure import Figure
 
-from bnrepro.claims.base import (
-    BASELINE,
-    Claim,
-    Estimate,
-    Experiment,
-    Judgement,
-    exact,
-    exact_verdict,
-    measured,
-)
-from bnrepro.pictures import bias_redundant as pictures
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.stats import BASELINE, Estimate, Within, exact
+from bnrepro.tables import Results
 
 NAME = "bias_redundant"
-TOLERANCE = 1e-10
+RULE = Within(1e-10)
+WITH = "batch"
+CHANGE, GRADIENT = "change of the output", "gradient of the bias"
+LABELS = {CHANGE: "relative change of the output", GRADIENT: "its gradient ÷ that without BN"}
+MARKERS = {"linear": "o", "convolution": "x"}
+LOWEST = 1e-18
 
 
-@measured(NAME)
-def bias_redundant(frame: pd.DataFrame) -> Judgement:
-    worst = float(frame.loc[frame["norm"] == "batch", "size"].max(skipna=False))
-    estimates = [Estimate("largest relative effect or gradient of the bias", "batch", exact(worst), True, "number")]
+def bias_redundant(results: Results) -> Evidence:
+    frame = measured_frame(results, NAME)
+    worst = float(frame.loc[frame["norm"] == WITH, "size"].max(skipna=False))
+    estimates = [Estimate("largest relative effect or gradient of the bias", WITH, exact(worst), True, "number")]
     for (layer, quantity, norm), rows in frame.groupby(["layer", "quantity", "norm"], sort=False):
-        if norm == "batch" or quantity == "change of the output":
+        if norm == WITH or quantity == CHANGE:
             largest = float(rows["size"].max(skipna=False))
             estimates.append(Estimate(f"{layer}: {quantity}", str(norm), exact(largest), unit="number"))
     notes = [
         f"gradients are relative to those of the same layer without BN, which are therefore 1 in the arm {BASELINE}",
         "what is left is rounding: it grows with the bias, whose digits displace those of the input",
     ]
-    return Judgement(exact_verdict(worst, TOLERANCE), estimates, notes)
+    return Evidence(estimates, notes)
 
 
 CLAIMS = (
     Claim(
         slug="bias_redundant",
         group="B",
+        origin="paper",
         sentence="A bias in the layer before BN changes nothing and is not trained, since the mean that is subtracted "
         "contains it; β takes its place.",
         source="§3.2",
         experiment=NAME,
         metric="largest relative change of the output, and relative gradient of the bias, biases from 1e-3 to 1e3, "
         "linear and convolution, float64",
-        rule="both at most 1e-10",
-        margin=TOLERANCE,
+        unit="number",
+        rule=RULE,
         paper="the bias is dropped",
         deviation="none",
+        deviates=False,
         figure="bias_redundant_bias",
-        judge=bias_redundant,
+        numbers=bias_redundant,
     ),
 )
 
-DECLARED = Experiment(NAME, CLAIMS, pictures.figures, exam=False)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Two panels against the size of the bias: its effect on the output, and its gradient."""
+    found = results.measured(NAME)
+    if found is None:
+        return {}
+    figure, [axes] = style.canvas(style.PAGE, 2.6, 1, len(LABELS))
+    for panel, (quantity, label) in zip(axes, LABELS.items(), strict=True):
+        chosen = found.frame[found.frame["quantity"] == quantity]
+        for (norm, layer), rows in chosen.groupby(["norm", "layer"], sort=False):
+            norm, layer = str(norm), str(layer)
+            # Zero has no place on a log axis; a gradient that is exactly zero is drawn on its lower edge.
+            panel.plot(
+                rows["bias"], rows["size"].clip(lower=LOWEST), style.line(norm), marker=MARKERS[layer],
+                color=style.colour(norm), markersize=4, fillstyle="none", label=f"{style.name(norm)}, {layer}",
+            )  # fmt: skip
+        panel.axhline(RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+        panel.text(chosen["bias"].min(), 2 * RULE.margin, "tolerance", color="0.35", fontsize=7)
+        panel.set(xscale="log", yscale="log", xlabel="standard deviation of the bias", ylabel=label, ylim=(LOWEST, 1e4))
+        panel.set_xticks([], minor=True)
+    style.panel_letters(list(axes), list(LABELS))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return {"bias_redundant_bias": figure}
+
+
+DECLARED = Experiment(NAME, 180, CLAIMS, figures, any_normaliser=False)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from bnrepro import stats
-from bnrepro.claims.base import BASELINE, Claim, Estimate, Experiment, Judgement, Results, not_run
-from bnrepro.pictures import dropout as pictures
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
+from bnrepro.stats import BASELINE, Above, Estimate, paired_difference
 from bnrepro.stats.selection import ends
+from bnrepro.tables import Results
 
-EXPERIMENT, DROPOUT = "dropout", "model.dropout"
+NAME, DROPOUT = "dropout", "model.dropout"
 
 
-def regularizes(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None:
-        return not_run(EXPERIMENT)
+def regularizes(results: Results) -> Evidence:
+    tables = tables_of(results, NAME)
     test, validation = (
         ends(tables, split).pivot(index="seed", columns=["arm", DROPOUT], values="end")
         for split in ("test", "validation")
@@ -24,8 +24,8 @@ def regularizes(results: Results) -> Judgement:
     for arm in arms:
         rates = set(test[arm].columns) if arm in test.columns.get_level_values("arm") else set()
         if 0.0 not in rates or len(rates) < 2:
-            return not_run(EXPERIMENT, f"the arm {arm} has not been run without dropout and with some")
-    gains, notes, estimates = {}, [], []
+            raise NotRun(NAME, f"the arm {arm} has not been run without dropout and with some")
+    gains, notes = {}, []
     for arm in arms:
         # Chosen on validation, no dropout among the choices: where it does not help, it gains nothing.
         means = {float(str(rate)): float(column.mean()) for rate, column in validation[arm].items()}
@@ -34,37 +34,54 @@ def regularizes(results: Results) -> Judgement:
         notes.append(f"{arm}: best dropout on validation is {best:g}")
     both = pd.DataFrame(gains).dropna()
     if both.empty:
-        return not_run(EXPERIMENT, "no seed finished with both arms")
-    difference = stats.paired_difference((both[BASELINE] - both[results.treatment]).to_numpy())
-    estimates.append(
-        Estimate("gain by dropout, without BN minus with", results.treatment, difference, True, "difference")
-    )
+        raise NotRun(NAME, "no seed finished with both arms")
+    seeds = pd.DataFrame({"gain without": both[BASELINE], "gain with": both[results.treatment]})
+    seeds = seeds.assign(difference=seeds["gain without"] - seeds["gain with"])
+    difference = paired_difference(seeds["difference"].to_numpy())
+    label = "gain by dropout, without BN minus with"
+    estimates = [Estimate(label, results.treatment, difference, True, "difference")]
     for arm in arms:
-        gain = stats.paired_difference(both[arm].to_numpy())
+        gain = paired_difference(both[arm].to_numpy())
         estimates.append(Estimate("gain in final test accuracy by dropout", arm, gain, unit="difference"))
     for arm in arms:
-        plain = stats.paired_difference(test[arm][0.0].dropna().to_numpy())
+        plain = paired_difference(test[arm][0.0].dropna().to_numpy())
         estimates.append(Estimate("final test accuracy without dropout", arm, plain, unit="share"))
-    rows = pd.DataFrame({"gain without": both[BASELINE], "gain with": both[results.treatment]})
-    found = stats.verdict(difference, zero=0, margin=0, claimed="above")
-    return Judgement(found, estimates, notes, rows.assign(difference=rows.iloc[:, 0] - rows.iloc[:, 1]))
+    return Evidence(estimates, notes, seeds)
 
 
 CLAIMS = (
     Claim(
         slug="regularizes",
         group="A",
+        origin="paper",
         sentence="Dropout gains less where there is Batch Normalization.",
         source="§3.4",
-        experiment=EXPERIMENT,
+        experiment=NAME,
         metric="gain in final test accuracy by the best dropout on validation, without BN minus with",
-        rule="difference above 0",
-        margin=0.0,
+        unit="difference",
+        rule=Above(0.0),
         paper="dropout is removed from the Inception without loss; no experiment isolates it",
         deviation="the network of §4.1 on 5,000 training images of binary MNIST, 10,000 steps, dropout 0.25 or 0.5",
         figure="dropout_accuracy",
-        judge=regularizes,
+        numbers=regularizes,
     ),
 )
 
-DECLARED = Experiment(EXPERIMENT, CLAIMS, pictures.figures)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Two panels against dropout: test accuracy, training accuracy."""
+    tables = results.tables(NAME)
+    if tables is None:
+        return {}
+    figure, [axes] = style.canvas(style.PAGE, 2.3, 1, 2)
+    for panel, split in zip(axes, ("test", "train"), strict=True):
+        runs = ends(tables, split)
+        low, high = style.around(runs["end"])
+        panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy", ylim=(low, high))
+        style.ends_against(panel, runs, DROPOUT, style.arms_of(tables, results.treatment), bottom=low)
+    axes[0].legend(loc="best")
+    style.panel_letters(list(axes), [style.seeds_note(tables), "on the training examples"])
+    return {"dropout_accuracy": figure}
+
+
+DECLARED = Experiment(NAME, 60, CLAIMS, figures)

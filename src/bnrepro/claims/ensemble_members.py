@@ -1,9 +1,9 @@
-"""The networks of the ensemble (§4.2.3). They carry no claim of their own: `ensemble` works on them."""
+"""The networks of the ensemble (§4.2.3). They carry no claim of their own: the experiment ``ensemble`` uses them."""
 
 from __future__ import annotations
 
-from bnrepro.claims.base import Experiment
+from bnrepro.claims.claim import Experiment
 
-EXPERIMENT = "ensemble_members"
+NAME = "ensemble_members"
 
-DECLARED = Experiment(EXPERIMENT, (), lambda results: {}, exam=False)
+DECLARED = Experiment(NAME, 110, any_normaliser=False)

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, measured
-from bnrepro.pictures import gradient_estimate as pictures
-from bnrepro.stats import (
-    CONTRADICTED,
-    INCONCLUSIVE,
-    SUPPORTED,
-    WEAKER,
-    Interval,
-    paired_difference,
-    paired_ratio,
-)
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.stats import Around, Estimate, paired_difference, paired_ratio
+from bnrepro.tables import Results
 
 NAME = "gradient_estimate"
-EXPECTED, MARGIN = -0.5, 0.1
+RULE = Around(-0.5, 0.1)
 ARM = "none"
+ERROR, SPEED = "error", "examples per second"
 
 
-@measured(NAME)
-def gradient_estimate(frame: pd.DataFrame) -> Judgement:
-    errors, speeds = (
-        frame[frame["metric"] == metric].pivot(index="repetition", columns="batch", values="value")
-        for metric in ("error", "examples per second")
-    )
+def gradient_estimate(results: Results) -> Evidence:
+    frame = measured_frame(results, NAME)
+    errors, speeds = (_by_repetition(frame, metric) for metric in (ERROR, SPEED))
     slopes = errors.apply(slope, axis=1)
-    primary = paired_difference(slopes.to_numpy())
-    estimates = [Estimate("slope of the relative error", ARM, primary, True, "number")]
+    estimates = [Estimate("slope of the relative error", ARM, paired_difference(slopes.to_numpy()), True, "number")]
     sizes = [size for size in (1, 64, 4096) if size in errors] or [errors.columns.min()]
     for size in sizes:
         error = paired_difference(errors[size].to_numpy())
@@ -45,8 +36,7 @@ def gradient_estimate(frame: pd.DataFrame) -> Judgement:
         f"{speeds[smallest].median():,.0f} examples a second at {smallest} a batch, "
         f"{speeds.median().max():,.0f} at {speeds.median().idxmax()}: forward and backward pass, one thread",
     ]
-    listed = errors[sizes].add_prefix("error at ").assign(slope=slopes)
-    return Judgement(within(primary), estimates, notes, listed)
+    return Evidence(estimates, notes, errors[sizes].add_prefix("error at ").assign(slope=slopes))
 
 
 def slope(errors: pd.Series) -> float:
@@ -54,34 +44,58 @@ def slope(errors: pd.Series) -> float:
     return float(np.polyfit(np.log(errors.index.to_numpy(dtype=float)), np.log(errors.to_numpy(dtype=float)), 1)[0])
 
 
-def within(interval: Interval) -> str:
-    """Supported if the whole interval lies within the margin on both sides of −1/2; weaker if the error shrinks."""
-    if np.isnan(interval.low):
-        return INCONCLUSIVE
-    if interval.low >= EXPECTED - MARGIN and interval.high <= EXPECTED + MARGIN:
-        return SUPPORTED
-    if interval.high < 0:
-        return WEAKER
-    return CONTRADICTED if interval.low > 0 else INCONCLUSIVE
+def _by_repetition(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A row per repetition, a column per batch size."""
+    return frame[frame["metric"] == metric].pivot(index="repetition", columns="batch", values="value")
 
 
 CLAIMS = (
     Claim(
         slug="gradient_estimate",
         group="C",
+        origin="paper",
         sentence="The gradient of a mini-batch estimates that of the training set, and its error shrinks with the "
         "root of the batch's size; a batch costs less than as many examples one by one.",
         source="§1; readers",
         experiment=NAME,
         metric="exponent of the batch size in the relative error of the gradient, batches of 1 to 4,096",
-        rule="exponent within −1/2 ± 0.1",
-        margin=MARGIN,
+        unit="number",
+        rule=RULE,
         paper="a sentence; no number is given",
         deviation="the network of §4.1 without Batch Normalization, after some hundred steps of training at the shared "
         "rate; mini-batches drawn with replacement",
         figure="gradient_estimate_error",
-        judge=gradient_estimate,
+        numbers=gradient_estimate,
     ),
 )
 
-DECLARED = Experiment(NAME, CLAIMS, pictures.figures, exam=False)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Error and speed against the batch size, on logarithmic axes; medians and ranges of the repetitions."""
+    found = results.measured(NAME)
+    if found is None:
+        return {}
+    errors, speeds = (_by_repetition(found.frame, metric).T for metric in (ERROR, SPEED))
+    figure, [axes] = style.canvas(style.PAGE, 2.4, 1, 2)
+    style.band(axes[0], errors, ARM, label=f"measured, {errors.shape[1]} networks")
+    sizes = errors.index.to_numpy(dtype=float)
+    # The line has the slope that the rule expects, and its height is fitted to what was measured.
+    expected = sizes**RULE.expected
+    level = np.exp(np.log(errors.median(axis=1).to_numpy() / expected).mean())
+    axes[0].plot(sizes, level * expected, "--", color=style.OTHER_COLOURS[0], label="one over the root of the size")
+    axes[0].set(ylabel="relative error of the gradient")
+    style.band(axes[1], speeds, ARM, label="in a batch")
+    single = float(speeds.median(axis=1).iloc[0])
+    axes[1].axhline(single, color=style.OTHER_COLOURS[0], linestyle=":", label=f"{speeds.index[0]} at a time")
+    axes[1].set(ylabel="examples a second")
+    for panel in axes:
+        panel.set(xscale="log", yscale="log", xlabel="examples a batch", xlim=(sizes[0], sizes[-1]))
+        panel.set_xticks(sizes[::2], [f"{size:,.0f}" for size in sizes[::2]])
+        panel.minorticks_off()
+        panel.legend(loc="best")
+    style.panel_letters(list(axes), ["error against the full gradient", "speed of forward and backward pass"])
+    figure.suptitle(f"{found.frame['data'].iloc[0]}; without BN; median and range", fontsize=8)
+    return {"gradient_estimate_error": figure}
+
+
+DECLARED = Experiment(NAME, 280, CLAIMS, figures, any_normaliser=False)

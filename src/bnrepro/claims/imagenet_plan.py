@@ -1,5 +1,7 @@
-"""§4.2: what the paper's own runs would take here. It carries no claim; the plan is in the report, and its arithmetic
-is on measured rows, but for what it calls assumed."""
+"""§4.2: what the paper's own runs would take here. It carries no claim; the report has the plan.
+
+Its numbers come from measured rows, except those that the plan calls assumed.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +10,34 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bnrepro.claims.base import Experiment, Results
-from bnrepro.claims.inception_training import PAPER
+from bnrepro.claims.claim import Experiment
+from bnrepro.claims.inception_training import BASELINE, BN, PAPER, X5, X5_SIGMOID, X30
 from bnrepro.claims.step_cost import MISSING_CORE, SPARED
+from bnrepro.tables import Results
 
 NAME = "imagenet_plan"
-BATCH = 32
-"""Examples a mini-batch, §4.2."""
+BATCH, SIDE = 32, 224
+"""Images in a mini-batch (§4.2), and the pixels on a side of each."""
 IMAGENET = 1_281_167
 """Training images of ImageNet's 1,000 classes (Russakovsky et al. 2015, Table 2)."""
-TIMED_AS = {"inception": "inception", "bn_baseline": "bn_baseline"} | dict.fromkeys(
-    ("bn_x5", "bn_x30", "bn_x5_sigmoid"), "bn_x30"
-)
-"""The arms of Fig. 3, each with the arm that was timed for it: those of one network differ in rate and activation."""
-TO_ITS_MAXIMUM = {"bn_x30": 6e6}
-"""Steps to the maximum accuracy where §4.2.2 gives them and they are not those to 72.2%."""
+TIMED_AS = {BASELINE: BASELINE, BN: BN, X5: X30, X30: X30, X5_SIGMOID: X30}
+"""Arm of Fig. 3 → the arm that was timed for it. Arms that share a network differ in rate and activation alone."""
+TO_ITS_MAXIMUM = {X30: 6e6}
+"""Arm → steps to its maximum accuracy, where §4.2.2 gives a number of its own for them."""
 OUR_STEPS, OUR_IMAGES = 11_250, 48_000
-"""The full profile of inception_training: mini-batches of 32 in a run, and images that it trains on."""
+"""The full profile of inception_training: steps of one run, and images in its training set."""
 COMMAND = (
     "torchrun --nproc-per-node=N scripts/train.py model=bn_inception norm=batch data=image_folder data.root=FOLDER "
     "data.stream=true device=cuda precision=bfloat16 batch_size=32 steps=2700000 optimizer.lr=0.045 "
     "optimizer.momentum=0.9 optimizer.weight_decay=4.0e-5 optimizer.decay=0.015625 augmentation.flip=true "
     "augmentation.photometric=0.1 evaluation.min_interval=1000 evaluation.max_interval=50000"
 )
-"""BN-x30 at the paper's rate: an arm of ``configs/arm`` would bring the learning rate of the small Inception."""
+"""BN-x30 at the paper's rate, without ``arm=``: those of ``configs/arm`` set the rate of the small Inception."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A training of ``arm``: what for, and how many mini-batches of ``BATCH`` it takes."""
+    """One training of ``arm``: its goal, and how many mini-batches of ``BATCH`` it takes."""
 
     arm: str
     goal: str
@@ -51,7 +52,7 @@ class Work:
 
 
 def planned() -> list[Work]:
-    """The paper's trainings, arm by arm, each followed by as many passes over ImageNet as ours over its images."""
+    """The paper's trainings, arm by arm, each followed by one with as many passes over ImageNet as our runs make."""
     ours = OUR_STEPS / OUR_IMAGES * IMAGENET
     passes = f"as many passes as ours, {OUR_STEPS * BATCH / OUR_IMAGES:g}"
     works = []
@@ -66,7 +67,7 @@ def planned() -> list[Work]:
 
 
 def section(results: Results) -> str:
-    """What was measured of each network, and the hours that each training of :func:`planned` takes at that."""
+    """What was measured of each network, and the hours that each training of :func:`planned` takes at that speed."""
     found = results.measured(NAME)
     assert found is not None
     frame = found.frame
@@ -91,7 +92,7 @@ def section(results: Results) -> str:
     )
 
 
-def speeds(frame: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+def _speeds(frame: pd.DataFrame) -> dict[tuple[str, str, str], float]:
     """(arm, device, precision) → images a second, the median over rounds."""
     groups = frame.groupby(["arm", "device", "precision"], sort=False)["images_per_second"]
     return {(str(arm), str(device), str(precision)): speed.median() for (arm, device, precision), speed in groups}
@@ -119,7 +120,7 @@ def _measured(frame: pd.DataFrame) -> list[str]:
 
 
 def _hours(frame: pd.DataFrame, assumed: dict | None) -> list[str]:
-    speed, flops = speeds(frame), frame.groupby("arm")["training_flops"].first()
+    speed, flops = _speeds(frame), frame.groupby("arm")["training_flops"].first()
     places = list(dict.fromkeys((device, precision) for _, device, precision in speed))
     columns = [f"hours, {device}, {precision}" for device, precision in places]
     if assumed:
@@ -158,15 +159,15 @@ def _remarks(frame: pd.DataFrame, assumed: dict | None) -> list[str]:
         lines.append(
             f"No GPU was measured. The GPU hours are arithmetic on an assumption: a peak of "
             f"{assumed['peak'] / 1e12:,.0f}·10¹² FLOP/s (the maker's data sheet, bfloat16) of which the stated share "
-            "is sustained; the smaller share is the likelier with mini-batches of 32. On a machine with a GPU "
+            f"is sustained; the smaller share is the likelier with mini-batches of {BATCH}. On a machine with a GPU "
             f"`python scripts/measure.py measurement={NAME}` measures it instead."
         )
     else:
         lines.append("In float32 the GPU's convolutions round their inputs to TF32, the library's default.")
-    if frame["batch_size"].iloc[0] != BATCH or frame["side"].iloc[0] != 224:
+    if frame["batch_size"].iloc[0] != BATCH or frame["side"].iloc[0] != SIDE:
         lines.append(
-            f"A short profile: its images a second are not those of mini-batches of {BATCH} at 224×224, and its hours "
-            "are no plan."
+            f"A short profile: its images a second are not those of mini-batches of {BATCH} at {SIDE}×{SIDE}, and its "
+            "hours are no plan."
         )
     if (core := float(frame["core"].min())) < SPARED:
         lines.append(f"While it was timed {MISSING_CORE.format(core)}.")
@@ -181,4 +182,4 @@ def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-DECLARED = Experiment(NAME, (), lambda results: {}, section, exam=False)
+DECLARED = Experiment(NAME, 140, section=section, any_normaliser=False)

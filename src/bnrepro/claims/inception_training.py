@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims.base import (
-    Claim,
-    Estimate,
-    Experiment,
-    Judgement,
-    Pairs,
-    Results,
-    not_run,
-    pair_by_seed,
-    paired,
-    unless_lost,
-)
-from bnrepro.pictures import inception_training as pictures
-from bnrepro.tables import Tables
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs, tables_of
+from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, Above, Below, Estimate, pair_by_seed
+from bnrepro.tables import Results
 
-EXPERIMENT, BASELINE = "inception_training", "inception"
+NAME, BASELINE = "inception_training", "inception"
+BN, X5, X30, X5_SIGMOID = "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid"
+PLAIN_X5, PLAIN_SIGMOID = "inception_x5", "inception_sigmoid"
 PAPER = {
     # arm: initial learning rate, steps to 72.2% (in millions), maximum accuracy (%): Fig. 3.
-    "inception": ("0.0015", "31.0", "72.2"),
-    "bn_baseline": ("0.0015", "13.3", "72.7"),
-    "bn_x5": ("0.0075", "2.1", "73.0"),
-    "bn_x30": ("0.045", "2.7", "74.8"),
-    "bn_x5_sigmoid": ("0.0075", "–", "69.8"),
-    "inception_x5": ("0.0075", "–", "diverges"),
-    "inception_sigmoid": ("0.0015", "–", "chance"),
+    BASELINE: ("0.0015", "31.0", "72.2"),
+    BN: ("0.0015", "13.3", "72.7"),
+    X5: ("0.0075", "2.1", "73.0"),
+    X30: ("0.045", "2.7", "74.8"),
+    X5_SIGMOID: ("0.0075", "–", "69.8"),
+    PLAIN_X5: ("0.0075", "–", "diverges"),
+    PLAIN_SIGMOID: ("0.0015", "–", "chance"),
 }
-FASTER = {"bn_x5": "1/14.8", "bn_x30": "1/11.5", "bn_baseline": "1/2.3"}
-"""The arms that get there sooner, the deciding one first, and the paper's ratio of steps."""
-HIGHER = ("bn_x30", "bn_x5", "bn_baseline")
+FASTER = {X5: "1/14.8", X30: "1/11.5", BN: "1/2.3"}
+"""Arm → the paper's ratio of steps; the first arm decides."""
+HIGHER = (X30, X5, BN)
+"""The arms compared by maximum accuracy; the first decides."""
 CHANCE, ABOVE_CHANCE = 0.1, 0.05
-"""Ten classes; a run that never gets five points above chance has not trained."""
+"""There are ten classes. A run that never gets five points above chance has not trained."""
+LATE = 0.9
+"""A run whose maximum is in the last tenth of the steps was still improving."""
+SHARE_LOST, GAIN = Above(0.25), Above(0.0)
+"""The rules of plain_diverges and higher_accuracy_inception; their notes ask them too."""
 
 PROTOCOL = (
     "an Inception of 49 thousand parameters on 32×32 images of ten classes for 7.5 epochs instead of 13.6 million on "
@@ -54,13 +52,11 @@ CHANGED = {
     "plain_diverges": "the rule first called any share above zero weaker, and could contradict nothing; changed "
     f"{SINCE}, of which none failed: their verdict is the same under both",
 }
-"""What was not left as it was declared before the runs."""
-LATE = 0.9
-"""A maximum in the last tenth of the steps: the run was still improving."""
+"""Slug → what was changed after the claim was declared."""
 
 
-@paired(EXPERIMENT, arms=(BASELINE, "bn_x5"))
-def fewer_steps(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
+def fewer_steps_inception(results: Results) -> Evidence:
+    tables, pairs = paired_runs(results, NAME, arms=(BASELINE, X5))
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
     tops, budget = accuracy.max(), accuracy.index.max()
     estimates, notes, rows, lost = [], list(pairs.notes), None, pairs.treatment_diverged
@@ -87,12 +83,11 @@ def fewer_steps(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
             "longer their best may be higher, and come later"
         )
     notes.append(CHANGED["fewer_steps_inception"])
-    found = stats.verdict(estimates[0].interval, zero=1, margin=0.5, claimed="below")
-    return Judgement(unless_lost(found, lost), estimates, notes, rows)
+    return Evidence(estimates, notes, rows, lost)
 
 
-@paired(EXPERIMENT, arms=(BASELINE, "bn_x30"))
-def higher_accuracy(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
+def higher_accuracy_inception(results: Results) -> Evidence:
+    tables, pairs = paired_runs(results, NAME, arms=(BASELINE, X30))
     tops = stats.curve(tables.metrics, "test", "accuracy").max()
     whole = stats.curve(tables.metrics, "whole_test", "accuracy").max()
     estimates, notes = [], list(pairs.notes)
@@ -104,77 +99,171 @@ def higher_accuracy(results: Results, tables: Tables, pairs: Pairs) -> Judgement
             if set(each.frame.to_numpy().ravel()) <= set(whole.index):
                 name = "the same on the whole test set, of its few evaluations"
                 estimates.append(Estimate(name, arm, each.difference(whole), unit="difference"))
-    estimates += pairs.each("maximum test accuracy", tops, "bn_x30", "share", BASELINE)
-    among = pair_by_seed(tables.runs, "bn_x30", baseline="bn_x5")
+    estimates += pairs.each("maximum test accuracy", tops, X30, "share", BASELINE)
+    among = pair_by_seed(tables.runs, X30, baseline=X5)
     if len(among):
         ahead = among.difference(tops)
-        estimates.append(Estimate("maximum test accuracy, difference to BN-x5", "bn_x30", ahead, unit="difference"))
-        if ahead.high < 0:  # the order of Fig. 3, turned
+        estimates.append(Estimate("maximum test accuracy, difference to BN-x5", X30, ahead, unit="difference"))
+        if GAIN.verdict(ahead) == CONTRADICTED:
             notes.append("in the paper thirty times the rate ends highest; here five times does")
     notes.append(CHANGED["higher_accuracy_inception"])
-    found = stats.verdict(estimates[0].interval, zero=0, margin=0, claimed="above")
-    rows = pairs.listed(tops, "difference")
-    return Judgement(unless_lost(found, pairs.treatment_diverged), estimates, notes, rows)
+    return Evidence(estimates, notes, pairs.listed(tops, "difference"), pairs.treatment_diverged)
 
 
-def plain_diverges(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None:
-        return not_run(EXPERIMENT)
-    runs = tables.runs[tables.runs["arm"] == "inception_x5"].set_index("run")
+def plain_diverges(results: Results) -> Evidence:
+    tables = tables_of(results, NAME)
+    runs = tables.runs[tables.runs["arm"] == PLAIN_X5].set_index("run")
     if runs.empty:
-        return not_run(EXPERIMENT, "the arm inception_x5 has not been run")
+        raise NotRun(NAME, f"the arm {PLAIN_X5} has not been run")
     everyones = stats.curve(tables.metrics, "test", "accuracy").max()
     tops = everyones.reindex(runs.index)
     diverged = runs["status"] == "diverged"
     failed = diverged | (tops < CHANCE + ABOVE_CHANCE)
-    shares = {"do not train": (failed, True), "diverge": (diverged, False)}
+    share, blown_up = (stats.share(int(which.sum()), len(runs)) for which in (failed, diverged))
     estimates = [
-        Estimate(
-            f"share of seeds that {what}", "inception_x5", stats.share(int(which.sum()), len(runs)), first, "share"
-        )
-        for what, (which, first) in shares.items()
+        Estimate("share of seeds that do not train", PLAIN_X5, share, True, "share"),
+        Estimate("share of seeds that diverge", PLAIN_X5, blown_up, unit="share"),
     ]
     if not diverged.all():
         ends = stats.paired_difference(tops[~diverged].to_numpy())
-        estimates.append(Estimate("maximum test accuracy of those that do not", "inception_x5", ends, unit="share"))
-    notes = []
-    beside = pair_by_seed(tables.runs, "inception_x5", baseline=BASELINE)
+        estimates.append(Estimate("maximum test accuracy of those that do not", PLAIN_X5, ends, unit="share"))
+    beside = pair_by_seed(tables.runs, PLAIN_X5, baseline=BASELINE)
     if len(beside):
-        lost = beside.difference(everyones)
-        estimates.append(
-            Estimate("maximum test accuracy, difference to Inception", "inception_x5", lost, unit="difference")
-        )
-    found = stats.verdict(estimates[0].interval, zero=0.25, margin=0.25, claimed="above")
+        gap = beside.difference(everyones)
+        estimates.append(Estimate("maximum test accuracy, difference to Inception", PLAIN_X5, gap, unit="difference"))
+    notes = []
     if not failed.any():
         few = "; of so few seeds a share of none does not rule out the margin, of thirteen it would"
-        notes.append(f"all {len(runs)} train" + (few if found == stats.INCONCLUSIVE else ""))
+        notes.append(f"all {len(runs)} train" + (few if SHARE_LOST.verdict(share) == INCONCLUSIVE else ""))
     notes.append(CHANGED["plain_diverges"])
     rows = pd.DataFrame({"diverged": diverged.astype(int), "last step": runs["last_step"], "maximum": tops})
-    return Judgement(found, estimates, notes, rows.set_axis(runs["seed"].to_numpy(), axis=0).rename_axis("seed"))
+    return Evidence(estimates, notes, rows.set_axis(runs["seed"].to_numpy(), axis=0).rename_axis("seed"))
 
 
-@paired(EXPERIMENT, arms=("inception_sigmoid", "bn_x5_sigmoid"))
-def saturating_nonlinearity(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
+def saturating_nonlinearity(results: Results) -> Evidence:
+    tables, pairs = paired_runs(results, NAME, arms=(PLAIN_SIGMOID, X5_SIGMOID))
     tops = stats.curve(tables.metrics, "test", "accuracy").max()
     without = stats.paired_difference(pairs.without(tops) - CHANCE)
     estimates = [
-        Estimate("maximum test accuracy, difference", "bn_x5_sigmoid", pairs.difference(tops), True, "difference"),
-        Estimate("maximum test accuracy above chance", "inception_sigmoid", without, unit="difference"),
-        *pairs.each("maximum test accuracy", tops, "bn_x5_sigmoid", "share", "inception_sigmoid"),
+        Estimate("maximum test accuracy, difference", X5_SIGMOID, pairs.difference(tops), True, "difference"),
+        Estimate("maximum test accuracy above chance", PLAIN_SIGMOID, without, unit="difference"),
+        *pairs.each("maximum test accuracy", tops, X5_SIGMOID, "share", PLAIN_SIGMOID),
     ]
     whole = stats.curve(tables.metrics, "whole_test", "accuracy").max()
     if set(pairs.frame.to_numpy().ravel()) <= set(whole.index):
         name = "the same on the whole test set, of its few evaluations"
-        estimates += pairs.each(name, whole, "bn_x5_sigmoid", "share", "inception_sigmoid")
-    found = stats.verdict(estimates[0].interval, zero=0, margin=0.1, claimed="above")
-    rows = pairs.listed(tops, "difference")
-    return Judgement(unless_lost(found, pairs.treatment_diverged), estimates, pairs.notes, rows)
+        estimates += pairs.each(name, whole, X5_SIGMOID, "share", PLAIN_SIGMOID)
+    return Evidence(estimates, pairs.notes, pairs.listed(tops, "difference"), pairs.treatment_diverged)
+
+
+CLAIMS = (
+    Claim(
+        slug="fewer_steps_inception",
+        group="A",
+        origin="paper",
+        sentence="With Batch Normalization, and what it lets be changed, the Inception reaches the plain network's "
+        "best accuracy in a fraction of the steps.",
+        source="§4.2.2, Figs. 2 and 3",
+        experiment=NAME,
+        metric="ratio of steps, BN-x5 over Inception, to Inception's maximum test accuracy",
+        unit="ratio",
+        rule=Below(0.5, null=1),
+        paper="BN-Baseline 1/2.3, BN-x5 1/14.8, BN-x30 1/11.5 of the steps",
+        deviation=PROTOCOL + READ_FROM,
+        figure="inception_training_accuracy",
+        numbers=fewer_steps_inception,
+    ),
+    Claim(
+        slug="higher_accuracy_inception",
+        group="A",
+        origin="paper",
+        sentence="With Batch Normalization, and what it lets be changed, the Inception reaches a higher accuracy, also "
+        "at thirty times the rate.",
+        source="§4.2.2, Fig. 3",
+        experiment=NAME,
+        metric="difference of maximum test accuracy, BN-x30 minus Inception",
+        unit="difference",
+        rule=GAIN,
+        paper="72.2% without; 72.7%, 73.0% and 74.8% with it",
+        deviation=PROTOCOL + READ_FROM,
+        figure="inception_training_accuracy",
+        numbers=higher_accuracy_inception,
+    ),
+    Claim(
+        slug="plain_diverges",
+        group="A",
+        origin="paper",
+        sentence="Without Batch Normalization the Inception does not train at five times its learning rate.",
+        source="§4.2.1",
+        experiment=NAME,
+        metric="share of seeds of Inception at ×5 that diverge or never get five points above chance",
+        unit="share",
+        rule=SHARE_LOST,
+        paper="the parameters reach machine infinity at once",
+        deviation=PROTOCOL + READ_FROM,
+        figure="inception_training_accuracy",
+        numbers=plain_diverges,
+    ),
+    Claim(
+        slug="saturating_nonlinearity",
+        group="A",
+        origin="paper",
+        sentence="With Batch Normalization the Inception trains with sigmoids, which it does not do without.",
+        source="§4.2.2",
+        experiment=NAME,
+        metric="difference of maximum test accuracy, BN-x5-Sigmoid minus Inception with sigmoids",
+        unit="difference",
+        rule=Above(0.1, null=0),
+        paper="69.8% with it, never better than chance without",
+        deviation=PROTOCOL + READ_FROM,
+        figure="inception_training_accuracy",
+        numbers=saturating_nonlinearity,
+    ),
+)
+
+LINES = {
+    BASELINE: ("--", "Inception"),
+    BN: (":", "BN-Baseline"),
+    X5: ("-", "BN-x5"),
+    X30: ("-", "BN-x30"),
+    X5_SIGMOID: ("-.", "BN-x5-Sigmoid"),
+    PLAIN_X5: ("--", "Inception at ×5"),
+    PLAIN_SIGMOID: ("-.", "Inception, sigmoid"),
+}
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Fig. 2: median and range of the seeds; a dot where the median reaches Inception's best, as in the paper."""
+    tables = results.tables(NAME)
+    if tables is None:
+        return {}
+    figure, [[axes]] = style.canvas(style.PAGE, 3.2)
+    curves = stats.curve(tables.metrics, "test", "accuracy")
+    plain = tables.runs[(tables.runs["arm"] == BASELINE) & (tables.runs["status"] == "finished")]
+    target = float(curves[list(plain["run"])].max().mean()) if len(plain) else None
+    for arm, (line, label) in LINES.items():
+        runs = list(tables.runs.loc[tables.runs["arm"] == arm, "run"])
+        if not runs:
+            continue
+        lost = int((tables.runs.loc[tables.runs["arm"] == arm, "status"] == "diverged").sum())
+        style.band(axes, curves[runs], arm, label + (f" ({lost} of {len(runs)} diverged)" if lost else ""), line)
+        median = curves[runs].median(axis=1)
+        reached = median.index[median >= target] if target is not None else median.index[:0]
+        if len(reached):
+            axes.plot(reached[0], median[reached[0]], "o", color=style.colour(arm), markersize=5)
+    if target is not None:
+        axes.axhline(target, color="0.6", linewidth=0.6, linestyle=":")
+    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, curves.index.max()), ylim=(0, None))
+    style.thousands(axes)
+    seeds = tables.runs["seed"].nunique()
+    axes.set_title(f"{tables.data_label}; median and range of {seeds} seeds", loc="left")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return {"inception_training_accuracy": figure}
 
 
 def section(results: Results) -> str:
     """Fig. 3 of the paper, with our columns beside its own."""
-    tables = results.tables(EXPERIMENT)
+    tables = results.tables(NAME)
     assert tables is not None
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
     finished = tables.runs[tables.runs["status"] == "finished"]
@@ -211,65 +300,4 @@ def section(results: Results) -> str:
     return "\n".join(lines)
 
 
-CLAIMS = (
-    Claim(
-        slug="fewer_steps_inception",
-        group="A",
-        sentence="With Batch Normalization, and what it lets be changed, the Inception reaches the plain network's "
-        "best accuracy in a fraction of the steps.",
-        source="§4.2.2, Figs. 2 and 3",
-        experiment=EXPERIMENT,
-        metric="ratio of steps, BN-x5 over Inception, to Inception's maximum test accuracy",
-        rule="ratio at most 1/2",
-        margin=0.5,
-        paper="BN-Baseline 1/2.3, BN-x5 1/14.8, BN-x30 1/11.5 of the steps",
-        deviation=PROTOCOL + READ_FROM,
-        figure="inception_training_accuracy",
-        judge=fewer_steps,
-    ),
-    Claim(
-        slug="higher_accuracy_inception",
-        group="A",
-        sentence="With Batch Normalization, and what it lets be changed, the Inception reaches a higher accuracy, also "
-        "at thirty times the rate.",
-        source="§4.2.2, Fig. 3",
-        experiment=EXPERIMENT,
-        metric="difference of maximum test accuracy, BN-x30 minus Inception",
-        rule="difference above 0",
-        margin=0.0,
-        paper="72.2% without; 72.7%, 73.0% and 74.8% with it",
-        deviation=PROTOCOL + READ_FROM,
-        figure="inception_training_accuracy",
-        judge=higher_accuracy,
-    ),
-    Claim(
-        slug="plain_diverges",
-        group="A",
-        sentence="Without Batch Normalization the Inception does not train at five times its learning rate.",
-        source="§4.2.1",
-        experiment=EXPERIMENT,
-        metric="share of seeds of Inception at ×5 that diverge or never get five points above chance",
-        rule="share above 25%; contradicted if the whole interval is below",
-        margin=0.25,
-        paper="the parameters reach machine infinity at once",
-        deviation=PROTOCOL + READ_FROM,
-        figure="inception_training_accuracy",
-        judge=plain_diverges,
-    ),
-    Claim(
-        slug="saturating_nonlinearity",
-        group="A",
-        sentence="With Batch Normalization the Inception trains with sigmoids, which it does not do without.",
-        source="§4.2.2",
-        experiment=EXPERIMENT,
-        metric="difference of maximum test accuracy, BN-x5-Sigmoid minus Inception with sigmoids",
-        rule="difference above 10 points",
-        margin=0.1,
-        paper="69.8% with it, never better than chance without",
-        deviation=PROTOCOL + READ_FROM,
-        figure="inception_training_accuracy",
-        judge=saturating_nonlinearity,
-    ),
-)
-
-DECLARED = Experiment(EXPERIMENT, CLAIMS, pictures.figures, section, exam=False)
+DECLARED = Experiment(NAME, 90, CLAIMS, figures, section, any_normaliser=False)

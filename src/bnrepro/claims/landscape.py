@@ -4,84 +4,80 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from bnrepro import stats
-from bnrepro.claims.base import (
-    Claim,
-    Estimate,
-    Experiment,
-    Judgement,
-    Pairs,
-    Results,
-    not_run,
-    pair_by_seed,
-    paired,
-    unless_lost,
-)
-from bnrepro.claims.probed import geometric_means, points_below, quarter, ratio, with_values
-from bnrepro.pictures import landscape as pictures
-from bnrepro.stats import Interval
-from bnrepro.tables import Tables
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs
+from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, SUPPORTED, Below, Estimate, Interval, Pairs, pair_by_seed
+from bnrepro.stats.pairing import geometric_means, points_below, quarter, ratio, with_values
+from bnrepro.tables import Results
 
-EXPERIMENT, INCEPTION, PROBE = "landscape", "landscape_inception", "landscape"
-BESIDE = {
+NAME, INCEPTION, PROBE = "landscape", "landscape_inception", "landscape"
+RULE = Below(1.0)
+DECIDING, SLOPE = "loss range", "norm of the gradient"
+MEASURES = {
+    DECIDING: "loss_range",
     "largest change of the gradient": "change_high",
     "mean change of the gradient": "change_mean",
     "effective β-smoothness": "smoothness",
-    "norm of the gradient": "gradient",
+    SLOPE: "gradient",
 }
+"""What the report calls a measure, and the probe's column."""
+SIDES = {"Smaller": SUPPORTED, "Larger": CONTRADICTED, "No difference seen": INCONCLUSIVE}
 
 
-@paired(EXPERIMENT, probe=PROBE)
-def smoother_landscape(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
+def smoother_landscape(results: Results) -> Evidence:
+    tables, pairs = paired_runs(results, NAME, PROBE)
     seen, arm = tables.probes[PROBE], results.treatment
-    ranges = geometric_means(seen, "loss_range")
+    ranges = geometric_means(seen, MEASURES[DECIDING])
     complete = with_values(pairs, ranges)
     if not len(complete):
-        return not_run(EXPERIMENT, f"no seed has a loss range above 0 at every point with both none and {arm}")
-    primary = complete.ratio(ranges)
-    estimates = [Estimate("ratio of the loss range", arm, primary, True)]
+        raise NotRun(NAME, f"no seed has a loss range above 0 at every point with both none and {arm}")
+    ratios, beside = _ratios(complete, seen), _on_inception(results)
+    estimates = [Estimate(f"ratio of the {DECIDING}", arm, ratios[DECIDING], True)]
     for name, rows in (("first", quarter(seen)), ("last", quarter(seen, last=True))):
-        if (part := ratio(complete, rows, "loss_range")) is not None:
-            estimates.append(Estimate(f"ratio of the loss range, {name} quarter of the steps", arm, part))
-    for name, column in BESIDE.items():
-        if (found := ratio(complete, seen, column)) is not None:
-            estimates.append(Estimate(f"ratio of the {name}", arm, found))
-    estimates += complete.each("loss range (nats)", ranges, arm, "number")
-    below, points = points_below(complete, seen, "loss_range")
+        if (part := ratio(complete, rows, MEASURES[DECIDING])) is not None:
+            estimates.append(Estimate(f"ratio of the {DECIDING}, {name} quarter of the steps", arm, part))
+    estimates += [Estimate(f"ratio of the {name}", arm, found) for name, found in ratios.items() if name != DECIDING]
+    estimates += complete.each(f"{DECIDING} (nats)", ranges, arm, "number")
+    estimates += [Estimate(f"ratio of the {name}, the small Inception", arm, found) for name, found in beside.items()]
+    below, points = points_below(complete, seen, MEASURES[DECIDING])
     notes = [
         *complete.notes,
         f"With {arm} the loss range is the smaller one at {below} of {points} points of training (geometric mean of "
         "the seeds).",
     ]
-    if (slopes := ratio(complete, seen, "gradient")) is not None:
+    if (slopes := ratios.get(SLOPE)) is not None:
         notes.append(
             "To first order the loss changes along the gradient by its squared norm for every unit of the rate: the "
             f"size of the gradients alone would give a ratio of {slopes.value**2:.3g}. " + _curved(complete, seen)
         )
-    beside = _inception(results)
-    measures = ["loss range", *BESIDE]
-    for network, among in (("the network of §4.1", estimates), ("the small Inception", beside)):
-        suffix = "" if among is estimates else f", {network}"
-        by_name = {each.name: each.interval for each in among}
-        notes += _summary(
-            network, arm, {m: by_name[n] for m in measures if (n := f"ratio of the {m}{suffix}") in by_name}
-        )
-    estimates += beside
-    found = stats.verdict(primary, zero=1, margin=1, claimed="below")
-    return Judgement(
-        unless_lost(found, complete.treatment_diverged), estimates, notes, complete.listed(ranges, "ratio")
-    )
+    notes += _summary("the network of §4.1", arm, ratios) + _summary("the small Inception", arm, beside)
+    return Evidence(estimates, notes, complete.listed(ranges, "ratio"), complete.treatment_diverged)
+
+
+def _ratios(pairs: Pairs, seen: pd.DataFrame) -> dict[str, Interval]:
+    """Treatment over baseline of every measure that a seed of ``pairs`` has with both."""
+    found = {name: ratio(pairs, seen, column) for name, column in MEASURES.items()}
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _on_inception(results: Results) -> dict[str, Interval]:
+    """The same ratios on the small Inception; empty where it has not been run."""
+    tables = results.tables(INCEPTION)
+    if tables is None or PROBE not in tables.probes:
+        return {}
+    pairs = pair_by_seed(tables.runs, results.treatment)
+    return _ratios(pairs, tables.probes[PROBE]) if len(pairs) else {}
 
 
 def _summary(network: str, arm: str, ratios: dict[str, Interval]) -> list[str]:
-    """Of which measures the whole interval lies below 1, above it, or neither."""
-    sides = {
-        "Smaller": [name for name, each in ratios.items() if each.high < 1],
-        "Larger": [name for name, each in ratios.items() if each.low > 1],
-        "No difference seen": [name for name, each in ratios.items() if not (each.high < 1 or each.low > 1)],
-    }
-    told = [f"{side}: {', '.join(names)}." for side, names in sides.items() if names]
+    """Which measures the rule would call smaller, which larger, and which it leaves open."""
+    told = []
+    for side, verdict in SIDES.items():
+        names = [name for name, interval in ratios.items() if RULE.verdict(interval) == verdict]
+        told += [f"{side}: {', '.join(names)}."] if names else []
     return [f"On {network}, with {arm}. {' '.join(told)}"] if told else []
 
 
@@ -95,37 +91,75 @@ def _curved(pairs: Pairs, seen: pd.DataFrame) -> str:
     )
 
 
-def _inception(results: Results) -> list[Estimate]:
-    """The same ratios on the small Inception, where it has been run."""
-    tables = results.tables(INCEPTION)
-    if tables is None or PROBE not in tables.probes:
-        return []
-    pairs = pair_by_seed(tables.runs, results.treatment)
-    found = []
-    for name, column in {"loss range": "loss_range", **BESIDE}.items():
-        interval = ratio(pairs, tables.probes[PROBE], column) if len(pairs) else None
-        if interval is not None:
-            found.append(Estimate(f"ratio of the {name}, the small Inception", results.treatment, interval))
-    return found
-
-
 CLAIMS = (
     Claim(
         slug="smoother_landscape",
         group="D",
+        origin="readers",
         sentence="With Batch Normalization the loss varies less along the step that training takes.",
         source="readers; Santurkar et al. 2018, Fig. 4",
-        experiment=EXPERIMENT,
+        experiment=NAME,
         metric="ratio, with BN over without, of the range of the loss over steps of 1/2 to 4 learning rates along the "
         "negative gradient, geometric mean of 20 points of training",
-        rule="ratio below 1",
-        margin=1.0,
+        unit="ratio",
+        rule=RULE,
         paper="not in the paper; the follow-up shows it for VGG on CIFAR-10, without a number",
         deviation="the network of §4.1 for 10,000 steps at the learning rate and initialisation that are best without "
         "BN; seven step lengths, the start not among them; beside it a small Inception on 32×32 images for two epochs",
         figure="landscape_ranges",
-        judge=smoother_landscape,
+        numbers=smoother_landscape,
     ),
 )
 
-DECLARED = Experiment(EXPERIMENT, CLAIMS, lambda results: pictures.figures(results, EXPERIMENT))
+
+def figures(results: Results) -> dict[str, Figure]:
+    return ranges(results, NAME)
+
+
+def ranges(results: Results, experiment: str) -> dict[str, Figure]:
+    """Fig. 4 of Santurkar et al. 2018. Shaded: from the smallest to the largest value over the step lengths, each the
+    median of the seeds."""
+    tables = results.tables(experiment)
+    if tables is None or PROBE not in tables.probes or tables.probes[PROBE].empty:
+        return {}
+    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, 3)
+    seen = tables.probes[PROBE]
+    seeds = tables.runs["seed"].nunique()
+    for arm in style.arms_of(tables, results.treatment):
+        rows = seen[seen["arm"] == arm]
+        if rows.empty:
+            continue
+        line, shade = style.line(arm), style.colour(arm)
+        _range(axes[0], rows, "loss_low", "loss_high", arm, label=style.name(arm))
+        axes[0].plot(*_median(rows, "loss"), line, color=shade, linewidth=0.8)
+        _range(axes[1], rows, "change_low", "change_high", arm)
+        axes[1].plot(*_median(rows, "change_mean"), line, color=shade, linewidth=0.8)
+        style.band(axes[2], rows.pivot(index="step", columns="run", values="smoothness"), arm, style=line)
+    labels = ("loss of the mini-batch (nats)", "L2 change of the gradient", "effective β-smoothness")
+    for panel, label in zip(axes, labels, strict=True):
+        panel.set(xlabel="training steps", ylabel=label, yscale="log", xlim=(0, max(seen["step"].max(), 1)))
+        style.thousands(panel)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    titles = ["range of the loss", "range of the gradient's change", "median and range of the seeds"]
+    style.panel_letters(list(axes), titles)
+    figure.suptitle(
+        f"{tables.data_label}, {seeds} seeds; along the negative gradient, from the same weights and mini-batch "
+        "(line: the start in a, the mean in b)",
+        fontsize=8,
+    )
+    return {f"{experiment}_ranges": figure}
+
+
+def _median(rows: pd.DataFrame, column: str) -> tuple[pd.Index, pd.Series]:
+    """Steps, and the median of the seeds at each."""
+    median = rows.groupby("step")[column].median()
+    return median.index, median
+
+
+def _range(axes: Axes, rows: pd.DataFrame, low: str, high: str, arm: str, label: str | None = None) -> None:
+    steps, lowest = _median(rows, low)
+    shade = style.colour(arm)
+    axes.fill_between(steps, lowest, _median(rows, high)[1], color=shade, alpha=0.3, linewidth=0, label=label)
+
+
+DECLARED = Experiment(NAME, 290, CLAIMS, figures)

@@ -1,10 +1,18 @@
-"""The landscape of the small Inception: estimates beside those of landscape, and a figure; no claim of its own."""
+"""The loss landscape of the small Inception: a figure, and estimates that landscape prints. It carries no claim."""
 
 from __future__ import annotations
 
-from bnrepro.claims.base import Experiment
-from bnrepro.pictures import landscape as pictures
+from matplotlib.figure import Figure
 
-EXPERIMENT = "landscape_inception"
+from bnrepro.claims import landscape
+from bnrepro.claims.claim import Experiment
+from bnrepro.tables import Results
 
-DECLARED = Experiment(EXPERIMENT, (), lambda results: pictures.figures(results, EXPERIMENT), exam=False)
+NAME = landscape.INCEPTION
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    return landscape.ranges(results, NAME)
+
+
+DECLARED = Experiment(NAME, 300, figures=figures, any_normaliser=False)

@@ -4,55 +4,60 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims.base import BASELINE, Claim, Estimate, Experiment, Judgement, Results, not_run, unless_lost
-from bnrepro.pictures import learning_rate as pictures
-from bnrepro.stats import Interval
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
+from bnrepro.stats import BASELINE, Above, Estimate, Interval
 from bnrepro.stats.selection import RATE, best_by, ends, lasts
-from bnrepro.tables import Tables
+from bnrepro.tables import Results, Tables
 
-EXPERIMENT, ACTIVATION = "learning_rate", "model.activation"
+NAME, ACTIVATION = "learning_rate", "model.activation"
 PASS = 0.9
 """A run trains at its rate if its last test accuracy is at least this; one that diverged does not."""
+TARGET = 0.95
+"""The test accuracy to which the figure counts the steps."""
 DECIDES, BESIDE = "sigmoid", "relu"
 """§4.1 has sigmoids: they decide; the same for ReLU is printed beside it."""
+LABELS = {DECIDES: "sigmoid", BESIDE: "ReLU"}
 
 
-def higher_learning_rates(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None:
-        return not_run(EXPERIMENT)
+def higher_learning_rates(results: Results) -> Evidence:
+    tables = tables_of(results, NAME)
     estimates: list[Estimate] = []
     notes: list[str] = []
-    rows: pd.DataFrame | None = None
+    seeds: pd.DataFrame | None = None
     for activation in (DECIDES, BESIDE):
         for arm in (results.treatment, f"{results.treatment}-after"):
+            decides = (activation, arm) == (DECIDES, results.treatment)
             largest, problem = largest_rates(tables, activation, BASELINE, arm)
             if largest is None:
-                if activation == DECIDES and arm == results.treatment:
-                    return not_run(EXPERIMENT, problem)
+                if decides:
+                    raise NotRun(NAME, problem)
                 notes.append(f"{activation}, {arm}: {problem}")
                 continue
             ratio = stats.paired_ratio(largest[arm].to_numpy(), largest[BASELINE].to_numpy())
             name = f"ratio of the largest learning rates that train, {activation}"
-            estimates.append(Estimate(name, arm, ratio, not estimates))
+            estimates.append(Estimate(name, arm, ratio, decides))
+            if decides:
+                seeds = pd.DataFrame({"without": largest[BASELINE], "with": largest[arm]})
+                seeds = seeds.assign(ratio=seeds["with"] / seeds["without"])
             if arm == results.treatment:
-                rows = _listed(largest, arm) if rows is None else rows
                 notes += _bounds(tables, activation, largest)
     primary = estimates[0].interval
     if primary.low == primary.high and primary.n > 1:
         notes.append(
             "every seed gives the same ratio: what limits the estimate is the grid, not the seeds; the true ratio lies "
-            f"within one step of it, a factor of {_step(tables):.3g} either way"
+            f"within one step of it, a factor of {_step(tables.runs[RATE].unique()):.3g} either way"
         )
-    found = stats.verdict(primary, zero=1, margin=3, claimed="above")
-    return Judgement(found, estimates, notes, rows)
+    return Evidence(estimates, notes, seeds)
 
 
-def _step(tables: Tables) -> float:
-    """The factor between neighbours of the grid."""
-    return float(np.exp(np.diff(np.log(np.sort(tables.runs[RATE].unique()))).mean()))
+def _step(rates: np.ndarray | list[float]) -> float:
+    """The factor between neighbours of a grid, the geometric mean of all."""
+    return float(np.exp(np.diff(np.log(np.sort(rates))).mean()))
 
 
 def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataFrame | None, str]:
@@ -70,7 +75,7 @@ def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataF
     complete = passed[[(arm, rate) for arm in arms for rate in shared]].dropna()
     if len(shared) < 2 or complete.empty:
         return None, f"no seed has the arms {', '.join(arms)} at two or more learning rates with {activation}"
-    below = shared[0] / float(np.exp(np.diff(np.log(shared)).mean()))
+    below = shared[0] / _step(shared)
     largest = {
         arm: [max([below, *(rate for rate in shared if row[(arm, rate)])]) for _, row in complete.iterrows()]
         for arm in arms
@@ -78,13 +83,8 @@ def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataF
     return pd.DataFrame(largest, index=complete.index), ""
 
 
-def _listed(largest: pd.DataFrame, arm: str) -> pd.DataFrame:
-    rows = pd.DataFrame({"without": largest[BASELINE], "with": largest[arm]})
-    return rows.assign(ratio=rows["with"] / rows["without"])
-
-
 def _bounds(tables: Tables, activation: str, largest: pd.DataFrame) -> list[str]:
-    """What has to be said where an arm passes at the end of the grid, or nowhere."""
+    """Up to which rates each arm trains, and where the grid ends before the arm does."""
     rates = tables.runs[RATE]
     notes = []
     for arm in largest:
@@ -98,46 +98,44 @@ def _bounds(tables: Tables, activation: str, largest: pd.DataFrame) -> list[str]
     return notes
 
 
-def placement(results: Results) -> Judgement:
-    tables = results.tables(EXPERIMENT)
-    if tables is None:
-        return not_run(EXPERIMENT)
+def placement(results: Results) -> Evidence:
+    tables = tables_of(results, NAME)
     before, after = results.treatment, f"{results.treatment}-after"
     estimates: list[Estimate] = []
     notes: list[str] = []
-    rows, lost = None, 0
+    seeds, lost = None, 0
     for activation in (DECIDES, BESIDE):
+        decides = activation == DECIDES
         chosen, problem = _at_best(tables, activation, before, after)
         if chosen is None:
-            if activation == DECIDES:
-                return not_run(EXPERIMENT, problem)
+            if decides:
+                raise NotRun(NAME, problem)
             notes.append(problem)
             continue
         values, rates = chosen
         complete = values.dropna()
         if complete.empty:
-            return not_run(EXPERIMENT, f"no seed finished with both placements and {activation}")
+            raise NotRun(NAME, f"no seed finished with both placements and {activation}")
         difference = stats.paired_difference((complete[before] - complete[after]).to_numpy())
         label = f"final test accuracy, before minus after, {activation}"
-        estimates.append(Estimate(label, before, difference, not estimates, "difference"))
+        estimates.append(Estimate(label, before, difference, decides, "difference"))
         for arm in (before, after):
             end = stats.paired_difference(complete[arm].to_numpy())
-            estimates.append(
-                Estimate(f"final test accuracy, {activation}, rate {rates[arm]:g}", arm, end, unit="share")
-            )
-        if rows is None:
+            label = f"final test accuracy, {activation}, rate {rates[arm]:g}"
+            estimates.append(Estimate(label, arm, end, unit="share"))
+        if decides:
             lost = int(values[before].isna().sum())
-            rows = complete.rename(columns={before: "before", after: "after"})
-            rows = rows.assign(difference=rows["before"] - rows["after"])
+            seeds = complete.rename(columns={before: "before", after: "after"})
+            seeds = seeds.assign(difference=seeds["before"] - seeds["after"])
         notes += _edges(tables, activation, rates)
-        if activation == BESIDE and _opposite(estimates[0].interval, difference):
+        if not decides and _opposite(estimates[0].interval, difference):
             notes.append("The two nonlinearities disagree: there is no one answer to which place is better.")
-    found = stats.verdict(estimates[0].interval, zero=0, margin=0, claimed="above")
-    return Judgement(unless_lost(found, lost), estimates, notes, rows)
+    return Evidence(estimates, notes, seeds, lost)
 
 
 def _at_best(tables: Tables, activation: str, *arms: str) -> tuple[tuple[pd.DataFrame, dict[str, float]] | None, str]:
-    """Final test accuracies (seeds × arms), each arm at its best rate on validation, and those rates."""
+    """Final test accuracies (seeds × arms), each arm at its best rate on validation, and those rates; or None, and
+    why there are none."""
     chosen = tables.runs[ACTIVATION] == activation
     validation, test = (ends(tables, split)[chosen.to_numpy()] for split in ("validation", "test"))
     columns, rates = {}, {}
@@ -171,33 +169,103 @@ CLAIMS = (
     Claim(
         slug="higher_learning_rates",
         group="A",
+        origin="paper",
         sentence="With Batch Normalization the network trains at learning rates at which it otherwise cannot.",
         source="§3.3",
-        experiment=EXPERIMENT,
-        metric="ratio of the largest learning rates at which a run ends at 90% test accuracy or more, with BN over "
-        "without, sigmoid",
-        rule="ratio at least 3",
-        margin=3.0,
+        experiment=NAME,
+        metric=f"ratio of the largest learning rates at which a run ends at {PASS:.0%} test accuracy or more, with BN "
+        "over without, sigmoid",
+        unit="ratio",
+        rule=Above(3.0, null=1.0),
         paper="the Inception trains at 30 times the rate; at 5 times the rate it fails without BN (§4.2.1)",
         deviation=f"the network of §4.1; {GRID}",
         figure="learning_rate_accuracy",
-        judge=higher_learning_rates,
+        numbers=higher_learning_rates,
     ),
     Claim(
         slug="placement",
         group="A",
+        origin="paper",
         sentence="Normalising before the nonlinearity is better than after it.",
         source="§3.2; readers disagree",
-        experiment=EXPERIMENT,
+        experiment=NAME,
         metric="difference of final test accuracy, before minus after, each at its best learning rate on validation, "
         "sigmoid",
-        rule="difference above 0",
-        margin=0.0,
+        unit="difference",
+        rule=Above(0.0),
         paper="argued in the text; no experiment is given",
         deviation=f"the network of §4.1; {GRID}",
         figure="learning_rate_accuracy",
-        judge=placement,
+        numbers=placement,
     ),
 )
 
-DECLARED = Experiment(EXPERIMENT, CLAIMS, pictures.figures)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Final accuracy, and steps to the target, against the learning rate: two figures of a panel an activation."""
+    tables = results.tables(NAME)
+    if tables is None:
+        return {}
+    found = [activation for activation in LABELS if activation in set(tables.runs[ACTIVATION])]
+    arms = style.arms_of(tables, results.treatment)
+    return {
+        "learning_rate_accuracy": _accuracy(tables, found, arms),
+        "learning_rate_steps": _steps(tables, found, arms),
+    }
+
+
+def _accuracy(tables: Tables, activations: list[str], arms: list[str]) -> Figure:
+    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, len(activations), sharey=True)
+    runs = ends(tables)
+    for panel, activation in zip(axes, activations, strict=True):
+        panel.set(xscale="log", ylim=(0, 1), xlabel="learning rate")
+        style.ends_against(panel, runs[runs[ACTIVATION] == activation], RATE, arms)
+        panel.axhline(PASS, color="0.6", linewidth=0.6, linestyle=":")
+    axes[0].set(ylabel="final test accuracy (× = diverged)")
+    axes[0].legend(loc="center left")
+    _titles(tables, axes, activations)
+    return figure
+
+
+def _steps(tables: Tables, activations: list[str], arms: list[str]) -> Figure:
+    """Geometric mean and interval of the steps over the seeds; a cross marks a rate at which a seed does not arrive."""
+    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, len(activations), sharey=True)
+    accuracy = stats.curve(tables.metrics, "test", "accuracy")
+    budget = float(accuracy.index.max())
+    runs = tables.runs.set_index("run")
+    runs = runs.assign(steps=stats.steps_to(accuracy, TARGET).reindex(runs.index))
+    for panel, activation in zip(axes, activations, strict=True):
+        panel.set(xscale="log", yscale="log", xlabel="learning rate")
+        for index, arm in enumerate(arms):
+            # Above the budget, arm above arm: a cross hides no other.
+            never_at = budget * 1.25 ** (index + 1)
+            _line(panel, runs[(runs["arm"] == arm) & (runs[ACTIVATION] == activation)], arm, never_at)
+        panel.axhline(budget, color="0.6", linewidth=0.6, linestyle=":")
+    axes[0].set(ylabel=f"training steps to {TARGET:.0%} test accuracy\n(× = not in every seed)")
+    axes[-1].legend(loc="center right")
+    _titles(tables, axes, activations)
+    return figure
+
+
+def _line(axes: Axes, runs: pd.DataFrame, arm: str, never_at: float) -> None:
+    points, never, shade = [], [], style.colour(arm)
+    for rate, group in runs.groupby(RATE):
+        if group["steps"].isna().any():
+            never.append(float(str(rate)))
+        else:
+            found = stats.paired_ratio(group["steps"].to_numpy(), np.ones(len(group)))
+            points.append((float(str(rate)), found.value, found.low, found.high))
+    columns = np.array(points).T if points else np.empty((4, 0))
+    axes.plot(*columns[:2], style.line(arm), marker="o", markersize=2.5, color=shade, label=style.name(arm))
+    axes.fill_between(columns[0], columns[2], columns[3], color=shade, alpha=0.18, linewidth=0)
+    if never:
+        axes.plot(never, np.full(len(never), never_at), "x", color=shade, markersize=4, clip_on=False)
+
+
+def _titles(tables: Tables, axes: np.ndarray, activations: list[str]) -> None:
+    titles = [LABELS[activation] for activation in activations]
+    titles[0] += f"; {style.seeds_note(tables)}"
+    style.panel_letters(list(axes), titles)
+
+
+DECLARED = Experiment(NAME, 40, CLAIMS, figures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from bnrepro.claims.base import Experiment
+from bnrepro.claims.claim import Experiment
 
-DECLARED = Experiment("mnist_training_own_rate", (), lambda results: {}, exam=False)
+NAME = "mnist_training_own_rate"
+
+DECLARED = Experiment(NAME, 30, any_normaliser=False)

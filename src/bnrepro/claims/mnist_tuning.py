@@ -1,24 +1,28 @@
-"""The choice of learning rate and initialisation behind Fig. 1. It carries no claim; its grids stand in the report."""
+"""The choice of learning rate and initialisation behind Fig. 1. It carries no claim; the report shows its grids."""
 
 from __future__ import annotations
 
 import math
 
-from bnrepro.claims.base import Experiment, Results
-from bnrepro.pictures import mnist_tuning as pictures
-from bnrepro.stats.selection import best_cell, grid_of, on_edge, steps_ratio
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
 
-EXPERIMENT = "mnist_tuning"
+from bnrepro.claims import style
+from bnrepro.claims.claim import Experiment
+from bnrepro.stats import BASELINE
+from bnrepro.stats.selection import best_cell, grid_of, on_edge, steps_ratio
+from bnrepro.tables import Results, Tables
+
+NAME = "mnist_tuning"
+FIGURE = "mnist_tuning_grid"
 
 
 def section(results: Results) -> str:
     """Which cell is best for each arm on validation, and how far the ratio of steps depends on the cell."""
-    tables = results.tables(EXPERIMENT)
+    tables = results.tables(NAME)
     assert tables is not None
     lines = ["## How much depends on the learning rate and the initialisation", ""]
-    for arm in ("none", results.treatment):
-        if arm not in set(tables.runs["arm"]):
-            continue
+    for arm in _arms(tables, results.treatment):
         grid = grid_of(tables, arm)
         scale, rate = best_cell(grid)
         edge = "; it lies on the edge of the grid" if on_edge(grid) else ""
@@ -37,8 +41,39 @@ def section(results: Results) -> str:
             f"same cell: from {values[0]:.2f} to {values[-1]:.2f} over {len(values)} cells; at most 1/2 in {faster} of "
             f"them, 1 or more in {slower}. In {blank} cells the plain network does not learn, and no ratio exists."
         )
-    lines += ["", "![validation accuracy and ratio of steps over the grid](figures/mnist_tuning_grid.png)"]
+    lines += ["", f"![validation accuracy and ratio of steps over the grid](figures/{FIGURE}.png)"]
     return "\n".join(lines)
 
 
-DECLARED = Experiment(EXPERIMENT, (), pictures.figures, section)
+def _arms(tables: Tables, treatment: str) -> list[str]:
+    return [arm for arm in (BASELINE, treatment) if arm in set(tables.runs["arm"])]
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Heat maps over initial scale (rows) and learning rate (columns): each arm's accuracy, and the ratio of steps."""
+    tables = results.tables(NAME)
+    if tables is None:
+        return {}
+    arms = _arms(tables, results.treatment)
+    figure, [axes] = style.canvas(style.PAGE, 2.1, 1, len(arms) + 1)
+    for panel, arm in zip(axes, arms, strict=False):
+        grid = grid_of(tables, arm)
+        style.heat_map(panel, 100 * grid, colours=Normalize(80, 100), map_name="viridis", text="{:.1f}")
+        scale, rate = best_cell(grid)
+        row, column = grid.index.get_loc(scale), grid.columns.get_loc(rate)
+        panel.plot(column, row, "s", markersize=17, markerfacecolor="none", color="#D55E00", markeredgewidth=1.2)
+    ratios = steps_ratio(tables, results.treatment)
+    style.heat_map(axes[-1], ratios, colours=LogNorm(1 / 8, 8), map_name="RdBu_r", text="{:.2f}")
+    for panel in axes:
+        panel.set_xlabel("learning rate")
+    axes[0].set_ylabel("initial standard deviation")
+    titles = [f"{style.name(arm)}: validation accuracy, %" for arm in arms] + ["steps, with over without"]
+    style.panel_letters(list(axes), titles)
+    steps = int(tables.runs["steps"].max())
+    figure.suptitle(
+        f"{tables.data_label}, {steps:,} steps, {tables.runs['seed'].nunique()} seeds; boxed: best", fontsize=8
+    )
+    return {FIGURE: figure}
+
+
+DECLARED = Experiment(NAME, 10, (), figures, section)

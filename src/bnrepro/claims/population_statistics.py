@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, exact, exact_verdict, measured
-from bnrepro.pictures import population_statistics as pictures
-from bnrepro.stats import NOT_RUN, Interval, paired_difference
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measured_frame
+from bnrepro.stats import Estimate, Interval, Within, exact, paired_difference
+from bnrepro.tables import Results
 
 NAME = "population_statistics"
-TOLERANCE = 0.0
 ALGORITHM, MOVING, BATCH = "Algorithm 2", "moving average", "test batch"
+# The fixed maps lie on each other: line and width tell them apart, not colour alone.
+LOOKS = {
+    MOVING: ("moving average of training", style.OTHER_COLOURS[2], "-", 2.6),
+    ALGORITHM: ("population, Algorithm 2", "#000000", "--", 1.1),
+    BATCH: ("statistics of the test batch", style.colour("batch"), "-", 1.1),
+}
+"""In the order of drawing: the wide line first."""
 
 
-@measured(NAME)
-def population_statistics(frame: pd.DataFrame) -> Judgement:
+def population_statistics(results: Results) -> Evidence:
+    frame = measured_frame(results, NAME)
     if ALGORITHM not in set(frame["statistics"]):
-        return Judgement(NOT_RUN, notes=["none of the trained networks keeps statistics of mini-batches"])
+        raise Inapplicable("none of the trained networks keeps statistics of mini-batches")
     normalised = frame[frame["statistics"] != "none"]
     [arm] = normalised["arm"].unique()
     largest = normalised.groupby(["statistics", "metric", "batch"])["value"].max()
-    worst = float(largest[ALGORITHM, "dependence"].max())
+    worst, moving = (float(largest[statistics, "dependence"].max()) for statistics in (ALGORITHM, MOVING))
     sizes = sorted(normalised["batch"].unique())
     shown = [sizes[0], sizes[len(sizes) // 2], sizes[-1]]
     estimates = [
         Estimate("largest change of a score, Algorithm 2", arm, exact(worst), True, "number"),
-        Estimate(
-            "largest change of a score, moving average", arm, exact(float(largest[MOVING, "dependence"].max())),
-            unit="number",
-        ),
-    ]  # fmt: skip
+        Estimate("largest change of a score, moving average", arm, exact(moving), unit="number"),
+    ]
     changed = normalised[(normalised["statistics"] == BATCH) & (normalised["metric"] == "changed")]
     for size in shown:
-        share = paired_difference(changed.loc[changed["batch"] == size, "value"].to_numpy())
+        share = _mean(changed.loc[changed["batch"] == size, "value"])
         estimates.append(
             Estimate(f"predictions that change, statistics of {size} test examples", arm, share, unit="share")
         )
-    accuracies = by_seed(normalised)
+    accuracies = _by_seed(normalised)
     for name in [(ALGORITHM, sizes[-1]), (MOVING, sizes[-1]), *((BATCH, size) for size in shown)]:
         estimates.append(Estimate(f"test accuracy, {_called(*name)}", arm, _mean(accuracies[name]), unit="share"))
     exactly = accuracies[ALGORITHM, sizes[-1]]
@@ -50,11 +56,11 @@ def population_statistics(frame: pd.DataFrame) -> Judgement:
         "is given ÷ the largest score",
     ]
     listed = accuracies.set_axis([_called(*name) for name in accuracies.columns], axis=1)
-    return Judgement(exact_verdict(worst, TOLERANCE), estimates, notes, listed)
+    return Evidence(estimates, notes, listed)
 
 
-def by_seed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracies: a row a seed, a column for every (statistics, batch)."""
+def _by_seed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracies: a row per seed, a column for every (statistics, batch)."""
     return frame[frame["metric"] == "accuracy"].pivot(index="seed", columns=["statistics", "batch"], values="value")
 
 
@@ -70,19 +76,59 @@ CLAIMS = (
     Claim(
         slug="population_statistics",
         group="B",
+        origin="paper",
         sentence="With the population's statistics, what the network says about an example does not depend on the "
         "examples beside it.",
         source="§3.1, Algorithm 2",
         experiment=NAME,
         metric="largest change of an example's scores as the rest of its test batch is exchanged, batches of 2 to 256",
-        rule="change exactly 0 at equal batch size",
-        margin=TOLERANCE,
+        unit="number",
+        rule=Within(0.0),
         paper="an algorithm; no number is given",
         deviation="none in the algorithm: the population is the training set in mini-batches of the size trained with. "
         "Accuracies on the test examples that make whole batches of the largest size",
+        deviates=False,
         figure="population_statistics_accuracy",
-        judge=population_statistics,
+        numbers=population_statistics,
     ),
 )
 
-DECLARED = Experiment(NAME, CLAIMS, pictures.figures, exam=False)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Test accuracy and changed predictions against the size of the test batch; median and range of the seeds."""
+    found = results.measured(NAME)
+    if found is None or BATCH not in set(found.frame["statistics"]):
+        return {}
+    frame = found.frame
+    sizes = sorted(frame.loc[frame["statistics"] == BATCH, "batch"].unique())
+    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, 2)
+    for panel, metric in zip(axes, ("accuracy", "changed"), strict=True):
+        for statistics in LOOKS:
+            rows = frame[(frame["statistics"] == statistics) & (frame["metric"] == metric)]
+            _draw(panel, statistics, rows.pivot(index="batch", columns="seed", values="value"), sizes)
+        panel.set(xscale="log", xlim=(sizes[0], sizes[-1]), xlabel="test examples a batch")
+        panel.set_xticks(sizes, [str(size) for size in sizes])
+        panel.minorticks_off()
+    axes[0].set(ylabel="test accuracy, %")
+    axes[1].set(ylabel="predictions that change, %")
+    style.panel_letters(list(axes), ["accuracy", "as the others in the batch are exchanged"])
+    fixed = frame[frame["statistics"].isin([MOVING, ALGORITHM]) & (frame["metric"] == "dependence")]
+    if (fixed["value"] == 0).all():
+        axes[1].annotate("exactly 0", (sizes[0], 0), (4, 4), textcoords="offset points", fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
+    seeds = frame["seed"].nunique()
+    figure.suptitle(f"{found.meta['data']}; median and range of {seeds} trained networks", fontsize=8)
+    return {"population_statistics_accuracy": figure}
+
+
+def _draw(panel: Axes, statistics: str, curves: pd.DataFrame, sizes: list[int]) -> None:
+    """Percentages over the batch sizes; a fixed map that was evaluated at one of them is a level line."""
+    label, shade, dashes, width = LOOKS[statistics]
+    percent = 100 * curves
+    if len(percent) == 1:
+        percent = pd.concat([percent.set_axis([size]) for size in sizes])
+    panel.plot(percent.index, percent.median(axis=1), dashes, color=shade, linewidth=width, label=label)
+    panel.fill_between(percent.index, percent.min(axis=1), percent.max(axis=1), color=shade, alpha=0.18, linewidth=0)
+
+
+DECLARED = Experiment(NAME, 200, CLAIMS, figures, any_normaliser=False)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from matplotlib.figure import Figure
 
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, exact, exact_verdict, measured
-from bnrepro.pictures import scale_invariance as pictures
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.stats import Estimate, Within, exact
+from bnrepro.tables import Results
 
 NAME = "scale_invariance"
-TOLERANCE = 1e-8
+RULE = Within(1e-8)
 EXACT_EPSILON = 1e-300
+"""The measurement's stand-in for ε = 0: it vanishes beside every variance."""
 
 
-@measured(NAME)
-def scale_invariance(frame: pd.DataFrame) -> Judgement:
+def scale_invariance(results: Results) -> Evidence:
+    frame = measured_frame(results, NAME)
     at_zero = frame[frame["epsilon"] == EXACT_EPSILON]
     worst = float(at_zero["error"].max())
     estimates = [Estimate("largest relative error at ε = 0", "float64", exact(worst), True, "number")]
@@ -28,25 +31,53 @@ def scale_invariance(frame: pd.DataFrame) -> Judgement:
             f"with ε = {epsilon:g} the largest error is {largest['error']:.2g}, at a = {largest['scale']:g}: where the "
             "scale is small enough, ε counts"
         )
-    return Judgement(exact_verdict(worst, TOLERANCE), estimates, notes)
+    return Evidence(estimates, notes)
 
 
 CLAIMS = (
     Claim(
         slug="scale_invariance",
         group="B",
+        origin="paper",
         sentence="A scale of the weights changes neither the output of a normalised layer nor the gradient of its "
         "input, and divides the gradient of the weights by itself.",
         source="§3.3",
         experiment=NAME,
         metric="largest relative error of the three identities, scales from 1e-3 to 1e3, ε = 0, float64",
-        rule="error at most 1e-8",
-        margin=TOLERANCE,
+        unit="number",
+        rule=RULE,
         paper="three equations",
         deviation="none; ε = 0 is a number that vanishes beside every variance (1e-300)",
+        deviates=False,
         figure="scale_invariance_error",
-        judge=scale_invariance,
+        numbers=scale_invariance,
     ),
 )
 
-DECLARED = Experiment(NAME, CLAIMS, pictures.figures, exam=False)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Error against the scale, one panel per layer. Lines are solid at ε = 0 and dashed with the layer's own ε."""
+    found = results.measured(NAME)
+    if found is None:
+        return {}
+    frame = found.frame
+    layers = list(dict.fromkeys(frame["layer"]))
+    figure, [axes] = style.canvas(style.PAGE, 2.4, 1, len(layers), sharey=True)
+    for panel, layer in zip(axes, layers, strict=True):
+        chosen = frame[frame["layer"] == layer]
+        for index, ((epsilon, identity), rows) in enumerate(chosen.groupby(["epsilon", "identity"])):
+            zero = epsilon == EXACT_EPSILON
+            label = f"{identity}, ε = {'0' if zero else format(epsilon, 'g')}"
+            panel.plot(
+                rows["scale"], rows["error"], "-" if zero else "--", marker="o", markersize=2.5,
+                color=style.OTHER_COLOURS[index % 3], label=label,
+            )  # fmt: skip
+        panel.axhline(RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+        panel.set(xscale="log", yscale="log", xlabel="scale of the weights, a")
+    axes[0].set_ylabel("relative error")
+    style.panel_letters(list(axes), layers)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return {"scale_invariance_error": figure}
+
+
+DECLARED = Experiment(NAME, 160, CLAIMS, figures, any_normaliser=False)

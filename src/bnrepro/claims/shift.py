@@ -4,157 +4,151 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims.base import (
-    Claim,
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs
+from bnrepro.stats import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    SUPPORTED,
+    Above,
+    Below,
     Estimate,
-    Experiment,
-    Judgement,
-    Pairs,
-    Results,
-    not_run,
+    Interval,
+    Rule,
     pair_by_seed,
-    paired,
-    unless_lost,
+    times,
 )
-from bnrepro.claims.probed import geometric_means, means, quarter, ratio, times, with_values
-from bnrepro.pictures import shift as pictures
-from bnrepro.stats import Interval
-from bnrepro.tables import Tables
+from bnrepro.stats.pairing import geometric_means, means, quarter, ratio, with_values
+from bnrepro.tables import Results, Tables
 
-EXPERIMENT, PROBE, NOISY = "shift", "shift", "batch_noisy"
+NAME, PROBE, NOISY = "shift", "shift", "batch_noisy"
+LESS, MORE, HIGHER = Below(1.0), Above(1.0), Above(0.0)
+"""The claim's rule, its opposite, and the rule for a difference."""
 AS_WELL = 0.01
 """Within this share of the final test accuracy one network does "as well as" another. Fixed before the runs."""
+DISTANCE, REDRAWN = "distance", "redrawn_distance"
+RATIO = "ratio of the L2 change of the gradient"
+NOISY_RATIOS = {RATIO: DISTANCE, "ratio of the L2 change with the noise of the next step before the layer": REDRAWN}
 
 
-@dataclass(frozen=True)
-class Account:
-    """What somebody says, the number that decides it, and on which side of ``zero`` it then has to lie."""
-
-    said: str
-    measure: str
-    interval: Interval
-    claimed: str
-    zero: float = 1.0
-    unit: str = "ratio"
-    but: str = ""
-    """What it must not be taken for."""
-
-    def sentence(self) -> str:
-        sign = 1 if self.claimed == "above" else -1
-        low, high = sorted((sign * self.interval.low, sign * self.interval.high))
-        holds = "This holds" if low > sign * self.zero else "This fails" if high < sign * self.zero else "Undecided"
-        shown = SHOWN[self.unit](self.interval)
-        return f"{self.said} **{holds} here**: {self.measure} {shown}.{self.but}"
-
-
-@paired(EXPERIMENT, probe=PROBE)
-def covariate_shift(results: Results, tables: Tables, pairs: Pairs) -> Judgement:
+def covariate_shift(results: Results) -> Evidence:
+    tables, pairs = paired_runs(results, NAME, PROBE)
     seen, arm = later_layers(tables), results.treatment
-    distances = geometric_means(seen, "distance")
+    distances = geometric_means(seen, DISTANCE)
     complete = with_values(pairs, distances)
     if not len(complete):
-        return not_run(EXPERIMENT, f"no seed has a change of the gradient at every point with both none and {arm}")
+        raise NotRun(NAME, f"no seed has a change of the gradient at every point with both none and {arm}")
     primary = complete.ratio(distances)
-    estimates = [Estimate("ratio of the L2 change of the gradient", arm, primary, True)]
-    relative = seen.assign(relative=seen["distance"] / seen["gradient"])
+    estimates = [Estimate(RATIO, arm, primary, True)]
+    relative = seen.assign(relative=seen[DISTANCE] / seen["gradient"])
     further = {
         "ratio of the L2 change, in norms of the gradient": (relative, "relative"),
         "ratio of the norm of the gradient": (seen, "gradient"),
-        "ratio of the L2 change, first quarter of the steps": (quarter(seen), "distance"),
-        "ratio of the L2 change, last quarter of the steps": (quarter(seen, last=True), "distance"),
+        "ratio of the L2 change, first quarter of the steps": (quarter(seen), DISTANCE),
+        "ratio of the L2 change, last quarter of the steps": (quarter(seen, last=True), DISTANCE),
     }
     for name, layer in seen.groupby("name", sort=False):
-        further[f"ratio of the L2 change, {name}"] = (layer, "distance")
+        further[f"ratio of the L2 change, {name}"] = (layer, DISTANCE)
     estimates += [
         Estimate(name, arm, found)
         for name, (rows, column) in further.items()
         if (found := ratio(complete, rows, column)) is not None
     ]
+    accounts = _by_distance(primary, ratio(complete, relative, "relative"), ratio(complete, seen, "gradient"))
     cosines = means(seen, "cosine")
     angled = with_values(complete, cosines)
     if len(angled):
-        estimates.append(Estimate("cosine, difference", arm, angled.difference(cosines), unit="number"))
+        turned = angled.difference(cosines)
+        estimates.append(Estimate("cosine, difference", arm, turned, unit="number"))
         estimates += angled.each("cosine of the gradient before and after", cosines, arm, "number")
-    accounts = _accounts(primary, ratio(complete, relative, "relative"), ratio(complete, seen, "gradient"))
-    if len(angled):
-        accounts.append(
-            Account(
-                "The paper, by the gradient's direction alone: it turns less.",
-                "with BN minus without, the cosine of the gradient before and after is",
-                angled.difference(cosines),
-                "above",
-                0.0,
-                "number",
-            )
-        )
-    beside, told = _noisy(results, tables, seen)
-    # What either says is said of Batch Normalization, not of another normaliser under exam.
-    said = [account.sentence() for account in accounts + told] if arm == "batch" else []
-    found = stats.verdict(primary, zero=1, margin=1, claimed="below")
-    return Judgement(
-        unless_lost(found, complete.treatment_diverged),
-        estimates + beside,
-        [*complete.notes, *said],
-        complete.listed(distances, "ratio"),
-    )
-
-
-def _accounts(raw: Interval, relative: Interval | None, norms: Interval | None) -> list[Account]:
-    """The paper's and the follow-up's, by the distance that decides, and by what is left of it without its scale."""
-    change = "with BN over without, the L2 change of the gradient is"
-    size = "" if norms is None else f" The norm of the gradient itself is {times(norms)}, with BN over without."
-    accounts = [
-        Account("The paper, by the L2 distance: BN reduces internal covariate shift.", change, raw, "below", but=size),
-        Account(
-            "Santurkar et al. 2018, by the same: it does not, and often there is more of it.", change, raw, "above"
-        ),
-    ]
-    if relative is not None:
-        said, measure = (
-            "The paper, by the distance in norms of the gradient: BN reduces it.",
-            "with BN over without, it is",
-        )
-        accounts.append(Account(said, measure, relative, "below"))
-    return accounts
+        said = "The paper, by the gradient's direction alone: it turns less."
+        measure = "with BN minus without, the cosine of the gradient before and after is"
+        accounts.append(Account(said, measure, turned, HIGHER, "number"))
+    beside, told = _with_noise(results, tables, seen)
+    # The accounts speak of Batch Normalization, not of another normaliser under exam.
+    notes = [account.sentence() for account in accounts + told] if arm == "batch" else []
+    rows = complete.listed(distances, "ratio")
+    return Evidence(estimates + beside, [*complete.notes, *notes], rows, complete.treatment_diverged)
 
 
 def later_layers(tables: Tables) -> pd.DataFrame:
-    """The probe's rows of all layers but the first, before which nothing moves."""
+    """The probe's rows of all layers but the first: no layer before it moves."""
     seen = tables.probes[PROBE]
     return seen[seen["layer"] > 0]
 
 
-def _noisy(results: Results, tables: Tables, seen: pd.DataFrame) -> tuple[list[Estimate], list[Account]]:
+# ---------------------------------------------------------------------------------------------- what is said
+
+
+@dataclass(frozen=True)
+class Account:
+    """What somebody says of Batch Normalization, the number that decides it, and the rule for that number."""
+
+    said: str
+    measure: str
+    interval: Interval
+    rule: Rule
+    unit: str = "ratio"
+    but: str = ""
+    """A warning against reading too much into it."""
+
+    def sentence(self) -> str:
+        outcome = OUTCOMES[self.rule.verdict(self.interval)]
+        shown = SHOWN[self.unit](self.interval)
+        return f"{self.said} **{outcome} here**: {self.measure} {shown}.{self.but}"
+
+
+OUTCOMES = {SUPPORTED: "This holds", CONTRADICTED: "This fails", INCONCLUSIVE: "Undecided"}
+
+
+def _by_distance(raw: Interval, relative: Interval | None, norms: Interval | None) -> list[Account]:
+    """The paper's account and the follow-up's, by the L2 distance and by the distance relative to the gradient."""
+    change = "with BN over without, the L2 change of the gradient is"
+    size = "" if norms is None else f" The norm of the gradient itself is {times(norms)}, with BN over without."
+    accounts = [
+        Account("The paper, by the L2 distance: BN reduces internal covariate shift.", change, raw, LESS, but=size),
+        Account("Santurkar et al. 2018, by the same: it does not, and often there is more of it.", change, raw, MORE),
+    ]
+    if relative is not None:
+        said = "The paper, by the distance in norms of the gradient: BN reduces it."
+        accounts.append(Account(said, "with BN over without, it is", relative, LESS))
+    return accounts
+
+
+def _with_noise(results: Results, tables: Tables, seen: pd.DataFrame) -> tuple[list[Estimate], list[Account]]:
     """The arm with injected noise: how much its gradients move, and how well it still ends."""
     estimates: list[Estimate] = []
     accounts: list[Account] = []
     accuracy = stats.final(stats.curve(tables.metrics, "test", "accuracy"))
     to_plain = pair_by_seed(tables.runs, NOISY)
     to_treated = pair_by_seed(tables.runs, NOISY, baseline=results.treatment)
+    differs = "its final test accuracy differs by"
     if len(to_plain):
-        for name, column in {
-            "ratio of the L2 change of the gradient": "distance",
-            "ratio of the L2 change with the noise of the next step before the layer": "redrawn_distance",
-        }.items():
-            if (found := ratio(to_plain, seen, column)) is not None:
-                estimates.append(Estimate(name, NOISY, found))
-                if column == "redrawn_distance":
-                    said = "With noise after BN there is more of the shift than without BN."
-                    measure = "over the plain network's, the L2 change, noise of the next step included, is"
-                    accounts.append(Account(said, measure, found, "above"))
-                if len(to_treated) and (own := ratio(to_treated, seen, column)) is not None:
-                    estimates.append(Estimate(f"{name}, over {results.treatment}'s", NOISY, own))
-                    if column == "redrawn_distance":
-                        said = "And more than with BN alone: the noise, not only BN, makes it."
-                        accounts.append(Account(said, "over BN's, it is", own, "above"))
+        for name, column in NOISY_RATIOS.items():
+            found = ratio(to_plain, seen, column)
+            if found is None:
+                continue
+            own = ratio(to_treated, seen, column) if len(to_treated) else None
+            estimates.append(Estimate(name, NOISY, found))
+            if own is not None:
+                estimates.append(Estimate(f"{name}, over {results.treatment}'s", NOISY, own))
+            if column == REDRAWN:
+                said = "With noise after BN there is more of the shift than without BN."
+                measure = "over the plain network's, the L2 change, noise of the next step included, is"
+                accounts.append(Account(said, measure, found, MORE))
+                if own is not None:
+                    said = "And more than with BN alone: the noise, not only BN, makes it."
+                    accounts.append(Account(said, "over BN's, it is", own, MORE))
         gain = to_plain.difference(accuracy)
         estimates += to_plain.each("final test accuracy", accuracy, NOISY, "share")
         estimates.append(Estimate("final test accuracy, difference to none", NOISY, gain, unit="difference"))
         said = "Santurkar et al. 2018: with this noise the network still does better than without BN."
-        accounts.append(Account(said, "its final test accuracy differs by", gain, "above", 0.0, "difference"))
+        accounts.append(Account(said, differs, gain, HIGHER, "difference"))
     if len(to_treated):
         gap = to_treated.difference(accuracy)
         treated = stats.paired_difference(to_treated.without(accuracy))
@@ -162,18 +156,18 @@ def _noisy(results: Results, tables: Tables, seen: pd.DataFrame) -> tuple[list[E
         name = f"final test accuracy, difference to {results.treatment}"
         estimates.append(Estimate(name, NOISY, gap, unit="difference"))
         said = "Santurkar et al. 2018: and as well as with BN alone, here to within a point."
-        measure, but = "its final test accuracy differs by", _so_near(tables, results.treatment, accuracy)
-        accounts.append(Account(said, measure, gap, "above", -AS_WELL, "difference", but))
+        but = _too_wide(tables, results.treatment, accuracy)
+        accounts.append(Account(said, differs, gap, Above(-AS_WELL), "difference", but))
     return estimates, accounts
 
 
-def _so_near(tables: Tables, treatment: str, accuracy: pd.Series) -> str:
-    """Said where the margin is too wide to tell BN from no BN either."""
+def _too_wide(tables: Tables, treatment: str, accuracy: pd.Series) -> str:
+    """A warning where BN's own gain lies within the margin too; else nothing."""
     plain = pair_by_seed(tables.runs, treatment)
     if not len(plain):
         return ""
     gain = plain.difference(accuracy)
-    if not -AS_WELL < gain.low <= gain.high < AS_WELL:
+    if not all(rule.verdict(gain) == SUPPORTED for rule in (Above(-AS_WELL), Below(AS_WELL))):
         return ""
     return f" This margin does not tell BN from no BN either: BN's own gain is {_points(gain)}."
 
@@ -189,28 +183,80 @@ def _number(interval: Interval) -> str:
 
 
 SHOWN = {"ratio": times, "difference": _points, "number": _number}
-"""How a number of this unit is printed in a sentence."""
+"""Unit → how a sentence prints a number of it."""
 
 
 CLAIMS = (
     Claim(
         slug="covariate_shift",
         group="D",
+        origin="paper",
         sentence="Batch Normalization reduces internal covariate shift.",
         source="the title, §1; Santurkar et al. 2018, §2.2",
-        experiment=EXPERIMENT,
+        experiment=NAME,
         metric="ratio, with BN over without, of the L2 change of a layer's gradient by the updates of the layers "
         "before it, geometric mean of all layers but the first and of 20 points of training",
-        rule="ratio below 1",
-        margin=1.0,
+        unit="ratio",
+        rule=LESS,
         paper="argued, not measured; the follow-up measures it, and finds no reduction",
         deviation="the shift is that of the follow-up's Definition 2.1: the gradient of a layer's weights, on the same "
         "mini-batch, before and after the layers before it made their gradient step; the network of §4.1 for 10,000 "
         "steps at the learning rate and initialisation that are best without BN. The constants of the injected noise "
         "are the follow-up's as we remember them",
         figure="shift_gradients",
-        judge=covariate_shift,
+        numbers=covariate_shift,
     ),
 )
 
-DECLARED = Experiment(EXPERIMENT, CLAIMS, pictures.figures)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """L2 change and cosine, over all layers but the first, and test accuracy: median and range of the seeds."""
+    tables = results.tables(NAME)
+    if tables is None or PROBE not in tables.probes:
+        return {}
+    seen = later_layers(tables)
+    if seen.empty:
+        return {}
+    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, 3)
+    accuracy = stats.curve(tables.metrics, "test", "accuracy")
+    for arm in style.arms_of(tables, results.treatment):
+        rows = seen[seen["arm"] == arm]
+        if rows.empty:
+            continue
+        line = style.line(arm)
+        moved, redrawn = _over_layers(rows, DISTANCE), _over_layers(rows, REDRAWN).median(axis=1)
+        style.band(axes[0], moved, arm, style=line)
+        # The two differ only where the network draws noise.
+        if not np.allclose(redrawn, moved.median(axis=1), equal_nan=True):
+            label = "and with the noise of the next step"
+            axes[0].plot(redrawn.index, redrawn, ":", color=style.colour(arm), label=label)
+        style.band(axes[1], rows.groupby(["step", "run"])["cosine"].mean().unstack(), arm, style=line)
+        style.band(axes[2], accuracy[sorted(set(rows["run"]))], arm, style=line)
+    for panel, label in zip(axes, ("L2 change of the gradient", "cosine", "test accuracy"), strict=True):
+        panel.set(xlabel="training steps", ylabel=label, xlim=(0, max(seen["step"].max(), 1)))
+        style.thousands(panel)
+    axes[0].set(yscale="log")
+    axes[2].set(ylim=(max(0.0, _lowest_late(accuracy)), 1.0))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.panel_letters(list(axes), ["how far it moves", "in what direction", "how the network does"])
+    figure.suptitle(
+        f"{tables.data_label}, {tables.runs['seed'].nunique()} seeds: a layer's gradient after the updates of the "
+        "layers before it, over all layers but the first",
+        fontsize=8,
+    )
+    return {"shift_gradients": figure}
+
+
+def _over_layers(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Geometric mean over the layers, steps × runs; layers at 0 are left out."""
+    logs = rows.assign(log=rows[column].where(rows[column] > 0).apply(np.log))
+    return logs.groupby(["step", "run"])["log"].mean().unstack().apply(np.exp)
+
+
+def _lowest_late(accuracy: pd.DataFrame) -> float:
+    """A little below the lowest accuracy after the first tenth of training, which the axis leaves out."""
+    late = accuracy[accuracy.index >= accuracy.index.max() / 10].min().min()
+    return float(late) - 0.02 if np.isfinite(late) else 0.0
+
+
+DECLARED = Experiment(NAME, 310, CLAIMS, figures)

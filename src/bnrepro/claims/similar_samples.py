@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from matplotlib.figure import Figure
 
-from bnrepro.claims.base import Claim, Estimate, Experiment, Judgement, exact, measured
-from bnrepro.pictures import similar_samples as pictures
-from bnrepro.stats import MEASURED
+from bnrepro.claims import style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.stats import Estimate, Measured, exact
+from bnrepro.tables import Results
 
 NAME = "similar_samples"
 USUAL_EPSILON = 1e-5
 GAIN, GRADIENT, NOISE = "gain of noise", "gain of the gradient", "noise in the output"
+PANELS = {GAIN: "noise after ÷ before", NOISE: "change of the output (RMS)"}
+DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "D", "^")
+SHADES = tuple(style.OTHER_COLOURS[index] for index in (0, 1, 4, 3))
 
 
-@measured(NAME)
-def similar_samples(frame: pd.DataFrame) -> Judgement:
-    # Found by their text: a parsed number need not be the last digit of what a literal is.
+def similar_samples(results: Results) -> Evidence:
+    frame = measured_frame(results, NAME)
+    # The rows are found by their text: a parsed number need not equal a literal to the last digit.
     keys = [frame["quantity"], *(frame[column].map("{:g}".format) for column in ("epsilon", "deviation"))]
     sizes = frame.set_index(keys)["size"]
 
@@ -35,24 +40,53 @@ def similar_samples(frame: pd.DataFrame) -> Judgement:
         "noise in the output: root mean square change by noise of standard deviation 0.01; the output itself has at "
         "most 1",
     ]
-    return Judgement(MEASURED, estimates, notes)
+    return Evidence(estimates, notes)
 
 
 CLAIMS = (
     Claim(
         slug="similar_samples",
         group="C",
+        origin="readers",
         sentence="A mini-batch of nearly identical samples is bad for BN: it blows their noise, and the gradient, up.",
         source="readers",
         experiment=NAME,
         metric="standard deviation of noise after the layer ÷ before it, when the samples are identical, ε = 1e-5",
-        rule="no margin is claimed",
-        margin=None,
+        unit="ratio",
+        rule=Measured(),
         paper="says only that ε is there for numerical stability",
         deviation="none: a property of the formula, in float64, with noise of standard deviation 1e-9",
+        deviates=False,
         figure="similar_samples_noise",
-        judge=similar_samples,
+        numbers=similar_samples,
     ),
 )
 
-DECLARED = Experiment(NAME, CLAIMS, pictures.figures, exam=False)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """(a) the gain of small noise, (b) what noise of standard deviation 0.01 does, a line for each ε."""
+    found = results.measured(NAME)
+    if found is None:
+        return {}
+    frame = found.frame
+    figure, [axes] = style.canvas(style.PAGE, 2.6, 1, 2)
+    smallest = frame.loc[frame["deviation"] > 0, "deviation"].min()
+    for panel, (quantity, label) in zip(axes, PANELS.items(), strict=True):
+        chosen = frame[frame["quantity"] == quantity]
+        for index, (epsilon, rows) in enumerate(chosen.groupby("epsilon")):
+            panel.plot(
+                rows["deviation"], rows["size"], DASHES[index % 4], marker=MARKERS[index % 4], markersize=3,
+                color=SHADES[index % 4], label=f"ε = {epsilon:g}",
+            )  # fmt: skip
+        panel.set_xscale("symlog", linthresh=smallest, linscale=0.6)
+        panel.set_xticks([0, 1e-6, 1e-4, 1e-2, 1], ["0", "$10^{-6}$", "$10^{-4}$", "$10^{-2}$", "1"])
+        panel.set_xticks([], minor=True)
+        panel.set(yscale="log", xlabel="standard deviation of the samples, σ", ylabel=label)
+    axes[1].axhline(1, color="0.6", linewidth=0.6, linestyle=":")
+    axes[1].text(1, 1.08, "the output itself", color="0.35", fontsize=7, ha="right", va="bottom")
+    style.panel_letters(list(axes), ["gain of the layer", "effect of noise of 0.01"])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return {"similar_samples_noise": figure}
+
+
+DECLARED = Experiment(NAME, 260, CLAIMS, figures, any_normaliser=False)

@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims.style import COLUMN, PAGE, band, canvas, colour, name, panel_letters, thousands
+from bnrepro.claims import style
+from bnrepro.claims.mnist_training.numbers import NAME, PERCENTILES, TARGET_LOSS, TYPICAL_UNIT
+from bnrepro.stats import BASELINE
 from bnrepro.tables import Results, Tables
 
-UNIT = 0
 SEED_SHOWN = 0
 RIDGE = 1.4
 """Height of a ridge that holds all outputs in one bin, in distances between two ridges."""
@@ -19,10 +20,10 @@ RIDGE = 1.4
 
 def figures(results: Results) -> dict[str, Figure]:
     """Every figure that the tables allow, by file name."""
-    tables = results.tables("mnist_training")
+    tables = results.tables(NAME)
     if tables is None:
         return {}
-    arms = [arm for arm in ("none", results.treatment) if arm in set(tables.runs["arm"])]
+    arms = [arm for arm in (BASELINE, results.treatment) if arm in set(tables.runs["arm"])]
     found = {
         "mnist_training_accuracy": accuracy(tables, arms),
         "mnist_training_loss": training_loss(tables, arms),
@@ -40,15 +41,15 @@ def runs_of(tables: Tables, arm: str) -> list[str]:
 
 def accuracy(tables: Tables, arms: list[str]) -> Figure:
     """Fig. 1a: test accuracy against training steps, median and range of the seeds."""
-    figure, [[axes]] = canvas(COLUMN, 2.5)
+    figure, [[axes]] = style.canvas(style.COLUMN, 2.5)
     curves = stats.curve(tables.metrics, "test", "accuracy")
     for arm in arms:
-        band(axes, curves[runs_of(tables, arm)], arm, style="-" if arm != "none" else "--")
+        style.band(axes, curves[runs_of(tables, arm)], arm, style=style.line(arm))
     seeds = tables.runs["seed"].nunique()
     axes.set(xlabel="training steps", ylabel="test accuracy", ylim=(0.7, 1.0), xlim=(0, curves.index.max()))
     axes.set_title(f"{tables.data_label}; median and range of {seeds} seeds", loc="left")
     axes.legend(loc="lower right")
-    thousands(axes)
+    style.thousands(axes)
     _late_part(axes, curves, tables, arms)
     return figure
 
@@ -59,50 +60,50 @@ def _late_part(axes: Axes, curves: pd.DataFrame, tables: Tables, arms: list[str]
     shown = late[[run for arm in arms for run in runs_of(tables, arm)]]
     inset = axes.inset_axes((0.36, 0.34, 0.6, 0.38))
     for arm in arms:
-        band(inset, late[runs_of(tables, arm)], arm, style="-" if arm != "none" else "--")
+        style.band(inset, late[runs_of(tables, arm)], arm, style=style.line(arm))
     low, high = np.nanquantile(shown.to_numpy(), [0.02, 1.0])
     inset.set_ylim(low - 0.002, high + 0.002)
     inset.set_xlim(late.index.min(), late.index.max())
     inset.tick_params(labelsize=6)
-    thousands(inset)
+    style.thousands(inset)
 
 
 def training_loss(tables: Tables, arms: list[str]) -> Figure:
     """The readers' figure: mean mini-batch loss since the last evaluation, on a log axis."""
-    figure, [[axes]] = canvas(COLUMN, 2.4)
+    figure, [[axes]] = style.canvas(style.COLUMN, 2.4)
     curves = stats.curve(tables.metrics, "train", "loss")
     for arm in arms:
-        band(axes, curves[runs_of(tables, arm)], arm, style="-" if arm != "none" else "--")
-    axes.axhline(0.1, color="0.6", linewidth=0.6, linestyle=":")
+        style.band(axes, curves[runs_of(tables, arm)], arm, style=style.line(arm))
+    axes.axhline(TARGET_LOSS, color="0.6", linewidth=0.6, linestyle=":")
     axes.set(xlabel="training steps", ylabel="training loss (nats)", yscale="log", xlim=(0, curves.index.max()))
     axes.set_title(f"{tables.data_label}; mini-batch loss", loc="left")
     axes.legend(loc="upper right")
-    thousands(axes)
+    style.thousands(axes)
     return figure
 
 
 def inputs(tables: Tables, arms: list[str]) -> Figure:
     """Fig. 1b, c: percentiles of the inputs to a sigmoid of the last hidden layer over training, on one y-axis."""
-    figure, grid = canvas(PAGE, 2.4, 1, len(arms), sharey=True)
+    figure, [panels] = style.canvas(style.PAGE, 2.4, 1, len(arms), sharey=True)
     seen = tables.probes["activations"]
     seen = seen[seen["statistics"] == "running"]
     activation = tables.runs["model.activation"].iloc[0]
-    for axes, arm in zip(grid[0], arms, strict=True):
+    for axes, arm in zip(panels, arms, strict=True):
         runs = tables.runs[tables.runs["arm"] == arm]
         shown = runs.loc[runs["seed"] == min(SEED_SHOWN, runs["seed"].min()), "run"].iloc[0]
         rows = seen[seen["run"] == shown]
-        for percentile, style in ((85, "--"), (50, "-"), (15, ":")):
+        for percentile, line in zip(reversed(PERCENTILES), ("--", "-", ":"), strict=True):
             units = rows[rows["percentile"] == percentile].set_index("step").filter(regex=r"^u\d+$")
             label = f"{percentile}th percentile"
-            axes.plot(units.index, units[f"u{UNIT}"], style, color=colour(arm), label=label)
-            axes.plot(units.index, units.median(axis=1), style, color="0.55", linewidth=0.7)
+            axes.plot(units.index, units[f"u{TYPICAL_UNIT}"], line, color=style.colour(arm), label=label)
+            axes.plot(units.index, units.median(axis=1), line, color="0.55", linewidth=0.7)
         axes.set(xlabel="training steps", xlim=(0, rows["step"].max()))
-        thousands(axes)
+        style.thousands(axes)
         axes.legend(loc="upper center", ncols=3, handlelength=1.6, columnspacing=0.8, handletextpad=0.4, fontsize=7)
-    grid[0][0].set_ylabel(f"input to the {activation}")
-    low, high = grid[0][0].get_ylim()
-    grid[0][0].set_ylim(low, high + 0.15 * (high - low))
-    panel_letters(list(grid[0]), [name(arm) for arm in arms])
+    panels[0].set_ylabel(f"input to the {activation}")
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(low, high + 0.15 * (high - low))
+    style.panel_letters(list(panels), [style.name(arm) for arm in arms])
     figure.suptitle(
         f"{tables.data_label}, seed {SEED_SHOWN}: the first unit of the last hidden layer (grey: median of its units)",
         fontsize=8,
@@ -115,9 +116,10 @@ def activations(tables: Tables, arms: list[str]) -> Figure:
     seen = tables.probes["histograms"]
     seen = seen[seen["quantity"] == "output"]
     layers, steps = sorted(seen["layer"].unique()), sorted(seen["step"].unique())
-    figure, grid = canvas(PAGE, 3.2, 1, len(layers), sharey=True)
-    for axes, layer in zip(grid[0], layers, strict=True):
+    figure, [panels] = style.canvas(style.PAGE, 3.2, 1, len(layers), sharey=True)
+    for axes, layer in zip(panels, layers, strict=True):
         for arm in arms:
+            shade = style.colour(arm)
             chosen = seen[(seen["arm"] == arm) & (seen["layer"] == layer)]
             counts = chosen.groupby(["step", "low", "high"])["count"].sum().reset_index()
             for height, step in enumerate(steps):
@@ -126,13 +128,12 @@ def activations(tables: Tables, arms: list[str]) -> Figure:
                 # Square root: the saturated ends and the middle of one layer differ a hundredfold.
                 share = RIDGE * np.sqrt(rows["count"].to_numpy() / rows["count"].sum())
                 base = -float(height)
-                axes.plot(
-                    centres, base + share, color=colour(arm), linewidth=0.8, label=name(arm) if not height else None
-                )
-                axes.fill_between(centres, base, base + share, color=colour(arm), alpha=0.2, linewidth=0)
+                label = style.name(arm) if not height else None
+                axes.plot(centres, base + share, color=shade, linewidth=0.8, label=label)
+                axes.fill_between(centres, base, base + share, color=shade, alpha=0.2, linewidth=0)
         axes.set_title(f"hidden layer {layer + 1}")
         axes.set_xlabel(f"output of the {tables.runs['model.activation'].iloc[0]}")
-    grid[0][0].set_yticks([-float(height) for height in range(len(steps))], [f"step {step:,}" for step in steps])
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(arms))
+    panels[0].set_yticks([-float(height) for height in range(len(steps))], [f"step {step:,}" for step in steps])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(arms))
     figure.suptitle(f"{tables.data_label}; height: square root of the share of outputs, all seeds", fontsize=8)
     return figure
