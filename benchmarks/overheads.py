@@ -105,7 +105,7 @@ def logging(bench: Bench) -> Iterator[Measured]:
 def checkpoints(bench: Bench) -> Iterator[Measured]:
     for arm in ARMS:
         watched = Watched(arm, bench)
-        trainer, folder = watched.trainer, store.Run(bench.folder / "checkpoints" / arm)
+        trainer, folder = watched.trainer, store.RunFolder(bench.folder / "checkpoints" / arm)
         # A checkpoint holds the tables so far; their size grows evenly, so half-way stands for the mean.
         trainer.progress.tables |= watched.tables(share=0.5)
         timings = _with_run(trainer, {"checkpoint": _checkpoint(trainer, folder)}, bench)
@@ -114,7 +114,7 @@ def checkpoints(bench: Bench) -> Iterator[Measured]:
         yield _share(arm, timings.seconds("checkpoint"), [every] * bench.rounds, Bound("most", 2.0), details)
 
 
-def _checkpoint(trainer: Trainer, folder: store.Run) -> Callable[[], None]:
+def _checkpoint(trainer: Trainer, folder: store.RunFolder) -> Callable[[], None]:
     return lambda: folder.write_checkpoint(trainer.state())
 
 

@@ -1,4 +1,4 @@
-"""Put the verdicts on several normalisers side by side, as the report's table: run `make compare`, which trains first."""
+"""Put the verdicts on several normalisers side by side, as a table of the report. Called by `make compare`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def main() -> int:
             return dashboard.terminal()
         if given.dry_run:
             built = dashboard.workspaces(given.entity or "", given.project, given.profile)
-            print(json.dumps([dashboard.serialised(workspace) for workspace in built], indent=1))
+            print(json.dumps(dashboard.described(built), indent=1))
             return 0
         dashboard.require_login()
         entity = given.entity or dashboard.default_entity()

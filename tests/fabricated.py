@@ -16,7 +16,7 @@ Curve = Callable[[int, int], float]
 """(seed, step) → value."""
 
 
-def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: object) -> store.Run:
+def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: object) -> store.RunFolder:
     """A finished run of ``config`` whose ``split/metric`` values are those of ``curves`` at ``steps``.
 
     ``more`` are further tables (name → CSV text), or ``status`` and ``last_step``.

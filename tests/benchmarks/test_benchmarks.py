@@ -114,9 +114,9 @@ def test_every_bound_of_the_design_has_its_row() -> None:
 
 
 def test_the_share_that_was_training_comes_from_the_runs_own_records(tmp_path: Path) -> None:
-    def trained(name: str, seconds: float, finished: float) -> store.Run:
+    def trained(name: str, seconds: float, finished: float) -> store.RunFolder:
         store.write_atomic(tmp_path / name / "meta.json", json.dumps({"seconds": seconds, "finished": finished}))
-        return store.Run(tmp_path / name)
+        return store.RunFolder(tmp_path / name)
 
     # One core trains from 0 to 10, the other from 0 to 4 and from 5 to 9.
     runs = [trained("a", 10, 10), trained("b", 4, 4), trained("c", 4, 9)]

@@ -124,7 +124,7 @@ def test_a_second_call_waits_and_skips(tmp_path: Path, together: Callable[..., l
     name = killed_at_a_checkpoint(tmp_path, "a", together("a", 2, *overrides))
     [path] = (tmp_path / "a").glob(f"runs/*/{name}")
     said = tmp_path / "a" / "said-0.out"
-    with store.Run(path).lock():
+    with store.RunFolder(path).lock():
         second = together("a", 2, *overrides)
         deadline = time.monotonic() + processes.TIMEOUT_S
         while not said.exists() or "waiting: another process" not in said.read_text():

@@ -12,11 +12,12 @@ from fabricated import finish, publish
 from rich.console import Console
 
 from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, Results, asked_of
+from bnrepro.claims import EXPERIMENTS, asked_of
 from bnrepro.config.schema import Config
 from bnrepro.errors import StoreError
 from bnrepro.report import comparison, markdown
 from bnrepro.report.judge import judge
+from bnrepro.tables import Results
 
 STEPS = [0, 10, 20, 40, 80, 160]
 

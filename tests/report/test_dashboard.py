@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import http.server
 import json
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import wandb
-from wandb_workspaces.workspaces import internal
+import wandb_workspaces.workspaces as ws
 
 from bnrepro import store
 from bnrepro.claims.mnist_training.numbers import TYPICAL_UNIT
 from bnrepro.config.compose import experiments
 from bnrepro.config.schema import Config
-from bnrepro.errors import UserError
+from bnrepro.errors import StoreError, UserError
 from bnrepro.probes import activations
 from bnrepro.report import dashboard
 from bnrepro.runs import run
@@ -35,15 +38,81 @@ TINY = {
 """What makes a run of milliseconds log under the names that an experiment's own runs do."""
 
 
+def hide_the_users_account(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_PROJECT", "WANDB_BASE_URL", "WANDB_MODE"):
+        patch.delenv(name, raising=False)
+    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "HOME"):
+        patch.setenv(name, str(folder / name))
+    patch.setenv("NETRC", str(folder / "netrc"))
+
+
 @pytest.fixture
 def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No credentials, no service and no settings of the machine's user."""
-    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_PROJECT"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    hide_the_users_account(monkeypatch, tmp_path)
     monkeypatch.setattr(tracking, "INIT_TIMEOUT_S", 60)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """W&B in miniature, on this machine: one account, and the views that are saved, by name."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.views: dict[str, dict[str, str]] = {}
+        self.asked_for: list[str] = []
+        """The identity under which each view was saved; empty for a new one."""
+
+    def save(self, given: dict[str, str]) -> dict[str, Any]:
+        self.asked_for.append(given.get("id", ""))
+        view = {"id": given.get("id") or f"id-{len(self.asked_for)}", "name": given["name"]}
+        self.views[given["name"]] = {**view, "displayName": given["displayName"], "spec": given["spec"]}
+        return {"upsertView": {"view": view, "inserted": True}}
+
+    def find(self, given: dict[str, str]) -> dict[str, Any]:
+        found = [{"node": view} for name, view in self.views.items() if name == given["viewName"]]
+        return {"project": {"allViews": {"edges": found}}}
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        # W&B also reports on itself, in a format of its own.
+        asked = json.loads(body) if self.path == "/graphql" else {"query": ""}
+        if "upsertView" in asked["query"]:
+            data = self.server.save(asked["variables"])
+        elif "allViews" in asked["query"]:
+            data = self.server.find(asked["variables"])
+        else:
+            data = {"viewer": {"id": "1", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
+        answer = json.dumps({"data": data}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def serving(patch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server, and an account on it."""
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        patch.setenv("WANDB_BASE_URL", server.url)
+        patch.setenv("WANDB_API_KEY", "k" * 40)
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def account(no_account: None, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that knows the caller, and has no views yet."""
+    with serving(monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture
@@ -63,27 +132,41 @@ def offline(small: Callable[..., Config], no_account: None, outputs: Path) -> Ca
     return records
 
 
-def built(profile: str = "quick") -> dict[str, SimpleNamespace]:
-    """Each workspace by its experiment, from its serialised form: sections, panels, filters and groups."""
-    found = {}
-    for view, workspace in zip(dashboard.VIEWS, dashboard.workspaces("me", "here", profile), strict=True):
-        saved = dashboard.serialised(workspace)
-        section = saved["spec"]["section"]
-        [runs] = section["runSets"]
-        found[view.experiment] = SimpleNamespace(
-            name=saved["name"],
-            sections={
-                item["name"]: [SimpleNamespace(kind=panel["viewType"], **panel["config"]) for panel in item["panels"]]
-                for item in section["panelBankConfig"]["sections"]
-            },
-            filters={
-                (item["key"]["section"], item["key"]["name"]): item["value"] for item in runs["filters"]["filters"]
-            },
-            ops={item["op"] for item in runs["filters"]["filters"]},
-            groups=[(key["section"], key["name"]) for key in runs["grouping"]],
-            colours=section["customRunColors"],
-        )
-    return found
+Views = Callable[..., dict[str, SimpleNamespace]]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Views]:
+    """``built("quick")``: each workspace by its experiment, as the server gets it: sections, filters, groups."""
+    with pytest.MonkeyPatch.context() as patch:
+        hide_the_users_account(patch, tmp_path_factory.mktemp("account"))
+        with serving(patch) as server:
+
+            @functools.cache
+            def views(profile: str = "quick") -> dict[str, SimpleNamespace]:
+                server.views.clear()
+                for workspace in dashboard.workspaces("me", "here", profile):
+                    workspace.save()
+                saved = zip(dashboard.VIEWS, server.views.values(), strict=True)
+                return {view.experiment: parsed(sent) for view, sent in saved}
+
+            yield views
+
+
+def parsed(view: dict[str, str]) -> SimpleNamespace:
+    section = json.loads(view["spec"])["section"]
+    [runs] = section["runSets"]
+    return SimpleNamespace(
+        name=view["displayName"],
+        sections={
+            item["name"]: [SimpleNamespace(kind=panel["viewType"], **panel["config"]) for panel in item["panels"]]
+            for item in section["panelBankConfig"]["sections"]
+        },
+        filters={(item["key"]["section"], item["key"]["name"]): item["value"] for item in runs["filters"]["filters"]},
+        ops={item["op"] for item in runs["filters"]["filters"]},
+        groups=[(key["section"], key["name"]) for key in runs["grouping"]],
+        colours=section["customRunColors"],
+    )
 
 
 def panels(view: SimpleNamespace) -> list[SimpleNamespace]:
@@ -100,7 +183,7 @@ def keys_of(panel: SimpleNamespace) -> list[str]:
 # ---------------------------------------------------------------------------------------- what is shown
 
 
-def test_every_section_is_there() -> None:
+def test_every_section_is_there(built: Views) -> None:
     views = built()
     assert {name: list(view.sections) for name, view in views.items()} == {
         "mnist_training": [
@@ -117,11 +200,13 @@ def test_every_section_is_there() -> None:
 
 
 @pytest.mark.parametrize("experiment", TINY)
-def test_a_workspace_asks_for_what_the_runs_log(experiment: str, offline: Callable[..., list[dict[str, Any]]]) -> None:
+def test_a_workspace_asks_for_what_the_runs_log(
+    experiment: str, built: Views, offline: Callable[..., list[dict[str, Any]]]
+) -> None:
+    view = built()[experiment]
     records = offline(experiment)
     items = [record["history"]["item"] for record in records if record["type"] == "history"]
     logged = {key.removesuffix("._type") for item in items for key in item}
-    view = built()[experiment]
     assert {key for panel in panels(view) for key in keys_of(panel)} <= logged
     [started] = [record["run"] for record in records if record["type"] == "run"]
     assert view.filters[("run", "group")] == [started["run_group"]]
@@ -137,7 +222,7 @@ def test_a_workspace_asks_for_what_the_runs_log(experiment: str, offline: Callab
         assert isinstance(node, (str, float, int))
 
 
-def test_curves_are_the_median_of_the_seeds_in_a_band_from_least_to_most() -> None:
+def test_curves_are_the_median_of_the_seeds_in_a_band_from_least_to_most(built: Views) -> None:
     for experiment, view in built().items():
         for panel in panels(view):
             if panel.kind == "Run History Line Plot" and "Hidden layer" not in panel.chartTitle:
@@ -147,7 +232,7 @@ def test_curves_are_the_median_of_the_seeds_in_a_band_from_least_to_most() -> No
                 assert own == ("jobType" if len(view.groups) == 1 else None), experiment
 
 
-def test_the_sweep_is_drawn_against_the_learning_rate() -> None:
+def test_the_sweep_is_drawn_against_the_learning_rate(built: Views) -> None:
     view = built()["learning_rate"]
     scatter = [panel for panel in panels(view) if panel.kind == "Scatter Plot"]
     assert [panel.xAxis for panel in scatter] == ["config:optimizer.value.lr"] * 2
@@ -155,7 +240,7 @@ def test_the_sweep_is_drawn_against_the_learning_rate() -> None:
     assert ("config", "optimizer.value.lr") in view.groups
 
 
-def test_a_profile_has_workspaces_of_its_own() -> None:
+def test_a_profile_has_workspaces_of_its_own(built: Views) -> None:
     quick, full = built("quick"), built("full")
     names = [view.name for views in (quick, full) for view in views.values()]
     assert len(set(names)) == len(names)
@@ -164,7 +249,7 @@ def test_a_profile_has_workspaces_of_its_own() -> None:
     assert quick["mnist_training"].ops == {"IN"}
 
 
-def test_arms_have_the_colours_of_the_figures() -> None:
+def test_arms_have_the_colours_of_the_figures(built: Views) -> None:
     colours = built()["inception_training"].colours
     [bn_x30] = [colour for key, colour in colours.items() if "%22bn_x30%22" in key]
     assert bn_x30 == "#009E73"
@@ -243,38 +328,60 @@ def test_the_options_are_those_of_wandb_sync(logs: Callable[..., Path], no_accou
     assert "Would sync 1 run(s)" in said.stdout + said.stderr
 
 
-def test_a_saved_workspace_is_replaced_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: dict[str, str] = {}
-    calls: list[tuple[str, str]] = []
-
-    def upsert(view: internal.View) -> dict[str, Any]:
-        calls.append((view.name, view.id))
-        kept.setdefault(view.name, f"id-{len(kept)}")
-        return {"upsertView": {"view": {"id": kept[view.name], "name": view.name}}}
-
-    def get(entity: str, project: str, address: str) -> dict[str, str]:
-        name = internal._url_query_str_to_internal_name(address)
-        if name not in kept:
-            raise ValueError(f"Workspace `{address}` not found")
-        return {"id": kept[name]}
-
-    monkeypatch.setattr(internal, "upsert_view2", upsert)
-    monkeypatch.setattr(internal, "get_view_dict", get)
-    monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(client=SimpleNamespace(app_url="https://wandb.test")))
-    for _ in range(2):
-        urls = [dashboard.save(workspace) for workspace in dashboard.workspaces("me", "here", "quick")]
-    assert urls[0] == "https://wandb.test/me/here?nw=bnreprofig1quick"
-    assert [identity for _, identity in calls] == ["", "", "", "id-0", "id-1", "id-2"]
+def save_all(profile: str = "quick") -> list[str]:
+    return [dashboard.save(workspace) for workspace in dashboard.workspaces("me", "here", profile)]
 
 
-def test_a_server_that_refuses_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_workspace_is_replaced_by_the_next(account: Server) -> None:
+    first = save_all()
+    sent = [json.loads(view["spec"])["section"] for view in account.views.values()]
+    changed = ws.Workspace.from_url(first[0])
+    changed.name, changed.sections, changed.runset_settings = "changed by hand", [], ws.RunsetSettings()
+    changed.save()
+    assert save_all() == first
+    assert account.asked_for == ["", "", "", "id-1", "id-1", "id-2", "id-3"]
+    names = [view["displayName"] for view in account.views.values()]
+    assert names == [workspace.name for workspace in dashboard.workspaces("me", "here", "quick")]
+    for before, view in zip(sent, account.views.values(), strict=True):
+        after = json.loads(view["spec"])["section"]
+        assert [item["name"] for item in after["panelBankConfig"]["sections"]] == [
+            item["name"] for item in before["panelBankConfig"]["sections"]
+        ]
+        assert (after["runSets"], after["customRunColors"]) == (before["runSets"], before["customRunColors"])
+
+
+def test_a_profile_replaces_its_own_workspaces_only(account: Server) -> None:
+    quick, full = save_all("quick"), save_all("full")
+    assert len({*quick, *full}) == len(account.views) == 6
+    assert all(address.startswith(f"{account.url}/me/here?nw=") for address in (*quick, *full))
+    assert (save_all("quick"), save_all("full")) == (quick, full)
+
+
+def test_a_workspace_that_is_gone_is_saved_anew(account: Server) -> None:
+    first = save_all()
+    account.views.clear()
+    second = save_all()
+    assert not {*first} & {*second}
+    assert save_all() == second
+    assert len(account.views) == 3
+
+
+def test_damaged_addresses_are_one_message(account: Server) -> None:
+    (file,) = save_all() and dashboard.wandb_folder().iterdir()
+    file.write_text(file.read_text()[:-5])
+    with pytest.raises(StoreError, match=r"workspaces\.json is damaged"):
+        save_all()
+
+
+def test_a_server_that_refuses_is_one_message(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise RuntimeError("no permission\nlong story")
 
-    monkeypatch.setattr(internal, "get_view_dict", refuse)
+    monkeypatch.setattr(ws.Workspace, "save", refuse)
     with pytest.raises(UserError, match=r"W&B did not take it \(no permission\)") as refused:
-        dashboard.save(dashboard.workspaces("me", "here", "quick")[0])
+        save_all()
     assert "long story" not in str(refused.value)
+    assert not outputs.exists()
 
 
 # ------------------------------------------------------------------------------------------- the command
@@ -295,12 +402,32 @@ def test_without_an_account_it_says_how_and_sends_nothing(logs: Callable[..., Pa
     assert not dashboard.is_synced(log)
 
 
+def test_with_an_account_it_saves_every_workspace_in_offline_mode_too(
+    logs: Callable[..., Path], account: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs("a" * 16, synced=True)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    said = call()
+    assert said.returncode == 0, said.stderr
+    lines = said.stdout.splitlines()
+    assert lines[0] == "runs: 0 sent, 1 sent earlier, 0 not finished yet"
+    assert [line.split(": http")[0] for line in lines[1:]] == [view["displayName"] for view in account.views.values()]
+
+
 def test_a_dry_run_needs_no_account_and_no_runs(no_account: None) -> None:
     said = call("--dry-run", "--profile", "full", "--entity", "me")
     assert said.returncode == 0, said.stderr
-    assert [view["displayName"] for view in json.loads(said.stdout)] == [
+    views = json.loads(said.stdout)
+    assert [view["name"] for view in views] == [
         "Fig. 1: MNIST (full)", "Learning-rate sweep (full)", "Figs. 2 and 3: Inception (full)",
     ]  # fmt: skip
+    assert views[0]["entity"] == "me"
+    assert "full" in views[0]["runset_settings"]["filters"]
+    [plot, _] = views[0]["sections"][0]["panels"]
+    assert (plot["type"], plot["y"], plot["groupby"]) == (
+        "LinePlot", ["test/accuracy"], {"type": "Metric", "name": "JobType"},
+    )  # fmt: skip
+    assert '"_' not in said.stdout
 
 
 def test_the_terminal_says_what_is_missing(logs: Callable[..., Path], no_account: None, outputs: Path) -> None:

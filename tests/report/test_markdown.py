@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from fabricated import finish, publish
 
-from bnrepro.claims import CLAIMS, EXPERIMENTS, Estimate, Judgement, Results, style
+from bnrepro.claims import CLAIMS, EXPERIMENTS, Estimate, Judgement, style
 from bnrepro.config.schema import Config
 from bnrepro.report import conclusions, judge, markdown
 from bnrepro.report.judge import Found
 from bnrepro.stats import SUPPORTED, VERDICTS, Interval
+from bnrepro.tables import Results
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
 

@@ -43,14 +43,14 @@ def interrupted(config: Config, at: int = 3) -> run.Planned:
     class Stop(Exception):
         pass
 
-    def write(self: store.Run, payload: bytes, original: Callable = store.Run.write_checkpoint) -> None:
+    def write(self: store.RunFolder, payload: bytes, original: Callable = store.RunFolder.write_checkpoint) -> None:
         original(self, payload)
         count[0] += 1
         if count[0] == at:
             raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.Run, "write_checkpoint", write)
+        patch.setattr(store.RunFolder, "write_checkpoint", write)
         config.checkpoint_every_s = 1e-9
         with pytest.raises(Stop):
             run.execute(planned)

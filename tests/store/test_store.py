@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_made_is_told_as_clearly(tmp_path: Path, monkeyp
         patch.setattr(os, "mkdir", full_disk)
         with pytest.raises(StoreError, match=r"cannot write .*x\.csv: No space left"):
             store.write_atomic(tmp_path / "new" / "x.csv", "new")
-        with pytest.raises(StoreError, match="No space left"), store.Run(tmp_path / "run").lock():
+        with pytest.raises(StoreError, match="No space left"), store.RunFolder(tmp_path / "run").lock():
             pass
 
 
@@ -150,14 +150,14 @@ def test_an_unchanged_table_is_not_written_again(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def done(tmp_path: Path) -> store.Run:
-    folder = store.Run(tmp_path / "none-s0-abcd")
+def done(tmp_path: Path) -> store.RunFolder:
+    folder = store.RunFolder(tmp_path / "none-s0-abcd")
     folder.path.mkdir()
     folder.finish(FILES)
     return folder
 
 
-def test_a_finished_run_reads_back_as_it_was_written(done: store.Run) -> None:
+def test_a_finished_run_reads_back_as_it_was_written(done: store.RunFolder) -> None:
     assert done.is_done()
     found = done.read()
     assert list(found) == list(FILES)
@@ -174,7 +174,7 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [alter, cut, Path.unlink])
 @pytest.mark.parametrize("name", [*FILES, "DONE"])
-def test_a_damaged_run_is_never_read(done: store.Run, name: str, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_run_is_never_read(done: store.RunFolder, name: str, damage: Callable[[Path], None]) -> None:
     damage(done.path / name)
     with pytest.raises(StoreError) as caught:
         done.read()
@@ -183,7 +183,7 @@ def test_a_damaged_run_is_never_read(done: store.Run, name: str, damage: Callabl
 
 
 @pytest.mark.parametrize("content", ["", "[]", '"text"', "{", "null"])
-def test_a_done_that_is_not_ours_is_refused(done: store.Run, content: str) -> None:
+def test_a_done_that_is_not_ours_is_refused(done: store.RunFolder, content: str) -> None:
     (done.path / "DONE").write_text(content)
     with pytest.raises(StoreError, match="Delete that folder"):
         done.read()
@@ -192,7 +192,7 @@ def test_a_done_that_is_not_ours_is_refused(done: store.Run, content: str) -> No
 def test_done_is_the_last_file_and_the_checkpoint_goes_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, order = store.Run(tmp_path / "run"), []
+    folder, order = store.RunFolder(tmp_path / "run"), []
     folder.write_checkpoint(b"state")
     replace, unlink = Path.replace, Path.unlink
     monkeypatch.setattr(Path, "replace", lambda self, to: order.append(to.name) or replace(self, to))
@@ -204,7 +204,7 @@ def test_done_is_the_last_file_and_the_checkpoint_goes_after_it(
 def test_a_disk_that_fills_up_at_the_end_leaves_the_run_unfinished_with_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = store.Run(tmp_path / "run")
+    folder = store.RunFolder(tmp_path / "run")
     folder.write_checkpoint(b"state")
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(StoreError, match="No space left"):
@@ -216,7 +216,7 @@ def test_a_disk_that_fills_up_at_the_end_leaves_the_run_unfinished_with_its_chec
 
 @pytest.mark.parametrize("length", [0, 1, 20, 32, 36])
 def test_a_cut_checkpoint_is_refused(tmp_path: Path, length: int) -> None:
-    folder = store.Run(tmp_path / "run")
+    folder = store.RunFolder(tmp_path / "run")
     assert folder.read_checkpoint() is None
     folder.write_checkpoint(b"state")
     whole = folder.checkpoint.read_bytes()
@@ -238,10 +238,10 @@ def test_runs_of_an_experiment_are_those_that_are_done(outputs: Path) -> None:
 
 
 def test_a_second_holder_waits_until_the_first_lets_go(tmp_path: Path) -> None:
-    folder, order, waits = store.Run(tmp_path / "run"), [], threading.Event()
+    folder, order, waits = store.RunFolder(tmp_path / "run"), [], threading.Event()
 
     def second() -> None:
-        with store.Run(folder.path).lock(on_wait=waits.set):
+        with store.RunFolder(folder.path).lock(on_wait=waits.set):
             order.append("second")
 
     with folder.lock(on_wait=lambda: pytest.fail("nobody else holds it")):
@@ -268,7 +268,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     process.kill()
     process.communicate()
-    with store.Run(path).lock(on_wait=lambda: pytest.fail("the lock outlived its process")):
+    with store.RunFolder(path).lock(on_wait=lambda: pytest.fail("the lock outlived its process")):
         pass
 
 

@@ -1,4 +1,4 @@
-"""What stands in for data that can neither be found nor downloaded, and what is then said: one policy for every door."""
+"""What stands in for data that can neither be found nor downloaded, and what is then said: one policy for all doors."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 """The runs on W&B: workspaces as code, the upload of offline runs, and their terminal view, which needs no account.
 
-A workspace of W&B filters its runs as a whole, not by section: there is one for each experiment that it shows.
+A workspace of W&B filters its runs as a whole, not by section, so each experiment has one of its own. Nothing here
+calls an internal of W&B's packages.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import subprocess
 import sys
@@ -17,15 +19,13 @@ from typing import Any
 import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
-from wandb.sdk.lib import wbauth
-from wandb_workspaces.workspaces import internal
 
 from bnrepro import store
 from bnrepro.claims import style
-from bnrepro.errors import ConfigError, UserError
+from bnrepro.errors import ConfigError, StoreError, UserError
 
 ARM = "JobType"
-"""What W&B calls the attribute of a run that holds its arm: tracking.Tracker."""
+"""W&B's name for the attribute of a run that holds its arm (see tracking.Tracker)."""
 NO_RUNS = (
     "no W&B runs in {folder}. make reproduce PROFILE=smoke writes some in two minutes; runs with wandb=disabled, and "
     "those brought back by make restore, have none."
@@ -41,12 +41,8 @@ NO_LOGIN = (
 
 @dataclass(frozen=True)
 class View:
-    """One workspace: the runs of one experiment, grouped by arm and by ``factors``, keys of their configuration.
+    """One workspace: the runs of one experiment, grouped by arm and by ``factors``, keys of their configuration."""
 
-    ``slug`` is its address on W&B: saved again, a workspace takes the place of the last.
-    """
-
-    slug: str
     title: str
     experiment: str
     sections: Callable[[], list[ws.Section]]
@@ -54,19 +50,23 @@ class View:
 
 
 def workspaces(entity: str, project: str, profile: str) -> list[ws.Workspace]:
-    """Every view as a workspace, built without a network. ``profile`` picks the runs: seeds of one length."""
+    """Every view as a workspace, built without a network. ``profile`` picks the runs."""
     return [_workspace(view, entity, project, profile) for view in VIEWS]
 
 
-def serialised(workspace: ws.Workspace) -> dict[str, Any]:
-    """The workspace as W&B stores it."""
-    view = workspace._to_model()
-    spec = json.loads(view.spec.model_dump_json(by_alias=True, exclude_none=True))
-    return {"displayName": view.display_name, "name": view.name, "spec": spec}
+def described(value: Any) -> Any:
+    """A workspace, or any part of it, as plain values: its type and the public attributes that are set."""
+    if isinstance(value, (list, tuple)):
+        return [described(each) for each in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    found = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.name[0] != "_"}
+    given = {name: described(each) for name, each in found.items() if each is not None}
+    return {"type": type(value).__name__, **given}
 
 
 def _workspace(view: View, entity: str, project: str, profile: str) -> ws.Workspace:
-    workspace = ws.Workspace(
+    return ws.Workspace(
         entity=entity,
         project=project,
         name=f"{view.title} ({profile})",
@@ -78,14 +78,12 @@ def _workspace(view: View, entity: str, project: str, profile: str) -> ws.Worksp
             group_colors={**style.COLOURS},
         ),
     )
-    workspace._internal_name = internal._url_query_str_to_internal_name(f"bnrepro{view.slug}{profile}")
-    return workspace
 
 
 def _curves(title: str, *metrics: str, by_arm: bool = True, **options: Any) -> wr.LinePlot:
     """The median over the seeds of each group, with a band from the smallest to the largest, as in the figures.
 
-    A panel can group by one key alone: with ``by_arm`` off the grouping of the whole workspace holds.
+    A panel groups by one key at most. Without ``by_arm`` the workspace's own groups hold.
     """
     return wr.LinePlot(
         title=title,
@@ -131,7 +129,7 @@ def _figure_1() -> list[ws.Section]:
         _section(
             "Histograms of the activations",
             *(
-                # Of histograms there is neither a median nor a band.
+                # Histograms have neither a median nor a band.
                 wr.LinePlot(
                     title=f"Hidden layer {layer + 1}: {kind}s", x="step", y=[f"activations/hidden.{layer}.{kind}"]
                 )
@@ -170,9 +168,9 @@ def _inception() -> list[ws.Section]:
 
 
 VIEWS = (
-    View("fig1", "Fig. 1: MNIST", "mnist_training", _figure_1),
-    View("rates", "Learning-rate sweep", "learning_rate", _learning_rate, ("model.activation", "optimizer.lr")),
-    View("inception", "Figs. 2 and 3: Inception", "inception_training", _inception),
+    View("Fig. 1: MNIST", "mnist_training", _figure_1),
+    View("Learning-rate sweep", "learning_rate", _learning_rate, ("model.activation", "optimizer.lr")),
+    View("Figs. 2 and 3: Inception", "inception_training", _inception),
 )
 
 
@@ -181,13 +179,13 @@ VIEWS = (
 
 def require_login() -> None:
     """Raise :class:`UserError` unless W&B finds credentials. Asks nobody and sends nothing."""
+    # In offline mode login() answers False whatever the credentials, and unless silent it asks the server for a name.
+    wandb.setup(wandb.Settings(mode="online", silent=True))
     try:
-        found = wbauth.authenticate_session(
-            host=wandb.setup().settings.base_url, source="dashboard", prompt=False, update_session=False
-        )
+        found = wandb.login(prompt=False, verify=False)
     except wandb.Error as error:
-        raise UserError(f"{error}. {NO_LOGIN}") from error
-    if found is None:
+        raise UserError(f"{str(error).rstrip('.')}. {NO_LOGIN}") from error
+    if not found:
         raise UserError(NO_LOGIN)
 
 
@@ -201,20 +199,44 @@ def default_entity() -> str:
 
 
 def save(workspace: ws.Workspace) -> str:
-    """Save a workspace in the place of what an earlier call saved; its address."""
-    address = internal._internal_name_to_url_query_str(workspace._internal_name)
+    """Save a workspace in the place of what an earlier call saved; returns its address.
+
+    W&B gives a new workspace an address of its own choice. It is kept on this disk, where the next call finds it.
+    """
+    file = wandb_folder() / "workspaces.json"
+    kept = _addresses(file)
+    key = f"{workspace.entity}/{workspace.project}/{workspace.name}"
     with _asking():
-        try:
-            workspace._internal_id = internal.get_view_dict(workspace.entity, workspace.project, address)["id"]
-        except ValueError:  # the first time
-            workspace._internal_id = ""
+        earlier = _at(kept[key]) if key in kept else None
+        if earlier is not None:
+            earlier.name, earlier.sections = workspace.name, workspace.sections
+            earlier.settings, earlier.runset_settings = workspace.settings, workspace.runset_settings
+            workspace = earlier
         workspace.save()
-        return workspace.url
+        kept[key] = workspace.url
+    store.write_atomic(file, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    return kept[key]
+
+
+def _at(address: str) -> ws.Workspace | None:
+    """The workspace at ``address``, None if it is gone or W&B's library cannot read it any more."""
+    try:
+        return ws.Workspace.from_url(address)
+    except ValueError:
+        return None
+
+
+def _addresses(file: Path) -> dict[str, str]:
+    """The address of every workspace that was saved from this disk, by entity, project and name."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except ValueError as error:
+        raise StoreError(f"{file} is damaged ({error}). Without it the workspaces are saved as new ones.") from error
 
 
 @contextlib.contextmanager
 def _asking() -> Iterator[None]:
-    """Whatever goes wrong between here and W&B's server becomes one message."""
+    """Turn whatever goes wrong between here and W&B's server into one message."""
     try:
         yield
     except Exception as error:
@@ -237,26 +259,21 @@ def require_runs() -> None:
         raise UserError(NO_RUNS.format(folder=wandb_folder()))
 
 
-def offline_runs() -> list[Path]:
-    """The log of every offline run, oldest first. A run that was resumed has one for each part."""
-    return sorted(wandb_folder().glob("offline-run-*/run-*.wandb"))
-
-
 def is_synced(log: Path) -> bool:
     """Whether ``wandb sync`` has left its mark beside the log."""
     return log.with_name(log.name + ".synced").exists()
 
 
 def is_unfinished(log: Path) -> bool:
-    """Whether the run is still training, or interrupted. Sent now it would be marked as sent, and what follows lost."""
+    """Whether the run still trains, or was interrupted. W&B would mark it as sent, and what follows would be lost."""
     key = log.stem.removeprefix("run-")
     folders = list((store.outputs_folder() / "runs").glob(f"*/*-{key[:8]}"))
-    return bool(folders) and not any(store.Run(folder).is_done() for folder in folders)
+    return bool(folders) and not any(store.RunFolder(folder).is_done() for folder in folders)
 
 
 @dataclass(frozen=True)
 class Sync:
-    """What there was to send: logs sent now, those sent before, and those of runs that have not come to their end."""
+    """Logs sent now, logs sent before, and logs of runs that have not come to their end."""
 
     sent: list[Path]
     earlier: list[Path]
@@ -266,10 +283,10 @@ class Sync:
 def sync(entity: str, project: str) -> Sync:
     """Send every finished offline run that has not been sent, by ``wandb sync``; raises :class:`UserError`.
 
-    The parts of a resumed run go one after another, the oldest first, and each is appended to the last.
+    A resumed run has a log for each part. They are sent in order, the oldest first; W&B appends each to the last.
     """
     require_runs()
-    logs = offline_runs()
+    logs = sorted(wandb_folder().glob("offline-run-*/run-*.wandb"))
     earlier = [log for log in logs if is_synced(log)]
     unfinished = [log for log in logs if not is_synced(log) and is_unfinished(log)]
     waiting = [log for log in logs if log not in set(earlier) | set(unfinished)]

@@ -1,4 +1,4 @@
-"""Many runs on all cores: the one engine of every sweep. `make reproduce` calls it directly, and so does Hydra's ``-m``.
+"""Many runs on all cores: the one engine of every sweep, behind `make reproduce` and behind Hydra's ``-m``.
 
 What is done is skipped, the longest run comes first, one single-threaded process works on each core.
 """

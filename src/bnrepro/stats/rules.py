@@ -131,9 +131,11 @@ class Within:
     exact = True
 
     def verdict(self, interval: Interval, lost: int = 0, condition: bool | None = True) -> str:
-        if condition is False or not interval.value <= self.margin:
+        if condition is not True:
+            return CONTRADICTED if condition is False else INCONCLUSIVE
+        if not interval.value <= self.margin:
             return CONTRADICTED
-        return INCONCLUSIVE if lost or condition is None else SUPPORTED
+        return INCONCLUSIVE if lost else SUPPORTED
 
     def sentence(self, unit: str) -> str:
         limit = f"at most {written(self.margin, unit)}" if self.margin else "exactly 0"
