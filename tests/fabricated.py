@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from bnrepro import store, tables
 from bnrepro.config.identity import arm_label, scientific
 from bnrepro.config.schema import Config
 from bnrepro.runs import run
+from bnrepro.store import RunRecord
 from bnrepro.training.loop import METRICS_HEADER
 
 Curve = Callable[[int, int], float]
@@ -27,17 +27,17 @@ def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: o
         for step in steps
         for name, value in curves.items()
     ]
-    meta = {
-        "run": planned.folder.name, "key": planned.key, "experiment": config.experiment, "arm": arm_label(config),
-        "seed": config.seed, "status": more.pop("status", "finished"), "last_step": more.pop("last_step", config.steps),
-        "data": "made up", "fingerprint": "0" * 16, "config": scientific(config),
-        "versions": {"python": "3", "torch": "2", "numpy": "2", "commit": "c0ffee"},
-        "machine": {"hardware": "an abacus", "cores": 1}, "seconds": 1.0, "finished": 1.0,
-    }  # fmt: skip
-    files: dict[str, str | bytes] = {"metrics.csv": "\n".join([METRICS_HEADER, *lines, ""])}
+    record = RunRecord(
+        run=planned.folder.name, key=planned.key, experiment=config.experiment, arm=arm_label(config),
+        seed=config.seed, status=str(more.pop("status", "finished")), last_step=more.pop("last_step", config.steps),
+        data="made up", fingerprint="0" * 16, config=scientific(config),
+        versions={"python": "3", "torch": "2", "numpy": "2", "commit": "c0ffee"},
+        machine={"hardware": "an abacus", "cores": 1}, seconds=1.0, finished=1.0,
+    )  # fmt: skip
+    files = {"metrics.csv": "\n".join([METRICS_HEADER, *lines, ""])}
     files |= {f"{name}.csv": str(text) for name, text in more.items()}
     planned.folder.path.mkdir(parents=True, exist_ok=True)
-    planned.folder.finish(files | {"meta.json": json.dumps(meta)})
+    planned.folder.finish(record, files)
     return planned.folder
 
 

@@ -42,8 +42,8 @@ class ProductSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra.core.plugins import Plugins
 
-        self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self.chosen = config.hydra.runtime.choices["hydra/launcher"]
+        self.engine = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
@@ -52,14 +52,14 @@ class ProductSweeper(Sweeper):
         from bnrepro.errors import ConfigError
 
         jobs = expand([*declared_sweep(self.params), *arguments])
-        if self.config.hydra.runtime.choices["hydra/launcher"] == "slurm" and shutil.which("srun") is None:
+        if self.chosen == "slurm" and shutil.which("srun") is None:
             raise ConfigError(
                 "hydra/launcher=slurm: there is no Slurm here (srun is not found); leave it out to run here"
             )
-        if not isinstance(self.launcher, EngineLauncher):
+        if not isinstance(self.engine, EngineLauncher):
             with Composer.inside_hydra() as composer:
                 composer.configs(jobs)  # refuses what one of the jobs would refuse
-        return [self.launcher.launch([list(job) for job in jobs], initial_job_idx=0)]
+        return [self.engine.launch([list(job) for job in jobs], initial_job_idx=0)]
 
 
 class EngineLauncher(Launcher):

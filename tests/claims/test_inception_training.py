@@ -9,8 +9,9 @@ import pytest
 from fabricated import finish, publish
 
 from bnrepro.claims import Judgement, accelerations, inception_training, inception_tuning
-from bnrepro.config.identity import arm_label, flatten
+from bnrepro.config.identity import arm_label
 from bnrepro.config.schema import Config
+from bnrepro.store import flatten
 from bnrepro.tables import Results
 
 STEPS = [0, 100, 200, 400, 800, 1600, 3200]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hydra import compose
 
+from bnrepro.config.build import from_hydra
 from bnrepro.config.compose import Composer, experiments
-from bnrepro.config.identity import arm_label, from_hydra
+from bnrepro.config.identity import arm_label
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError
 

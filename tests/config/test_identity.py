@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from bnrepro import store, tables
 from bnrepro.config import identity as configuration
-from bnrepro.config.checks import CHOICES, RANGES
-from bnrepro.config.identity import NOT_SCIENTIFIC, arm_label, flatten, run_key, scientific, unflatten, validated
-from bnrepro.config.schema import Config, DataConfig, EvaluationConfig, InceptionConfig, OptimizerConfig, ProbesConfig
+from bnrepro.config.build import from_record
+from bnrepro.config.checks import validated
+from bnrepro.config.identity import arm_label, run_key, scientific
+from bnrepro.config.schema import Config, Key, ProbesConfig, traceless_defaults, walk
 from bnrepro.errors import ConfigError
+from bnrepro.store import RunRecord, flatten, unflatten
 
 FINGERPRINT = "0123456789abcdef"
 PROBES_ON = [f"probes.{field.name}.enabled=true" for field in fields(ProbesConfig)]
@@ -47,6 +50,16 @@ _ALONE = {
     "model.per_activation_blocks": "inception",
     "model.pool_projection_4cd": "bn_inception",
 }
+
+
+def said(model: str = "mlp") -> dict[str, Key]:
+    """What the schema says of every key of a run of ``model``."""
+    return {name: key for name, key, _ in walk(full(model=model))}
+
+
+ALL_KEYS = {name: key for model in MODELS for name, key in said(model).items()}
+CHOICES = {name: key.choices for name, key in ALL_KEYS.items() if key.choices}
+RANGES = {name: key.within for name, key in ALL_KEYS.items() if key.within is not None}
 
 
 def set_key(config: Config, dotted: str, value: object) -> None:
@@ -82,28 +95,71 @@ def test_every_scientific_key_and_no_other_is_part_of_the_identity(key: str) -> 
     value = flatten(config)[key]
     set_key(config, key, "torch.nn.Identity" if key == "norm._target_" else other(value))
     changed = run_key(config, FINGERPRINT) != before
-    assert changed == (not {key, key.partition(".")[0]} & set(NOT_SCIENTIFIC))
+    assert changed == (key not in VIEWS_AND_PLACES)
 
 
-def test_what_is_not_scientific_is_a_short_list_of_views_and_places() -> None:
-    names = {"experiment", "profile", "profiles", "treatment", "arm", "data.root", "data.title"}
-    views_and_places = names | {"data.workers", "wandb", "checkpoint_every_s", "keep_weights"}
-    assert set(NOT_SCIENTIFIC) == views_and_places
+VIEWS_AND_PLACES = {
+    "experiment", "profile", "profiles", "treatment", "arm", "data.root", "data.title", "data.workers", "wandb",
+    "checkpoint_every_s", "keep_weights",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("key", configuration.NEUTRAL)
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_not_scientific_is_a_short_list_of_views_and_places(model: str) -> None:
+    assert {name for name, key in said(model).items() if not key.scientific} == VIEWS_AND_PLACES
+
+
+TRACELESS = {
+    "optimizer.decay": 1.0, "augmentation.flip": False, "augmentation.shift": 0, "augmentation.photometric": 0.0,
+    "shuffle": "examples", "data.standardize": False, "data.enlarge": 0, "evaluation.test_examples": 0,
+    "data.unreadable": "refuse", "data.stream": False, "processes": 1, "sync_batch_norm": False, "continue_from": None,
+    "model.per_activation_blocks": 0,
+}  # fmt: skip
+"""Spelled out: another default would change the identity of committed runs."""
+MEANINGLESS_WITH = {
+    "evaluation.test_examples": {"evaluation.whole_test"}, "data.stream": {"data.image_size", "data.crop"}
+}  # fmt: skip
+
+
+def test_the_keys_without_a_trace_are_these() -> None:
+    assert traceless_defaults() == TRACELESS
+
+
+@pytest.mark.parametrize("key", TRACELESS)
 def test_a_key_that_does_nothing_leaves_no_trace(key: str) -> None:
     config = full(key)
-    set_key(config, key, configuration.NEUTRAL[key])
+    set_key(config, key, TRACELESS[key])
     kept = flatten(scientific(config))
-    assert not {key, *configuration.WITHOUT_MEANING.get(key, ())} & set(kept)
-    # What is missing from a record reads as its neutral value: the schema's own default must be that.
-    sections = {"optimizer": OptimizerConfig(), "data": DataConfig(), "evaluation": EvaluationConfig()}
-    default = Config(model=InceptionConfig(), norm={}, probes=ProbesConfig(), **sections)  # type: ignore[arg-type]
-    defaults = flatten(default)
-    assert defaults[key] == configuration.NEUTRAL[key]
-    set_key(config, key, other(configuration.NEUTRAL[key]))
+    assert not {key, *MEANINGLESS_WITH.get(key, ())} & set(kept)
+    set_key(config, key, other(TRACELESS[key]))
     assert key in flatten(scientific(config))
+    assert set(flatten(scientific(config))) >= MEANINGLESS_WITH.get(key, set())
+
+
+def test_the_keys_of_all_committed_runs_are_what_this_code_computes() -> None:
+    """From their rows alone: no default, range or name of the schema may move under them."""
+    folder, count = store.REPOSITORY / "results" / "tables", 0
+    for path in sorted(folder.glob("*.runs.csv")):
+        name = path.name.removesuffix(".runs.csv")
+        timing = {row["run"]: row for row in tables.records(folder, f"{name}.timing")}
+        for row in tables.records(folder, f"{name}.runs"):
+            record = RunRecord.from_rows(row, timing[row["run"]])
+            assert run_key(from_record(name, record.config), record.fingerprint) == record.key, row["run"]
+            count += 1
+    assert count >= 1320
+
+
+def test_a_record_never_runs_a_class_of_its_own_choice() -> None:
+    recorded = scientific(full())
+    recorded["norm"] = {"name": "evil", "_target_": "os.getcwd"}
+    with pytest.raises(ConfigError, match=r"os\.getcwd"):
+        from_record("x", recorded)
+
+
+@pytest.mark.parametrize("change", [{"model": {"name": "other"}}, {"model": 3}, {"nonsense": 1}, {"norm": None}])
+def test_a_record_that_is_no_configuration_is_refused_by_name(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="x: the record of a run is no configuration"):
+        from_record("x", scientific(full()) | change)
 
 
 def test_the_key_depends_on_data_and_code_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +271,8 @@ def test_values_out_of_range_or_not_finite_are_refused(key: str, value: float) -
 
 @pytest.mark.parametrize("key", sorted(RANGES))
 def test_the_edges_of_a_range_are_as_they_are_documented(key: str) -> None:
-    low, high, inclusive = RANGES[key]
-    for edge, allowed in ((low, inclusive), (high, True)):
+    within = RANGES[key]
+    for edge, allowed in ((within.low, not within.open_below), (within.high, True)):
         config = full(key)
         set_key(config, key, edge)
         section, _, leaf = key.rpartition(".")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import pickle
 from collections.abc import Callable
@@ -195,8 +194,8 @@ def test_unreadable_images_are_passed_over_and_counted(photos: Path, configured:
     config = configured("data.unreadable=skip", "data.validation_examples=1", "steps=14", "norm=batch")
     planned = run.plan(config)
     assert run.execute(planned) == "finished"
-    meta = json.loads(planned.folder.read()["meta.json"])
-    assert meta["unreadable"] == sorted(paths)
+    record, _ = planned.folder.read()
+    assert list(record.unreadable) == sorted(paths)
     found = data.open_dataset(config.data)
     labels = torch.cat([labels for _, labels in found.test.chunks(5)])
     assert (labels == streaming.NO_LABEL).sum() == 1

@@ -14,14 +14,14 @@ from typing import Any
 
 from bnrepro import store, tables
 from bnrepro.config.schema import Config
-from bnrepro.runs import run
+from bnrepro.runs import provenance, run
 
 TIMEOUT_S = 120
 TRAIN = store.REPOSITORY / "scripts" / "train.py"
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["bnrepro.runs.run", "bnrepro.tables", "bnrepro.config.compose", "sklearn.datasets", "torch._dynamo"]
+    ["bnrepro.runs.engine", "bnrepro.tables", "bnrepro.config.compose", "rich.console", "hydra.main"]
 )
 
 
@@ -121,7 +121,7 @@ def train_sweep(configs: list[Config], outputs: str, kill_at: int | None = None,
     """Every run of a sweep in order, then its tables below ``outputs``/results. ``log`` gets a line of JSON:
     what was trained, and how many moments there were."""
     os.environ["BNREPRO_OUTPUTS"] = outputs
-    run._commit = lambda: "fixed"  # the working tree may change between two of these processes
+    provenance._commit = lambda: "fixed"  # the working tree may change between two of these processes
     moments = Moments(kill_at)
     plans = [run.plan(config) for config in configs]
     statuses = {planned.folder.name: run.execute(planned) for planned in plans}

@@ -243,5 +243,5 @@ def test_accuracies_are_those_that_training_reported(finished: Callable[..., Any
     members = frame[frame["kind"] == "member"].set_index("arm")
     for item in planned:
         for split, column in (("validation", "validation"), ("test", "test")):
-            last = item.folder.read()["metrics.csv"].decode().split(f"{split},accuracy,")[-1].split()[0]
+            last = item.folder.read()[1]["metrics.csv"].decode().split(f"{split},accuracy,")[-1].split()[0]
             assert members.loc[item.config.norm["name"], column] == pytest.approx(float(last), abs=1e-6)

@@ -102,9 +102,3 @@ def test_the_report_prints_the_section_of_a_measurement_that_was_made(folder: Pa
     title = "## The network of the appendix, counted"
     assert markdown.as_markdown(judge.judge(Results(folder))).count(title) == 1
     assert title not in markdown.as_markdown(judge.judge(Results(tmp_path / "nothing")))
-
-
-def test_code_that_the_numbers_come_from_is_part_of_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = base._source("network_size")
-    monkeypatch.setattr(network_size, "MADE_FROM", ())
-    assert base._source("network_size") != before

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bnrepro import data, tables
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
+from bnrepro.data import fallback
 from bnrepro.errors import ConfigError, DataUnavailable
 from bnrepro.measurements import base, networks, population_statistics
 from bnrepro.norm import BatchNorm
@@ -70,7 +71,7 @@ def test_where_mnist_is_nowhere_to_be_had_the_same_run_is_one_on_digits(monkeypa
             raise DataUnavailable("no MNIST")
         return found(config)  # pyright: ignore
 
-    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr(fallback, "load", load)
     config = networks.configuration("experiment=mnist_training", "data=mnist", "norm=none", "steps=7")
     assert (config.data.name, config.steps, config.norm["name"]) == ("digits", 7, "none")
     assert config == networks.configuration("experiment=mnist_training", "data=digits", "norm=none", "steps=7")
@@ -129,7 +130,7 @@ def test_accuracy_is_the_runs_own_and_the_population_decides_alone(finished: Cal
     frame = population_statistics.measure([2, 36, 180, 256], 360, [base.load(item) for item in planned])
     values = frame.set_index(["arm", "statistics", "batch", "metric"])["value"]
     for item, statistics in zip(planned, ("none", "moving average"), strict=True):
-        last = item.folder.read()["metrics.csv"].decode().split("test,accuracy,")[-1].split()[0]
+        last = item.folder.read()[1]["metrics.csv"].decode().split("test,accuracy,")[-1].split()[0]
         assert values[item.config.norm["name"], statistics, 180, "accuracy"] == pytest.approx(float(last), abs=1e-6)
     of_batch = values["batch"]
     for statistics in ("Algorithm 2", "moving average"):

@@ -132,7 +132,7 @@ def test_the_rate_decays_exponentially_over_the_run(inception: Made) -> None:
     config = inception("norm=none", "optimizer.decay=0.25", "steps=40")
     trainer = Trainer(config, data.load(config.data))
     trainer.advance(21)
-    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.05 * 0.5)
+    assert trainer.optimizer.rate == pytest.approx(0.05 * 0.5)
 
 
 def test_the_whole_test_set_is_looked_at_a_few_times_only(inception: Made) -> None:

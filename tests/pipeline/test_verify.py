@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from bnrepro import store, tables
+from bnrepro.config.build import from_record
 from bnrepro.config.identity import scientific
 from bnrepro.config.schema import Config
-from bnrepro.pipeline.verify import config_of, verify
+from bnrepro.pipeline.verify import record_of, verify
 from bnrepro.runs import run
 
 
@@ -54,5 +55,7 @@ def test_a_row_of_the_runs_table_is_its_configuration(
     found = tables.read_experiment(experiment, tmp_path)
     assert found is not None
     originals = sweep("norm=none,batch", f"experiment={experiment}", "data=digits", "seed=0", "steps=300")
-    for config, (_, row) in zip(sorted(originals, key=lambda c: c.norm["name"]), found.runs.iterrows(), strict=True):
-        assert scientific(config_of(row)) == scientific(config)
+    ordered = sorted(originals, key=lambda config: config.norm["name"])
+    for config, name in zip(ordered, found.runs["run"], strict=True):
+        recorded = record_of(experiment, name, tmp_path).config
+        assert scientific(from_record(experiment, recorded)) == scientific(config)

@@ -53,7 +53,7 @@ def test_the_rehearsed_loss_and_gradient_are_those_of_the_next_step(
     run._steps_until(8)
     [loss] = run.progress.pending
     assert loss.item() == pytest.approx(expected, rel=1e-6)
-    assert run.optimizer.param_groups[0]["lr"] == following.rate(7)
+    assert run.optimizer.rate == following.rate(7)
     for name, parameter in run.model.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, slopes[name], rtol=1e-4, atol=1e-7)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bnrepro import store
 from bnrepro.config.schema import Config
-from bnrepro.runs import engine, run
+from bnrepro.runs import display, engine, run
 from bnrepro.runs.run import Planned, Report
 
 Sweep = Callable[..., list[Config]]
@@ -57,34 +57,34 @@ def test_one_run_asked_for_twice_is_trained_once(sweep: Sweep, console: Console)
 def test_longer_runs_cost_more(sweep: Sweep) -> None:
     short, long = (run.plan(config) for config in sweep("steps=40,400"))
     small, large = (run.plan(config) for config in sweep("batch_size=20,200"))
-    assert engine.cost(long) == 10 * engine.cost(short)
-    assert engine.cost(large) > engine.cost(small)
+    assert display.cost(long) == 10 * display.cost(short)
+    assert display.cost(large) > display.cost(small)
 
 
 def test_display_counts_work_not_runs(sweep: Sweep, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
     short, long = (run.plan(config) for config in sweep("steps=100,900"))
-    display = engine.Display(console, [short, long], done=0)
+    shown = display.Display(console, [short, long], done=0)
     now[0] = 100.0
-    display.ended(short, "finished")
+    shown.ended(short, "finished")
     # A tenth of the work took 100 s: nine tenths are left.
-    assert display.time_left() == "15 min left"
-    display.report(Report(long.folder.name, 450, 900, {"train/loss": 0.25}, 10.0))
-    assert display.time_left() == f"{100 * 450 / 550:.0f} s left"
+    assert shown.time_left() == "15 min left"
+    shown.report(Report(long.folder.name, 450, 900, {"train/loss": 0.25}, 10.0))
+    assert shown.time_left() == f"{100 * 450 / 550:.0f} s left"
     assert "step 450/900  loss 0.2500  10 steps/s" in text(console)
 
 
 def test_a_report_of_a_run_that_has_ended_is_ignored(sweep: Sweep, console: Console) -> None:
     [item] = [run.plan(config) for config in sweep("seed=0")]
-    display = engine.Display(console, [item], done=0)
-    display.ended(item, "finished")
-    display.report(Report(item.folder.name, 1, 40, {}, 1.0))
-    assert display.done == 1
-    assert not display.rows
+    shown = display.Display(console, [item], done=0)
+    shown.ended(item, "finished")
+    shown.report(Report(item.folder.name, 1, 40, {}, 1.0))
+    assert shown.done == 1
+    assert not shown.rows
 
 
-def _die(planned: Planned) -> str:
+def _die(planned: Planned, emit: object) -> str:
     import os
 
     os._exit(9)
@@ -106,4 +106,4 @@ def test_a_killed_process_is_reported_and_nothing_finished_is_lost(
 def test_every_network_has_a_length() -> None:
     """Else its runs would be taken for short ones, and started last."""
     models = {path.stem for path in (store.configs_folder() / "model").glob("*.yaml")}
-    assert models == set(engine.PER_EXAMPLE)
+    assert models == set(display.PER_EXAMPLE)

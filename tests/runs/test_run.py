@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")
 
 def csv(planned: run.Planned) -> dict[str, bytes]:
     """A finished run's tables, byte for byte."""
-    return {name: content for name, content in planned.folder.read().items() if name.endswith(".csv")}
+    return {name: content for name, content in planned.folder.read()[1].items() if name.endswith(".csv")}
 
 
 def execute_in(folder: Path, config: Config) -> dict[str, bytes]:
@@ -60,22 +59,19 @@ def interrupted(config: Config, at: int = 3) -> run.Planned:
 
 def test_a_finished_run_holds_its_tables_and_its_identity(finished: Callable[..., run.Planned], outputs: Path) -> None:
     planned = finished("norm=batch", "seed=4", *PROBES)
-    files = planned.folder.read()
-    assert set(files) == {
-        *("metrics.csv", "activations.csv", "layers.csv", "histograms.csv", "config.yaml", "meta.json")
-    }
-    assert {path.name for path in planned.folder.path.iterdir()} == {*files, "DONE", "lock"}
+    record, files = planned.folder.read()
+    assert set(files) == {*("metrics.csv", "activations.csv", "layers.csv", "histograms.csv", "config.yaml")}
+    assert {path.name for path in planned.folder.path.iterdir()} == {*files, "meta.json", "DONE", "lock"}
     assert planned.folder.path == outputs / "runs" / "single" / f"batch-s4-{planned.key[:8]}"
-    meta = json.loads(files["meta.json"])
-    assert (meta["status"], meta["last_step"], meta["key"], meta["arm"]) == ("finished", 40, planned.key, "batch")
-    assert meta["config"] == json.loads(json.dumps(scientific(planned.config)))
-    assert meta["data"] == "UCI digits, binary"
-    assert meta["versions"]["torch"] == torch.__version__
+    assert (record.status, record.last_step, record.key, record.arm) == ("finished", 40, planned.key, "batch")
+    assert record.config == scientific(planned.config)
+    assert record.data == "UCI digits, binary"
+    assert record.versions["torch"] == torch.__version__
 
 
 def test_the_configuration_of_a_run_gives_the_run_again(finished: Callable[..., run.Planned]) -> None:
     planned = finished("norm=batch", "optimizer.lr=0.3", "data.train_examples=500")
-    stored = OmegaConf.create(planned.folder.read()["config.yaml"].decode())
+    stored = OmegaConf.create(planned.folder.read()[1]["config.yaml"].decode())
     values = {"optimizer.lr": "0.3", "data.train_examples": "500", "norm._target_": planned.config.norm["_target_"]}
     for key, value in values.items():
         assert str(OmegaConf.select(stored, key)) == value
@@ -175,10 +171,10 @@ def test_a_diverged_run_is_done_and_says_so(small: Callable[..., Config]) -> Non
     config = small("norm=none", "model.activation=relu", "optimizer.lr=1", "optimizer.weight_decay=11")
     planned = run.plan(config)
     assert run.execute(planned) == "diverged"
-    meta = json.loads(planned.folder.read()["meta.json"])
-    assert meta["status"] == "diverged"
-    assert 0 < meta["last_step"] < 40
-    assert b"nan" not in planned.folder.read()["metrics.csv"]
+    record, files = planned.folder.read()
+    assert record.status == "diverged"
+    assert 0 < record.last_step < 40
+    assert b"nan" not in files["metrics.csv"]
     assert run.execute(planned) == "skipped"
 
 
@@ -195,7 +191,7 @@ def test_whoever_watches_is_told_of_every_evaluation(small: Callable[..., Config
 
 def test_trained_networks_are_kept_on_request(finished: Callable[..., run.Planned]) -> None:
     planned = finished("norm=batch", "keep_weights=true")
-    [name] = [name for name in planned.folder.read() if name.endswith(".pt")]
+    [name] = [name for name in planned.folder.read()[1] if name.endswith(".pt")]
     kept = torch.load(planned.folder.path / name, weights_only=True)
     trainer = Trainer(planned.config, data.load(planned.config.data))
     trainer.run()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import gzip
-import json
 import os
 import platform
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +17,17 @@ import pytest
 from bnrepro import store
 from bnrepro.errors import StoreError
 from bnrepro.runs import run
+from bnrepro.store import RunRecord
 from bnrepro.store.files import GZIP_ABOVE_BYTES
+from bnrepro.store.record import VERSIONS
 
-FILES = {"metrics.csv": "step,value\n0,1\n", "meta.json": "{}", "weights.pt": b"\x80\x00\xff"}
+FILES = {"metrics.csv": "step,value\n0,1\n", "weights.pt": b"\x80\x00\xff"}
+RECORD = RunRecord(
+    run="none-s0-abcd", key="abcd" * 4, experiment="x", arm="none", seed=0, status="finished", last_step=1,
+    data="made up", fingerprint="0" * 16, config={"steps": 1, "norm": {"name": "none"}},
+    versions=dict.fromkeys(VERSIONS, "1"),
+    machine={"hardware": "an abacus", "cores": 1}, seconds=1.5, finished=2.5,
+)  # fmt: skip
 
 
 def full_disk(*_: object) -> None:
@@ -74,7 +80,7 @@ def test_a_folder_that_cannot_be_made_is_told_as_clearly(tmp_path: Path, monkeyp
         patch.setattr(os, "mkdir", full_disk)
         with pytest.raises(StoreError, match=r"cannot write .*x\.csv: No space left"):
             store.write_atomic(tmp_path / "new" / "x.csv", "new")
-        with pytest.raises(StoreError, match="No space left"), store.RunFolder(tmp_path / "run").lock():
+        with pytest.raises(StoreError, match="No space left"), store.RunFolder(tmp_path / "run").lock_file():
             pass
 
 
@@ -153,13 +159,14 @@ def test_an_unchanged_table_is_not_written_again(tmp_path: Path) -> None:
 def done(tmp_path: Path) -> store.RunFolder:
     folder = store.RunFolder(tmp_path / "none-s0-abcd")
     folder.path.mkdir()
-    folder.finish(FILES)
+    folder.finish(RECORD, FILES)
     return folder
 
 
 def test_a_finished_run_reads_back_as_it_was_written(done: store.RunFolder) -> None:
     assert done.is_done()
-    found = done.read()
+    record, found = done.read()
+    assert record == RECORD
     assert list(found) == list(FILES)
     assert found == {name: text.encode() if isinstance(text, str) else text for name, text in FILES.items()}
 
@@ -173,7 +180,7 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [alter, cut, Path.unlink])
-@pytest.mark.parametrize("name", [*FILES, "DONE"])
+@pytest.mark.parametrize("name", [*FILES, "meta.json", "DONE"])
 def test_a_damaged_run_is_never_read(done: store.RunFolder, name: str, damage: Callable[[Path], None]) -> None:
     damage(done.path / name)
     with pytest.raises(StoreError) as caught:
@@ -197,8 +204,8 @@ def test_done_is_the_last_file_and_the_checkpoint_goes_after_it(
     replace, unlink = Path.replace, Path.unlink
     monkeypatch.setattr(Path, "replace", lambda self, to: order.append(to.name) or replace(self, to))
     monkeypatch.setattr(Path, "unlink", lambda self, **kw: order.append(f"-{self.name}") or unlink(self, **kw))
-    folder.finish(FILES)
-    assert order == [*FILES, "DONE", "-checkpoint.pt"]
+    folder.finish(RECORD, FILES)
+    assert order == [*FILES, "meta.json", "DONE", "-checkpoint.pt"]
 
 
 def test_a_disk_that_fills_up_at_the_end_leaves_the_run_unfinished_with_its_checkpoint(
@@ -208,7 +215,7 @@ def test_a_disk_that_fills_up_at_the_end_leaves_the_run_unfinished_with_its_chec
     folder.write_checkpoint(b"state")
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(StoreError, match="No space left"):
-        folder.finish(FILES)
+        folder.finish(RECORD, FILES)
     monkeypatch.undo()
     assert not folder.is_done()
     assert folder.read_checkpoint() == b"state"
@@ -228,29 +235,13 @@ def test_a_cut_checkpoint_is_refused(tmp_path: Path, length: int) -> None:
 
 
 def test_runs_of_an_experiment_are_those_that_are_done(outputs: Path) -> None:
-    one, two = store.run("x", "none", 0, "a" * 16), store.run("x", "none", 1, "b" * 16)
+    one, two = store.run_folder("x", "none", 0, "a" * 16), store.run_folder("x", "none", 1, "b" * 16)
     assert one.path == outputs / "runs" / "x" / "none-s0-aaaaaaaa"
     one.path.mkdir(parents=True)
-    one.finish(FILES)
+    one.finish(RECORD, FILES)
     two.write_checkpoint(b"state")
     assert store.runs_of("x") == [one]
     assert store.runs_of("y") == []
-
-
-def test_a_second_holder_waits_until_the_first_lets_go(tmp_path: Path) -> None:
-    folder, order, waits = store.RunFolder(tmp_path / "run"), [], threading.Event()
-
-    def second() -> None:
-        with store.RunFolder(folder.path).lock(on_wait=waits.set):
-            order.append("second")
-
-    with folder.lock(on_wait=lambda: pytest.fail("nobody else holds it")):
-        thread = threading.Thread(target=second)
-        thread.start()
-        assert waits.wait(20)
-        order.append("first")
-    thread.join(20)
-    assert order == ["first", "second"]
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
@@ -268,8 +259,8 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     process.kill()
     process.communicate()
-    with store.RunFolder(path).lock(on_wait=lambda: pytest.fail("the lock outlived its process")):
-        pass
+    with store.RunFolder(path).lock_file() as file:
+        assert store.try_lock(file), "the lock outlived its process"
 
 
 def test_a_full_disk_within_a_training_loses_nothing_finished(
@@ -293,7 +284,7 @@ def test_a_full_disk_within_a_training_loses_nothing_finished(
     assert run.execute(done) == "skipped"
     assert done.folder.read() == kept
     assert run.execute(run.plan(config)) == "finished"
-    assert json.loads(run.plan(config).folder.read()["meta.json"])["last_step"] == 40
+    assert run.plan(config).folder.read()[0].last_step == 40
 
 
 @pytest.mark.parametrize(

@@ -14,28 +14,29 @@ from bnrepro import store, tables
 from bnrepro.config.schema import Config
 from bnrepro.errors import StoreError
 from bnrepro.runs import run
+from bnrepro.store.record import IDENTITY
 
 PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")
 
 
 @pytest.fixture
-def runs(sweep: Callable[..., list[Config]]) -> list[store.Run]:
+def runs(sweep: Callable[..., list[Config]]) -> list[store.RunFolder]:
     plans = [run.plan(config) for config in sweep("norm=none,batch", "seed=0,1", *PROBES)]
     for planned in plans:
         run.execute(planned)
     return [planned.folder for planned in plans]
 
 
-def test_written_and_read_back_tables_hold_every_line_of_the_runs(runs: list[store.Run], tmp_path: Path) -> None:
+def test_written_and_read_back_tables_hold_every_line_of_the_runs(runs: list[store.RunFolder], tmp_path: Path) -> None:
     tables.write_experiment("single", runs, tmp_path)
     found = tables.read_experiment("single", tmp_path)
     assert found is not None
-    assert list(found.metrics.columns) == tables.LONG
+    assert list(found.metrics.columns) == list(tables.LONG)
     assert set(found.probes) == {"activations", "layers", "histograms"}
     for folder in runs:
         for name, frame in (("metrics", found.metrics), *found.probes.items()):
             own = pd.read_csv(folder.path / f"{name}.csv")
-            part = frame[frame["run"] == folder.name].drop(columns=list(tables.IDENTITY)).reset_index(drop=True)
+            part = frame[frame["run"] == folder.name].drop(columns=list(IDENTITY)).reset_index(drop=True)
             pd.testing.assert_frame_equal(part, own, check_dtype=False)
     assert found.runs["status"].tolist() == ["finished"] * 4
     assert found.runs["arm"].tolist() == ["batch", "batch", "none", "none"]
@@ -44,7 +45,7 @@ def test_written_and_read_back_tables_hold_every_line_of_the_runs(runs: list[sto
     assert found.data_label == "UCI digits, binary"
 
 
-def test_every_scientific_value_of_a_run_is_a_column(runs: list[store.Run], tmp_path: Path) -> None:
+def test_every_scientific_value_of_a_run_is_a_column(runs: list[store.RunFolder], tmp_path: Path) -> None:
     tables.write_experiment("single", runs, tmp_path)
     frame = pd.read_csv(tmp_path / "tables" / "single.runs.csv", keep_default_na=False)
     for column in ("optimizer.lr", "model.hidden", "norm.name", "data.threshold", "batch_size", "threads", "torch"):
@@ -54,7 +55,7 @@ def test_every_scientific_value_of_a_run_is_a_column(runs: list[store.Run], tmp_
     assert "host" not in frame
 
 
-def test_the_order_of_training_does_not_show(runs: list[store.Run]) -> None:
+def test_the_order_of_training_does_not_show(runs: list[store.RunFolder]) -> None:
     forward, backward = tables.collect("single", runs), tables.collect("single", runs[::-1])
     assert forward == backward
     lines = forward["single"].splitlines()[1:]
@@ -73,7 +74,7 @@ def test_numbers_are_ordered_as_numbers(sweep: Callable[..., list[Config]]) -> N
     ]
 
 
-def test_a_damaged_run_stops_the_table_and_leaves_the_old_one(runs: list[store.Run], tmp_path: Path) -> None:
+def test_a_damaged_run_stops_the_table_and_leaves_the_old_one(runs: list[store.RunFolder], tmp_path: Path) -> None:
     tables.write_experiment("single", runs, tmp_path)
     before = {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()}
     with (runs[2].path / "metrics.csv").open("a") as file:
@@ -83,7 +84,7 @@ def test_a_damaged_run_stops_the_table_and_leaves_the_old_one(runs: list[store.R
     assert {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()} == before
 
 
-def test_a_table_that_no_run_contributes_to_any_more_goes(runs: list[store.Run], tmp_path: Path) -> None:
+def test_a_table_that_no_run_contributes_to_any_more_goes(runs: list[store.RunFolder], tmp_path: Path) -> None:
     folder = tmp_path / "tables"
     tables.write_experiment("single", runs, tmp_path)
     (folder / "single.gradients.csv.gz").write_bytes(b"")
@@ -134,7 +135,11 @@ def empty(text: str) -> str:
     "damage", [foreign_run, conflict, half_line, word_for_number, no_column, too_many_fields, empty]
 )
 def test_a_damaged_table_is_refused_by_name(
-    runs: list[store.Run], tmp_path: Path, damage: Callable[[str], str], packed: bool, monkeypatch: pytest.MonkeyPatch
+    runs: list[store.RunFolder],
+    tmp_path: Path,
+    damage: Callable[[str], str],
+    packed: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bnrepro.store.files.GZIP_ABOVE_BYTES", 0 if packed else 10**9)
     tables.write_experiment("single", runs, tmp_path)
@@ -148,7 +153,7 @@ def test_a_damaged_table_is_refused_by_name(
 
 @pytest.mark.parametrize("keep", [0, 5, 0.5, -1])
 def test_a_packed_table_that_was_cut_is_refused_by_name(
-    runs: list[store.Run], tmp_path: Path, keep: float, monkeypatch: pytest.MonkeyPatch
+    runs: list[store.RunFolder], tmp_path: Path, keep: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bnrepro.store.files.GZIP_ABOVE_BYTES", 0)
     tables.write_experiment("single", runs, tmp_path)
@@ -160,14 +165,14 @@ def test_a_packed_table_that_was_cut_is_refused_by_name(
 
 
 @pytest.mark.parametrize("name", ["single.runs.csv", "single.timing.csv"])
-def test_a_table_without_its_companions_is_refused(runs: list[store.Run], tmp_path: Path, name: str) -> None:
+def test_a_table_without_its_companions_is_refused(runs: list[store.RunFolder], tmp_path: Path, name: str) -> None:
     tables.write_experiment("single", runs, tmp_path)
     (tmp_path / "tables" / name).unlink()
     with pytest.raises(StoreError, match=name.replace(".", r"\.")):
         tables.read_experiment("single", tmp_path)
 
 
-def test_a_foreign_line_among_a_probes_rows_is_refused(runs: list[store.Run], tmp_path: Path) -> None:
+def test_a_foreign_line_among_a_probes_rows_is_refused(runs: list[store.RunFolder], tmp_path: Path) -> None:
     tables.write_experiment("single", runs, tmp_path)
     path = tmp_path / "tables" / "single.layers.csv"
     path.write_text(path.read_text() + "batch-s9-00000000,single,batch,9,0,0,running,1,2,3,0.5\n")

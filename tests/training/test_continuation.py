@@ -65,7 +65,7 @@ def test_other_arithmetic_goes_on_and_says_so(stopped: Callable[..., Any], caplo
     assert "with precision=float64 instead of float32. The same" in said
     assert "Not bit-exact from here on: the arithmetic is another's." in said
     assert "processes" not in said
-    steps = [int(line.partition(",")[0]) for line in planned.folder.read()["metrics.csv"].decode().splitlines()[1:]]
+    steps = [int(line.partition(",")[0]) for line in planned.folder.read()[1]["metrics.csv"].decode().splitlines()[1:]]
     assert steps == sorted(steps)
     assert steps[-1] == 40
 

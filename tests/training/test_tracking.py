@@ -57,7 +57,7 @@ def init(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], list
 
 
 def csv(planned: run.Planned) -> dict[str, bytes]:
-    return {name: content for name, content in planned.folder.read().items() if name.endswith(".csv")}
+    return {name: content for name, content in planned.folder.read()[1].items() if name.endswith(".csv")}
 
 
 def train(config: Config) -> run.Planned:
@@ -95,7 +95,7 @@ def test_each_run_is_named_after_what_it_is(small: Callable[..., Config], init: 
     assert [values["step"] for values in shown] == [0, 10, 20, 30, 40]
     assert sum(shown[0]["activations/hidden.1.output"].histogram) == 50 * 8
     curve = [values["inputs/first_p50"] for values in fake.logged if "inputs/first_p50" in values]
-    table = [line.split(",") for line in planned.folder.read()["activations.csv"].decode().splitlines()]
+    table = [line.split(",") for line in planned.folder.read()[1]["activations.csv"].decode().splitlines()]
     running = [
         float(unit)
         for _, statistics, percentile, unit, *_ in table[1:]
@@ -200,6 +200,6 @@ def test_an_offline_run_reads_back_what_was_trained(
     assert len(history) >= 5
     for key in ("test/loss", "validation/accuracy", "train/loss", "activations/hidden.0.input", "histogram"):
         assert any(key in json.dumps(record) for record in history), key
-    last = [line.split(",") for line in planned.folder.read()["metrics.csv"].decode().splitlines()][-1]
+    last = [line.split(",") for line in planned.folder.read()[1]["metrics.csv"].decode().splitlines()][-1]
     assert last[2:4] == ["test", "loss"]
     assert any(f"{float(last[4]):.4g}"[:5] in json.dumps(record) for record in history)

@@ -211,7 +211,10 @@ LONGEST_DETAIL = 60
 
 def details(jobs: Sequence[Sequence[str]]) -> list[str]:
     """What tells the jobs of a sweep apart besides arm and seed, for each of them: ``lr0.1-steps100``."""
-    values = [dict(text.lstrip("+").partition("=")[::2] for text in job) for job in jobs]
+    values: list[dict[str, str]] = []
+    for job in jobs:
+        parts = [text.lstrip("+").partition("=") for text in job]
+        values.append({key: value for key, _, value in parts})
     keys = dict.fromkeys(key for one in values for key in one if key not in LABELLED and not key.startswith("hydra"))
     telling = [key for key in keys if len({one.get(key) for one in values}) > 1]
     return [_detail({key: one[key] for key in telling if key in one}) for one in values]

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from bnrepro.config.identity import validated
+from bnrepro.config.checks import validated
 from bnrepro.config.schema import Config
 from bnrepro.data import load
 from bnrepro.measurements.networks import accuracy, configuration, normalising_by_batch, scores

@@ -17,7 +17,8 @@ from bnrepro.config.schema import Config
 from bnrepro.data import Split, load
 from bnrepro.measurements.networks import configuration
 from bnrepro.measurements.timing import interleave
-from bnrepro.training.loop import EVALUATION_CHUNK, Trainer
+from bnrepro.training.evaluation import EVALUATION_CHUNK
+from bnrepro.training.loop import Trainer
 
 SLICE_EXAMPLES, SLICE_BATCHES = 512, 32
 """A slice of the timing is so many examples, but no more batches than that: neither too short to time nor long."""

@@ -18,7 +18,7 @@ from bnrepro.data import Dataset, Split
 from bnrepro.measurements.networks import configuration
 from bnrepro.measurements.timing import interleave
 from bnrepro.models import build_model
-from bnrepro.runs import run
+from bnrepro.runs import provenance
 from bnrepro.training.loop import Trainer
 
 COLUMNS = (
@@ -74,7 +74,7 @@ def measure(
         count = steps[device]
         timings = interleave({arm: partial(each.advance, count) for arm, each in trainers.items()}, rounds, slices=1)
         core = timings.cpu_seconds / timings.wall_seconds
-        hardware = run.machine(device)["hardware"]
+        hardware = provenance.machine(device)["hardware"]
         for arm, (parameters, forward, training) in costs.items():
             for turn, seconds in enumerate(timings.seconds(arm)):
                 speed = batch_size * count / seconds

@@ -12,6 +12,8 @@ from types import ModuleType
 
 ROOMS = ("bnrepro.norm", "bnrepro.models", "bnrepro.measurements")
 """Where a measurement's own arithmetic stands. For training, the keys of its runs and the code epoch stand."""
+PLUMBING = ("bnrepro.measurements.base", "bnrepro.measurements.source")
+"""What brings every measurement to its end, and enters no number."""
 
 
 @functools.cache
@@ -20,15 +22,22 @@ def digest(module: str) -> str:
 
     Left out are docstrings, comments, layout, and the places that names are imported from.
     """
+    parts = sorted(hashlib.blake2b(_normalised(each).encode(), digest_size=16).hexdigest() for each in modules(module))
+    return hashlib.blake2b("".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def modules(name: str) -> list[ModuleType]:
+    """The module ``name``, and all that it uses of the same rooms."""
     found: dict[str, ModuleType] = {}
-    left = [importlib.import_module(module)]
+    left = [importlib.import_module(name)]
     while left:
         each = left.pop()
         if each.__name__ not in found:
             found[each.__name__] = each
-            left += [other for other in _used(each) if other.__name__.startswith(ROOMS)]
-    parts = sorted(hashlib.blake2b(_normalised(each).encode(), digest_size=16).hexdigest() for each in found.values())
-    return hashlib.blake2b("".join(parts).encode(), digest_size=8).hexdigest()
+            left += [
+                other for other in _used(each) if other.__name__.startswith(ROOMS) and other.__name__ not in PLUMBING
+            ]
+    return list(found.values())
 
 
 def _normalised(module: ModuleType) -> str:

@@ -29,14 +29,17 @@ class SGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        moving = [parameter for parameter in self.parameters if parameter.grad is not None]
+        moving, gradients = [], []
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                moving.append(parameter)
+                gradients.append(parameter.grad)
         if not moving:
             return
-        gradients = [parameter.grad for parameter in moving]
         first = self.momentum != 0 and not self._velocities
         if first:
             self._velocities = [torch.empty_like(gradient) for gradient in gradients]
-        torch._fused_sgd_(
+        torch._fused_sgd_(  # pyright: ignore[reportPrivateImportUsage, reportCallIssue]
             moving,
             gradients,
             self._velocities,

@@ -96,7 +96,7 @@ class Tracker:
             try:
                 run.finish()
             except Exception as error:
-                log.warning("W&B did not finish (%s)", _first_line(error))
+                log.warning("W&B stopped answering (%s); the run is finished without it", _first_line(error))
 
 
 def _arguments(config: Config, key: str, label: str) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""A measurement's code is known by its syntax: words and places may change, arithmetic may not."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from bnrepro.config.compose import measurements
+from bnrepro.measurements import source
+
+CODE = '''"""What it does."""
+from bnrepro.norm import batch_norm_train
+LIMIT = 3
+"""Why three."""
+def measure(x):
+    """How."""
+    return x + LIMIT  # a remark
+'''
+
+
+def bare(text: str) -> str:
+    return ast.unparse(source._Bare().visit(ast.parse(text)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("What it does", "What it did"),
+        ("Why three", "Because"),
+        ('    """How."""\n', ""),
+        ("  # a remark", ""),
+        ("bnrepro.norm import", "bnrepro.normalisers import"),
+        ("x + LIMIT", "(x\n        + LIMIT)"),
+    ],
+)
+def test_words_and_places_do_not_count(before: str, after: str) -> None:
+    assert before in CODE
+    assert bare(CODE.replace(before, after)) == bare(CODE)
+
+
+@pytest.mark.parametrize(("before", "after"), [("= 3", "= 4"), ("x + L", "x - L"), ("(x)", "(x, y=2)")])
+def test_arithmetic_counts(before: str, after: str) -> None:
+    assert before in CODE
+    assert bare(CODE.replace(before, after)) != bare(CODE)
+
+
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("network_size", {"bnrepro.models.bn_inception", "bnrepro.models.blocks", "bnrepro.norm.batch"}),
+        ("identity_recoverable", {"bnrepro.norm.functional"}),
+        ("whitening_cost", {"bnrepro.norm.pitfalls", "bnrepro.norm.reference"}),
+        ("transfer", {"bnrepro.norm.population", "bnrepro.measurements.networks"}),
+    ],
+)
+def test_code_that_the_numbers_come_from_is_part_of_the_identity(name: str, used: set[str]) -> None:
+    assert used < {module.__name__ for module in source.modules(f"bnrepro.measurements.{name}")}
+
+
+@pytest.mark.parametrize("name", measurements())
+def test_training_and_tables_are_not(name: str) -> None:
+    found = {module.__name__ for module in source.modules(f"bnrepro.measurements.{name}")}
+    assert f"bnrepro.measurements.{name}" in found
+    assert {place.rpartition(".")[0] for place in found} <= set(source.ROOMS)
