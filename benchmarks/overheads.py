@@ -6,30 +6,38 @@ is its steps and its evaluations. Costs and steps are timed in turn; the schedul
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from logging import LogRecord
+from pathlib import Path
 from typing import Any
 
 from benchmarks import subjects
 from benchmarks.rows import Bench, Bound, Measured, row
 from benchmarks.subjects import ARMS, SLICE_STEPS
 from bnrepro import store
+from bnrepro.config.identity import arm_label
 from bnrepro.config.schema import Config
 from bnrepro.measurements.timing import Timings, interleave
 from bnrepro.probes import ActivationProbe, Observation
+from bnrepro.training import tracking
 from bnrepro.training.loop import Trainer
-from bnrepro.training.tracking import Tracker
+
+MODES = ("offline", "disabled")
 
 FIRST_START = """
-import sys, time
+import time
 from benchmarks import subjects
-from bnrepro.tracking import Tracker
+from bnrepro.training.tracking import Tracker
 config = subjects.config("none", "wandb=offline")
 began = time.perf_counter()
-Tracker(config, "first").finish("finished", 0)
+tracker = Tracker()
+tracker.start(config, "first", "none")
+tracker.ended("finished", 0)
+tracker.finish()
 print(time.perf_counter() - began)
 """
 
@@ -78,27 +86,35 @@ def _next_point(trainer: Trainer) -> Callable[[], Observation]:
     return lambda: probe.observe(trainer.model, next(points))
 
 
-@row("logging", "W&B offline, start and finish included / a run of 50,000 steps: time")
+@row("logging", "what a run takes longer with W&B offline, start and finish included / a run of 50,000 steps: time")
 def logging(bench: Bench) -> Iterator[Measured]:
+    """A stretch of training with every call of a whole run, but with fewer steps between them, takes longer with W&B
+    than without: for the calls, for the steps that its thread slows down, and for the wait at the end."""
     run: list[float] = []
     for arm in ARMS:
         watched, timings = Watched(arm, bench), bench.clock()
         steps = subjects.steps_of(watched.trainer)
-        config = subjects.config(arm, "wandb=offline")
-        with subjects.outputs_in(bench.folder / "logging"):
-            Tracker(config, f"{arm}-first").finish("finished", 0)  # starts the service that a sweep's process keeps
+        stretches = {mode: _stretch(watched, subjects.config(arm, f"wandb={mode}"), bench) for mode in MODES}
+        with subjects.outputs_in(bench.folder / "logging"), _whole_views():
+            for stretch in stretches.values():
+                stretch()  # untimed: starts the service that a sweep's process keeps
             for index in range(bench.rounds):
                 timings.new_round()
-                _one_logged_run(watched, config, f"{arm}-{index}", timings, bench)
+                for mode in MODES[:: 1 if index % 2 == 0 else -1]:
+                    timings.time(mode, stretches[mode])
                 for _ in range(bench.size(10, 2)):
                     timings.time("steps", steps)
                     timings.time("evaluation", watched.trainer._evaluate)
         run = run_seconds(watched.trainer, timings)
-        yield _share(arm, timings.totals("events"), run, Bound("most", 2.0), {})
-    note = "the first start of W&B in a process, its import and its service: paid once, not per run"
-    yield Measured(
-        ARMS[-1], [100 * _first_start(bench) / seconds for seconds in run[: bench.long_rounds]], "%", note=note
-    )
+        seconds = {mode: timings.seconds(mode) for mode in MODES}
+        costs = [shown - hidden for shown, hidden in zip(seconds["offline"], seconds["disabled"], strict=True)]
+        yield _share(arm, costs, run, Bound("most", 2.0), {"stretch_seconds": seconds})
+    note = "the first start of W&B in a process, its import and its service, with nothing beside it: once, not per run"
+    shares = [
+        100 * _first_start(bench.folder / f"first-{index}") / seconds
+        for index, seconds in enumerate(run[: bench.long_rounds])
+    ]
+    yield Measured(ARMS[-1], shares, "%", note=note)
 
 
 @row("checkpoints", "writing a checkpoint / the time between two, checkpoint_every_s")
@@ -191,24 +207,49 @@ def _writing(bench: Bench, tables: dict[str, list[str]]) -> Callable[[], None]:
 # ----------------------------------------------------------------------------------------------------- logging
 
 
-def _one_logged_run(watched: Watched, config: Config, key: str, timings: Timings, bench: Bench) -> None:
-    """Every call to W&B of a whole run, with a few steps between them as in a run: its service works meanwhile."""
+def _stretch(watched: Watched, config: Config, bench: Bench) -> Callable[[], None]:
+    """Every call to W&B of a whole run, with a few steps between them: W&B's thread works beside the steps."""
     between, values = subjects.steps_of(watched.trainer, bench.size(20, 2)), watched.trainer._evaluate()
-    evaluations, probe = watched.trainer.evaluations, watched.probe
+    evaluations, probe, keys = watched.trainer.evaluations, watched.probe, itertools.count()
     looks = sorted(evaluations | probe.steps)[: bench.size(None, 5)]
     full = probe.observe(watched.trainer.model, min(probe.histogram_steps))
-    tracker = timings.time("events", lambda: Tracker(config, key))
-    for step in looks:
-        between()
-        if step in evaluations:
-            timings.time("events", lambda step=step: tracker.evaluation(step, values))
-        if step in probe.steps:
-            seen = full if step in probe.histogram_steps else Observation(values=full.values)
-            timings.time("events", lambda step=step, seen=seen: tracker.observation(step, seen))
-    timings.time("events", lambda: tracker.finish("finished", looks[-1]))
+    label = arm_label(config)
+
+    def train() -> None:
+        tracker = tracking.Tracker()
+        tracker.start(config, f"{label}-{next(keys)}", label)
+        for step in looks:
+            between()
+            if step in evaluations:
+                tracker.evaluation(step, values)
+            if step in probe.steps:
+                tracker.observation(step, full if step in probe.histogram_steps else Observation(values=full.values))
+        tracker.ended("finished", looks[-1])
+        tracker.finish()
+
+    return train
 
 
-def _first_start(bench: Bench) -> float:
-    with subjects.outputs_in(bench.folder / "first"):
-        done = subprocess.run([sys.executable, "-c", FIRST_START], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+@contextlib.contextmanager
+def _whole_views() -> Iterator[None]:
+    """Raise ``RuntimeError`` if the tracker warns of anything meanwhile: a view that breaks off costs too little."""
+    warnings: list[str] = []
+
+    def keep(record: LogRecord) -> bool:
+        warnings.append(record.getMessage())
+        return True
+
+    tracking.log.addFilter(keep)
+    try:
+        yield
+    finally:
+        tracking.log.removeFilter(keep)
+    if warnings:
+        raise RuntimeError(warnings[0])
+
+
+def _first_start(folder: Path) -> float:
+    with subjects.outputs_in(folder):
+        seconds = float(subjects.call([sys.executable, "-c", FIRST_START]).split()[-1])
+    subjects.require(folder, views=1)
+    return seconds

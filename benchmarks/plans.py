@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from benchmarks import subjects
 from benchmarks.rows import Bench, Bound, Measured, Skipped, row
-from bnrepro import store, tables
+from bnrepro import tables
 from bnrepro.config.compose import Composer
 from bnrepro.config.identity import arm_label, scientific
 from bnrepro.config.schema import Config
-from bnrepro.runs import engine, run
+from bnrepro.runs import engine, provenance, run
+from bnrepro.store import RunRecord
 from bnrepro.training.loop import METRICS_HEADER
 
 CORES = 2
@@ -43,16 +44,14 @@ def busy_cores(bench: Bench) -> Iterator[Measured]:
             ]
             planned = [run.plan(config) for config in configs]
             engine.train_all(planned, CORES, Console(file=io.StringIO()))
-            shares.append(100 * busy([item.folder for item in planned], CORES))
+            shares.append(100 * busy([item.folder.read()[0] for item in planned], CORES))
     yield Measured("both", shares, "%", Bound("least", 90.0), subjects.on_digits(), {"runs": len(configs)})
 
 
-def busy(runs: list[store.Run], cores: int) -> float:
+def busy(runs: Sequence[RunRecord], cores: int) -> float:
     """The share of ``cores`` that was training, from the first start to the last end, by the runs' own records."""
-    metas = [json.loads((folder.path / "meta.json").read_text()) for folder in runs]
-    ends = [meta["finished"] for meta in metas]
-    starts = [meta["finished"] - meta["seconds"] for meta in metas]
-    return sum(meta["seconds"] for meta in metas) / (cores * (max(ends) - min(starts)))
+    first, last = min(run.finished - run.seconds for run in runs), max(run.finished for run in runs)
+    return sum(run.seconds for run in runs) / (cores * (last - first))
 
 
 @row("thousand-runs", f"planning, skipping and tabulating {MANY} finished runs")
@@ -94,15 +93,19 @@ def fabricate(config: Config) -> None:
         for step in steps
         for kind in ("train,loss", "validation,loss", "validation,accuracy", "test,loss", "test,accuracy")
     ]
-    meta = {
-        "run": planned.folder.name, "key": planned.key, "experiment": config.experiment, "arm": arm_label(config),
-        "seed": config.seed, "status": "finished", "last_step": config.steps, "data": "made up",
-        "fingerprint": "0" * 16, "config": scientific(config), "versions": run.versions(),
-        "machine": run.machine("cpu"), "seconds": 1.0, "finished": 1.0,
-    }  # fmt: skip
+    record = RunRecord(
+        run=planned.folder.name, key=planned.key, experiment=config.experiment, arm=arm_label(config),
+        seed=config.seed, status="finished", last_step=config.steps, data="made up", fingerprint="0" * 16,
+        config=scientific(config), versions=provenance.versions(), machine=provenance.machine("cpu"), seconds=1.0,
+        finished=1.0,
+    )  # fmt: skip
     planned.folder.path.mkdir(parents=True, exist_ok=True)
     planned.folder.finish(
-        {"metrics.csv": "\n".join([METRICS_HEADER, *lines, ""]), "meta.json": json.dumps(meta, indent=1)}
+        record,
+        {
+            "metrics.csv": "\n".join([METRICS_HEADER, *lines, ""]),
+            "config.yaml": OmegaConf.to_yaml(OmegaConf.structured(config)),
+        },
     )
 
 

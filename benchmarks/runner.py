@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks import ROWS, Bench, Measured, Row, Skipped
 from bnrepro import store
 from bnrepro.errors import ConfigError, Interrupted
-from bnrepro.runs import run
+from bnrepro.runs import provenance
 
 PACKAGES = ("torchvision", "wandb", "hydra-core")
 
@@ -112,7 +112,7 @@ def _numbers(found: Measured) -> tuple[str, str, str]:
 
 def footer(benchmark: Benchmark) -> str:
     """How far the machine was free: what every number above depends on."""
-    hardware = run.machine("cpu")
+    hardware = provenance.machine("cpu")
     parts = [f"{hardware['hardware']}, {hardware['cores']} cores", f"rounds: {benchmark.rounds}"]
     if benchmark.running is not None:
         parts.append(f"this process ran for {benchmark.running:.0%} of the time that was measured in it")
@@ -125,8 +125,8 @@ def footer(benchmark: Benchmark) -> str:
 
 def as_json(benchmark: Benchmark) -> dict[str, Any]:
     return {
-        "hardware": run.machine("cpu") | {"platform": platform.platform()},
-        "versions": run.versions() | {name: metadata.version(name) for name in PACKAGES},
+        "hardware": provenance.machine("cpu") | {"platform": platform.platform()},
+        "versions": provenance.versions() | {name: metadata.version(name) for name in PACKAGES},
         "finished": round(time.time(), 3),
         "rounds": benchmark.rounds,
         "quick": benchmark.quick,

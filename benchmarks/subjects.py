@@ -6,13 +6,14 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from bnrepro import data
+from bnrepro import data, store
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.data import Dataset, Split
@@ -104,3 +105,21 @@ def outputs_in(folder: Path) -> Iterator[Path]:
             del os.environ["BNREPRO_OUTPUTS"]
         else:
             os.environ["BNREPRO_OUTPUTS"] = before
+
+
+def call(command: Sequence[str], code: int = 0) -> str:
+    """Standard output of a command run in the repository. Raises ``RuntimeError`` with its last words if it leaves with
+    another exit code than ``code``."""
+    done = subprocess.run(command, cwd=store.REPOSITORY, capture_output=True, encoding="utf-8")
+    if done.returncode != code:
+        name, words = " ".join(command[1:])[-80:], (done.stderr or done.stdout)[-400:].strip()
+        raise RuntimeError(f"{name} left with {done.returncode} instead of {code}: {words}")
+    return done.stdout
+
+
+def require(outputs: Path, runs: int = 0, views: int = 0) -> None:
+    """Raise ``RuntimeError`` unless a folder of outputs holds so many finished runs, and so many views that W&B keeps
+    offline: work that is not done is fast."""
+    done, kept = len(list(outputs.glob("runs/*/*/DONE"))), len(list(outputs.glob("wandb/offline-run-*")))
+    if (done, kept) != (runs, views):
+        raise RuntimeError(f"{done} of {runs} runs are finished, and W&B shows {kept} of {views}")

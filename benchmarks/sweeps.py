@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from rich.console import Console
 
 from benchmarks import subjects
 from benchmarks.rows import Bench, Bound, Measured, Skipped, row
-from bnrepro import store
 from bnrepro.config.compose import Composer
 from bnrepro.runs import engine, run
 
@@ -65,12 +63,12 @@ def second_reproduce(bench: Bench) -> Iterator[Measured]:
     if not subjects.has_mnist():
         command.append("data=digits")
     with subjects.outputs_in(folder):
-        _call(command)
+        subjects.call(command)
         timings, trained = bench.clock(waits=True), []
         for _ in range(bench.size(bench.long_rounds, 1)):
             timings.new_round()
             before = _finished(folder)
-            timings.time("second", lambda: _call(command))
+            timings.time("second", lambda: subjects.call(command))
             trained.append(float(len(_finished(folder) - before)))
     yield Measured("all", timings.seconds("second"), "s", Bound("most", 10.0), subjects.on_digits())
     yield Measured("all", trained, "runs", Bound("most", 0.0), note="runs that the second call trained")
@@ -85,20 +83,9 @@ def peak_memory(bench: Bench) -> Iterator[Measured]:
         peaks = []
         for index in range(bench.long_rounds):
             with subjects.outputs_in(bench.folder / f"memory-{arm}-{index}"):
-                said = _call([sys.executable, "-c", PEAK_MEMORY, sys.executable, *train, f"norm={arm}"])
+                said = subjects.call([sys.executable, "-c", PEAK_MEMORY, sys.executable, *train, f"norm={arm}"])
             peaks.append(int(said.split()[-1]) * (1 if sys.platform == "darwin" else 1024) / MEGABYTE)
         yield Measured(arm, peaks, "MB", Bound("most", 700.0))
-
-
-# ---------------------------------------------------------------------------------------------------- processes
-
-
-def _call(command: list[str]) -> str:
-    """Standard output of a command run in the repository. Raises ``RuntimeError`` with its last words if it fails."""
-    done = subprocess.run(command, cwd=store.REPOSITORY, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])[-80:]} failed: {(done.stderr or done.stdout)[-400:].strip()}")
-    return done.stdout
 
 
 def _finished(outputs: Path) -> set[tuple[Path, int]]:

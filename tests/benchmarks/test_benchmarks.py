@@ -17,6 +17,7 @@ from rich.console import Console
 from bnrepro import store
 from bnrepro.errors import ConfigError
 from bnrepro.measurements.timing import Timings, interleave
+from bnrepro.runs import run
 
 
 class Clock:
@@ -109,18 +110,27 @@ def test_every_bound_of_the_design_has_its_row() -> None:
     assert list(ROWS) == [
         "usual-loop", "eager-loop", "matrix-products", "probes", "landscape-probe", "shift-probe", "logging",
         "checkpoints", "parallel-sweep", "second-reproduce", "peak-memory", "busy-cores", "thousand-runs",
-        "reference-layer", "inception-loop", "convolutions",
+        "reference-layer", "inception-loop", "convolutions", "start", "short-runs",
     ]  # fmt: skip
 
 
-def test_the_share_that_was_training_comes_from_the_runs_own_records(tmp_path: Path) -> None:
-    def trained(name: str, seconds: float, finished: float) -> store.RunFolder:
-        store.write_atomic(tmp_path / name / "meta.json", json.dumps({"seconds": seconds, "finished": finished}))
-        return store.RunFolder(tmp_path / name)
+def test_the_share_that_was_training_comes_from_the_runs_own_records() -> None:
+    def trained(seconds: float, finished: float) -> store.RunRecord:
+        return store.RunRecord(
+            run="a", key="a", experiment="single", arm="none", seed=0, status="finished", last_step=1, data="",
+            fingerprint="", config={}, versions={}, machine={}, seconds=seconds, finished=finished,
+        )  # fmt: skip
 
     # One core trains from 0 to 10, the other from 0 to 4 and from 5 to 9.
-    runs = [trained("a", 10, 10), trained("b", 4, 4), trained("c", 4, 9)]
-    assert plans.busy(runs, 2) == pytest.approx(18 / 20)
+    assert plans.busy([trained(10, 10), trained(4, 4), trained(4, 9)], 2) == pytest.approx(18 / 20)
+
+
+def test_a_made_up_run_is_read_as_a_finished_one(outputs: Path) -> None:
+    config = subjects.config("none", "data=digits")
+    plans.fabricate(config)
+    record, files = run.plan(config).folder.read()
+    assert (record.status, record.last_step) == ("finished", config.steps)
+    assert set(files) == {"metrics.csv", "config.yaml"}
 
 
 def test_one_function_is_a_row(registry: dict[str, Row]) -> None:
@@ -151,7 +161,7 @@ def test_a_row_that_cannot_be_measured_says_why_and_stops_no_other(registry: dic
 
     @row("broken", "nothing")
     def broken(bench: Bench) -> Iterator[Measured]:
-        (bench.folder / "left.txt").write_text("behind")
+        (bench.folder / "left.txt").write_text("behind", encoding="utf-8")
         folders.append(bench.folder)
         yield Measured("all", [1.0], "s")
         raise RuntimeError("out of luck")
@@ -181,7 +191,7 @@ def test_a_real_row_gives_its_table_and_its_json(
     monkeypatch.setattr(subjects, "has_mnist", lambda: False)
     benchmark = measured(runner.chosen(["matrix-products", "usual-loop"]), rounds=2)
     runner.write(benchmark, tmp_path / "benchmark.json")
-    found = json.loads((tmp_path / "benchmark.json").read_text())
+    found = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
     assert set(found) == {
         "hardware", "versions", "finished", "rounds", "quick", "running", "load", "rows",
     }  # fmt: skip
