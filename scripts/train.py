@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from bnrepro.errors import ConfigError, UserError, door
+from bnrepro.errors import ConfigError, UserError, door, leave
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def main() -> None:
@@ -14,7 +18,6 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     import hydra
     from hydra.errors import HydraException
-    from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
     from bnrepro.config.build import register_schema
@@ -25,11 +28,14 @@ def main() -> None:
     if given.config_dir is not None:
         importable(given.config_dir)
     if given.multirun and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ConfigError("torchrun trains one network in several processes: leave out -m")
+        raise _once(ConfigError("torchrun trains one network in several processes: leave out -m"))
 
     @hydra.main(config_path="../configs", config_name="train", version_base="1.3")
     def train(cfg: DictConfig) -> None:
-        _train(cfg)
+        try:
+            _train(cfg)
+        except UserError as error:
+            leave(_once(error))  # here, since Hydra adds words of its own to an exception
 
     try:
         train()
@@ -61,7 +67,13 @@ def _explained(error: Exception, given: argparse.Namespace) -> ConfigError:
     return ConfigError(plain(error))
 
 
-def _train(cfg) -> None:
+def _once(error: UserError) -> UserError:
+    """A configuration is refused by all processes of one machine, and one of them says so."""
+    error.told |= isinstance(error, ConfigError) and os.environ.get("LOCAL_RANK", "0") != "0"
+    return error
+
+
+def _train(cfg: DictConfig) -> None:
     """One run; every process of a training calls this."""
     import logging
     import time
@@ -84,13 +96,8 @@ def _train(cfg) -> None:
         speed = f"{report.steps_per_second:.0f} steps/s"
         log.info("%s  step %d/%d  %s  %s", report.name, report.step, report.steps, values, speed)
 
-    try:
-        planned = run.plan(config)
-        status = run.execute(planned, show)
-    except UserError as error:
-        # Once, where all processes of a training, or of one machine, refuse the same.
-        error.told |= not distributed.leads_here() and isinstance(error, ConfigError)
-        raise
+    planned = run.plan(config)
+    status = run.execute(planned, show)
     if distributed.leads():
         log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
 

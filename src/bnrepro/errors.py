@@ -48,16 +48,16 @@ def door(main: Callable[[], None]) -> NoReturn:
     """
     try:
         main()
-    except Interrupted as stop:
-        _leave(130, str(stop))
     except UserError as error:
-        _leave(2, "" if error.told else f"error: {error}")
+        leave(error)
     except KeyboardInterrupt:
-        _leave(130, "stopped; the same call goes on from here")
+        leave(Interrupted("stopped; the same call goes on from here"))
     sys.exit(0)
 
 
-def _leave(code: int, message: str) -> NoReturn:
-    if message:
-        print(message, file=sys.stderr, flush=True)
-    sys.exit(code)
+def leave(error: UserError) -> NoReturn:
+    """Say what is wrong, unless another process does, and end with its exit code."""
+    stopped = isinstance(error, Interrupted)
+    if not error.told:
+        print(error if stopped else f"error: {error}", file=sys.stderr, flush=True)
+    sys.exit(130 if stopped else 2)

@@ -116,21 +116,22 @@ def test_any_launcher_gives_the_same_tables_byte_for_byte(
 ) -> None:
     sweep = ["-m", *SMALL, "norm=batch", "seed=0,1"]
     assert train(*sweep, "hydra/launcher=basic").code == 0
-    # A process of its own, not a forked one: the joblib launcher, the default, starts further ones.
+    # A process of its own, not a forked one: the engine, the default, starts further ones.
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(
         [sys.executable, str(processes.TRAIN), *sweep],
         cwd=tmp_path / "elsewhere",
-        env={**os.environ, "BNREPRO_OUTPUTS": str(tmp_path / "joblib")},
+        env={**os.environ, "BNREPRO_OUTPUTS": str(tmp_path / "engine")},
         capture_output=True,
         text=True,
         timeout=processes.TIMEOUT_S,
     )
     assert done.returncode == 0, done.stderr
-    assert "Joblib.Parallel" in done.stdout + done.stderr
-    basic, joblib = (
+    assert "2 runs: 0 done, 2 to train" in done.stdout
+    assert "last evaluation of every run" in done.stdout
+    basic, engine = (
         {path.name: (path / "metrics.csv").read_bytes() for path in (tmp_path / name).glob("runs/single/*")}
-        for name in ("outputs", "joblib")
+        for name in ("outputs", "engine")
     )
     assert [name[:9] for name in sorted(basic)] == ["batch-s0-", "batch-s1-"]
-    assert basic == joblib
+    assert basic == engine

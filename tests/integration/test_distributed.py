@@ -124,7 +124,8 @@ def test_a_second_call_waits_and_skips(tmp_path: Path, together: Callable[..., l
     name = killed_at_a_checkpoint(tmp_path, "a", together("a", 2, *overrides))
     [path] = (tmp_path / "a").glob(f"runs/*/{name}")
     said = tmp_path / "a" / "said-0.out"
-    with store.RunFolder(path).lock():
+    with store.RunFolder(path).lock_file() as file:
+        assert store.try_lock(file)
         second = together("a", 2, *overrides)
         deadline = time.monotonic() + processes.TIMEOUT_S
         while not said.exists() or "waiting: another process" not in said.read_text():

@@ -62,4 +62,5 @@ def test_code_that_the_numbers_come_from_is_part_of_the_identity(name: str, used
 def test_training_and_tables_are_not(name: str) -> None:
     found = {module.__name__ for module in source.modules(f"bnrepro.measurements.{name}")}
     assert f"bnrepro.measurements.{name}" in found
-    assert {place.rpartition(".")[0] for place in found} <= set(source.ROOMS)
+    assert all(place.startswith(source.ROOMS) for place in found)
+    assert not found & set(source.PLUMBING)

@@ -19,7 +19,8 @@ def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
     """
     if unknown := [name for name in only if name not in EXPERIMENTS]:
         raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
-    names = [name for name in EXPERIMENTS if not only or name in only]
+    tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
+    names = [name for name in EXPERIMENTS if name in tables and (not only or name in only)]
     workers = min(os.cpu_count() or 1, len(names) // 3)
     if workers < 2:
         return [path for name in names for path in _figures(results.folder, results.treatment, name)]

@@ -33,11 +33,6 @@ def leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def leads_here() -> bool:
-    """Whether this is the process that says what is wrong with this machine."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
 @dataclass(frozen=True)
 class Group:
     """This process's place among those that train one network. Every method but ``wrap`` must be called by all."""
