@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -63,7 +64,8 @@ def killed_at_a_checkpoint(tmp_path: Path, folder: str, started: list[Any]) -> s
         assert time.monotonic() < deadline
         time.sleep(0.01)
     for process in started:
-        os.kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may have died of the others' death
+            os.kill(process.pid, signal.SIGKILL)
         process.join()
     assert not list((tmp_path / folder).glob("runs/*/*/DONE"))
     return found[0].parent.name
