@@ -7,13 +7,13 @@ TREATMENT ?= batch
 TREATMENTS ?= group layer
 ARGS ?=
 
-.PHONY: help setup reproduce exam restore test verify figures report dashboard bench lint clean
+.PHONY: help setup reproduce compare restore test verify figures report dashboard bench lint clean
 
 help:
 	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [ARGS=...]  train what is missing, draw, judge"
-	@echo "make exam [TREATMENTS='group layer']  ask the claims of other normalisers, side by side, into the report's table"
+	@echo "make compare [TREATMENTS='group layer']  ask the claims of other normalisers, side by side, into the report's table"
 	@echo "make restore   finished runs back from the committed tables, so that PROFILE=full trains only the others"
-	@echo "make test      the test suite          make lint     ruff and pyright"
+	@echo "make test      the test suite          make lint     ruff, pyright, import contracts"
 	@echo "make figures   redraw from the tables  make report   rewrite the report and the README's table"
 	@echo "make verify    train 200 steps of one committed run per experiment again, and compare"
 	@echo "make dashboard the runs in the terminal, by wandb leet: no account, no network; q leaves it"
@@ -32,11 +32,11 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 reproduce: setup
 	$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --treatment $(TREATMENT) $(ARGS)
 
-exam: setup
+compare: setup
 	@for treatment in batch $(TREATMENTS); do \
 		$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --treatment $$treatment $(ARGS) || exit $$?; \
 	done
-	$(BIN)/python scripts/exam.py --profile $(PROFILE) $(TREATMENTS)
+	$(BIN)/python scripts/compare.py --profile $(PROFILE) $(TREATMENTS)
 
 restore: setup
 	$(BIN)/python scripts/restore.py $(ARGS)
@@ -62,6 +62,7 @@ bench: setup
 lint: setup
 	$(BIN)/ruff check src scripts benchmarks tests notebooks
 	$(BIN)/ruff format --check src scripts benchmarks tests notebooks
+	$(BIN)/lint-imports
 	$(BIN)/pyright
 
 clean:

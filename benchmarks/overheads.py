@@ -22,7 +22,8 @@ from bnrepro import store
 from bnrepro.config.identity import arm_label
 from bnrepro.config.schema import Config
 from bnrepro.measurements.timing import Timings, interleave
-from bnrepro.probes import ActivationProbe, Observation
+from bnrepro.probes import Observation
+from bnrepro.probes.activations import ActivationProbe
 from bnrepro.training import tracking
 from bnrepro.training.loop import Trainer
 
@@ -58,15 +59,15 @@ def probes(bench: Bench) -> Iterator[Measured]:
 
 @row("landscape-probe", "probe of the loss landscape at 20 points / a run of 10,000 steps: time")
 def landscape_probe(bench: Bench) -> Iterator[Measured]:
-    yield from _rehearsing("landscape", bench)
+    yield from _at_next_step("landscape", bench)
 
 
 @row("shift-probe", "probe of covariate shift at 20 points / a run of 10,000 steps: time")
 def shift_probe(bench: Bench) -> Iterator[Measured]:
-    yield from _rehearsing("shift", bench)
+    yield from _at_next_step("shift", bench)
 
 
-def _rehearsing(name: str, bench: Bench) -> Iterator[Measured]:
+def _at_next_step(name: str, bench: Bench) -> Iterator[Measured]:
     """The probe of that name in the experiment of the same name: its share of a run, and a point against a step."""
     for arm in ARMS:
         trainer = subjects.trainer(arm, bench.quick, experiment=name)

@@ -65,8 +65,8 @@ def configured(photos: Path, sweep: Callable[..., list[Config]]) -> Callable[...
 def batches(config: Config, first: int, stop: int, found: data.AnyDataset | None = None) -> list[Any]:
     found = found or data.open_dataset(config.data)
     split = found.train.to("cpu", torch.float32)
-    feed = data.open_feed(config, split, data.ExampleOrder(config, len(split)))
-    return list(feed.stretch(first, stop))
+    batches = data.open_batches(config, split, data.ExampleOrder(config, len(split)))
+    return list(batches.between(first, stop))
 
 
 def damage(photos: Path, *names: str) -> list[str]:

@@ -14,7 +14,7 @@ from bnrepro.claims import network_size as claims
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import BNInceptionConfig
 from bnrepro.measurements import base, network_size
-from bnrepro.models import BNInception
+from bnrepro.models.bn_inception import BNInception
 from bnrepro.report import judge, markdown
 from bnrepro.tables import Results
 

@@ -14,8 +14,9 @@ from torch import nn
 from bnrepro import data
 from bnrepro.config.schema import Config
 from bnrepro.models import build_model
-from bnrepro.probes import ActivationProbe, build_probes, watching
+from bnrepro.probes import build_probes, watching
 from bnrepro.probes.activations import (
+    ActivationProbe,
     activation_inputs_outputs,
     has_batch_statistics,
     saturated_share,

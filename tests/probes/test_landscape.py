@@ -13,8 +13,7 @@ from torch import Tensor
 from bnrepro import data
 from bnrepro.claims import landscape, landscape_inception, style
 from bnrepro.config.schema import Config
-from bnrepro.probes import LandscapeProbe
-from bnrepro.probes.landscape import along_gradient
+from bnrepro.probes.landscape import LandscapeProbe, along_gradient
 from bnrepro.tables import Results
 
 Composed = Callable[..., list[Config]]
@@ -80,7 +79,7 @@ def test_the_row_is_what_was_measured(small: Callable[..., Config]) -> None:
     from bnrepro.models import build_model
 
     model, loaded = build_model(config, (1, 8, 8), 10), data.load(config.data)
-    probe = LandscapeProbe(config, loaded)
+    probe = LandscapeProbe(config, loaded, model)
     assert probe.lengths == pytest.approx([0.5, 1, 2, 4])
     assert len(probe.steps) == 20
     [row] = probe.observe(model, 40).rows["landscape"]

@@ -1,4 +1,4 @@
-"""A rehearsed step is the step that training takes next, and leaves no trace."""
+"""The next step as the probes see it is the step that training takes next, and leaves no trace."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch.nn.functional as F
 
 from bnrepro import data
 from bnrepro.config.schema import Config
-from bnrepro.probes import ActivationProbe, LandscapeProbe, ShiftProbe
-from bnrepro.probes.rehearsal import NextStep, Rehearsal, gradient, parameters_of, shown
+from bnrepro.probes.activations import ActivationProbe
+from bnrepro.probes.landscape import LandscapeProbe
+from bnrepro.probes.next_step import NextLoss, NextStep, gradient, parameters_of, shown
+from bnrepro.probes.shift import ShiftProbe
 from bnrepro.training.loop import Trainer
 
 PROBES = tuple(f"probes.{name}.{key}" for name in ("landscape", "shift") for key in ("enabled=true", "points=5"))
@@ -42,13 +44,11 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 @pytest.mark.parametrize(("arm", "inception"), NETWORKS)
-def test_the_rehearsed_loss_and_gradient_are_those_of_the_next_step(
-    trainer: Made, arm: tuple[str, ...], inception: bool
-) -> None:
+def test_loss_and_gradient_are_those_of_the_next_step(trainer: Made, arm: tuple[str, ...], inception: bool) -> None:
     run = trainer(*arm, "evaluation.max_interval=1", "evaluation.min_interval=1", inception=inception)
     run.advance(7)
     following = NextStep(run.config, data.load(run.config.data))
-    expected, slopes = gradient(Rehearsal(run.model, *following.batch(7)), parameters_of(run.model))
+    expected, slopes = gradient(NextLoss(run.model, *following.batch(7)), parameters_of(run.model))
     before = copy.deepcopy(dict(run.model.named_parameters()))
     run._steps_until(8)
     [loss] = run.progress.pending
@@ -89,10 +89,10 @@ def test_observing_leaves_no_trace(trainer: Made, arm: tuple[str, ...], training
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
 
 
-def test_a_rehearsal_that_fails_leaves_no_trace_either(trainer: Made) -> None:
+def test_a_loss_that_fails_leaves_no_trace_either(trainer: Made) -> None:
     run = trainer("norm=batch")
     random = torch.get_rng_state()
-    loss = Rehearsal(run.model, torch.zeros(3, 5), torch.zeros(3, dtype=torch.int64))
+    loss = NextLoss(run.model, torch.zeros(3, 5), torch.zeros(3, dtype=torch.int64))
     for call in (loss, loss.redrawn_before(run.model.output)):  # type: ignore[arg-type]
         with pytest.raises(RuntimeError):
             call(parameters_of(run.model))
@@ -120,7 +120,7 @@ def test_the_draws_of_the_layers_before_alone_are_others(trainer: Made) -> None:
     """Redrawn before the last layer is another loss; before the first it is the same, for all that draws follows."""
     run = trainer("norm=batch_noisy")
     images, labels = NextStep(run.config, data.load(run.config.data)).batch(0)
-    loss, weights = Rehearsal(run.model, images, labels), parameters_of(run.model)
+    loss, weights = NextLoss(run.model, images, labels), parameters_of(run.model)
     assert loss.draws(weights)
     assert loss.redrawn_before(run.model.hidden[0])(weights) == loss(weights)  # type: ignore[index]
     last = loss.redrawn_before(run.model.output)  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ def test_the_draws_of_the_layers_before_alone_are_others(trainer: Made) -> None:
         expected = F.cross_entropy(run.model(images), labels)
     assert last(weights) == expected
     plain = trainer("norm=batch")
-    assert not Rehearsal(plain.model, images, labels).draws(parameters_of(plain.model))
+    assert not NextLoss(plain.model, images, labels).draws(parameters_of(plain.model))
 
 
 def test_of_a_broken_network_there_are_no_rows(trainer: Made) -> None:

@@ -17,9 +17,8 @@ from bnrepro import data
 from bnrepro.claims import shift, style
 from bnrepro.config.schema import Config
 from bnrepro.models import Inception, build_model
-from bnrepro.probes import ShiftProbe
-from bnrepro.probes.rehearsal import NextStep, Rehearsal, parameters_of
-from bnrepro.probes.shift import gradient_shifts, layers_of
+from bnrepro.probes.next_step import NextLoss, NextStep, parameters_of
+from bnrepro.probes.shift import ShiftProbe, gradient_shifts, layers_of
 from bnrepro.tables import Results
 
 Composed = Callable[..., list[Config]]
@@ -74,7 +73,7 @@ def scene(small: Callable[..., Config]) -> Callable[..., tuple[Config, nn.Module
 def test_a_network_whose_earlier_layers_are_moved_by_hand(scene, norm: str) -> None:
     config, model, loaded = scene(f"norm={norm}")
     images, labels = NextStep(config, loaded).batch(0)
-    found = gradient_shifts(Rehearsal(model, images, labels), parameters_of(model), layers_of(model), 0.7)
+    found = gradient_shifts(NextLoss(model, images, labels), parameters_of(model), layers_of(model), 0.7)
     assert list(found) == ["hidden.0", "hidden.1", "output"]
     F.cross_entropy(model(images), labels).backward()
     for index, (layer, names) in enumerate(layers_of(model).items()):
@@ -113,7 +112,7 @@ def test_every_parameter_belongs_to_one_layer_its_weight_first(scene, composed: 
     assert len(layers) == len(convolutions) + 1
     assert [next(iter(layers)), list(layers)[-1]] == ["stem.0", "output"]
     images, labels = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 2, 3])
-    found = gradient_shifts(Rehearsal(inception, images, labels), parameters_of(inception), layers, 0.1)
+    found = gradient_shifts(NextLoss(inception, images, labels), parameters_of(inception), layers, 0.1)
     distances = [each.distance for each in found.values()]
     assert distances[0] == 0.0
     assert all(each > 0 for each in distances[1:])
@@ -122,7 +121,7 @@ def test_every_parameter_belongs_to_one_layer_its_weight_first(scene, composed: 
 @pytest.mark.parametrize(("arm", "draws"), [("norm=batch", False), ("norm=batch_noisy", True)])
 def test_rows_and_what_noise_adds_to_them(scene, arm: str, draws: bool) -> None:
     config, model, loaded = scene(arm)
-    probe = ShiftProbe(config, loaded)
+    probe = ShiftProbe(config, loaded, model)
     columns = probe.headers["shift"].split(",")
     rows = [dict(zip(columns, row.split(","), strict=True)) for row in probe.observe(model, 40).rows["shift"]]
     assert [(row["step"], row["layer"], row["name"]) for row in rows] == [

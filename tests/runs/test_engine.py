@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from bnrepro import store
-from bnrepro.config.schema import Config
+from bnrepro.config.schema import MODELS, Config
 from bnrepro.runs import display, engine, run
 from bnrepro.runs.run import Planned, Report
 
@@ -103,7 +103,8 @@ def test_a_killed_process_is_reported_and_nothing_finished_is_lost(
     assert engine.train_all([first, second], jobs=1, console=console).counts["finished"] == 1
 
 
-def test_every_network_has_a_length() -> None:
+def test_every_network_has_keys_of_its_own_and_a_length() -> None:
     """Else its runs would be taken for short ones, and started last."""
-    models = {path.stem for path in (store.configs_folder() / "model").glob("*.yaml")}
-    assert models == set(display.PER_EXAMPLE)
+    assert {path.stem for path in (store.configs_folder() / "model").glob("*.yaml")} == set(MODELS)
+    costs = [MODELS[name].example_cost for name in ("mlp", "inception", "bn_inception")]
+    assert costs == sorted(costs)

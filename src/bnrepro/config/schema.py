@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -76,7 +76,10 @@ SHARE = Range(0, 1)
 
 @dataclass
 class ModelConfig:
-    """What every model has. Subclasses add their own keys; ``name`` picks the builder in ``bnrepro.models``."""
+    """What every network has. Subclasses add their own keys; ``name`` is that of a module in ``bnrepro.models``."""
+
+    example_cost: ClassVar[float] = 1
+    """What an example costs in a training step, in those of the fully connected network: to start long runs first."""
 
     name: str = MISSING
     activation: str = key("sigmoid", choices=("sigmoid", "relu"))
@@ -93,6 +96,7 @@ class MLPConfig(ModelConfig):
 
 @dataclass
 class InceptionConfig(ModelConfig):
+    example_cost: ClassVar[float] = 150
     name: str = "inception"
     activation: str = key("relu", choices=("sigmoid", "relu"))
     init: str = key("kaiming", choices=("gaussian", "kaiming"))
@@ -107,6 +111,7 @@ class InceptionConfig(ModelConfig):
 
 @dataclass
 class BNInceptionConfig(ModelConfig):
+    example_cost: ClassVar[float] = 40_000
     name: str = "bn_inception"
     activation: str = key("relu", choices=("sigmoid", "relu"))
     init: str = key("kaiming", choices=("gaussian", "kaiming"))
@@ -232,11 +237,13 @@ class Config:
     wandb: str = key("offline", choices=("offline", "online", "disabled"), scientific=False)
 
 
-MODELS: dict[str, type[ModelConfig]] = {
-    "mlp": MLPConfig,
-    "inception": InceptionConfig,
-    "bn_inception": BNInceptionConfig,
-}
+def default_of(place: Field[Any]) -> Any:
+    """The default of a field, made anew where the field makes it."""
+    return place.default if place.default_factory is NO_DEFAULT else place.default_factory()
+
+
+MODELS: dict[str, type[ModelConfig]] = {default_of(fields(kind)[0]): kind for kind in ModelConfig.__subclasses__()}
+"""The keys of each network by its name, which is that of its module in ``bnrepro.models``."""
 
 
 def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Key, Any]]:
@@ -247,11 +254,6 @@ def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Key, Any]]:
             yield from walk(value, f"{name}.")
         else:
             yield name, key_of(place), value
-
-
-def default_of(place: Field[Any]) -> Any:
-    """The default of a field, made anew where the field makes it."""
-    return place.default if place.default_factory is NO_DEFAULT else place.default_factory()
 
 
 def traceless_defaults() -> dict[str, Any]:

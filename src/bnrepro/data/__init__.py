@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bnrepro.data.augmentation import augment
-from bnrepro.data.feed import open_feed
-from bnrepro.data.order import ExampleOrder
+from bnrepro.data.batches import ExampleOrder, augment
+from bnrepro.data.loading import open_batches
 from bnrepro.data.sets import AnyDataset, AnySplit, Dataset, Split, load, open_dataset, part_of
 from bnrepro.data.sources import find_mnist
 
@@ -17,7 +16,7 @@ __all__ = [
     "augment",
     "find_mnist",
     "load",
+    "open_batches",
     "open_dataset",
-    "open_feed",
     "part_of",
 ]

@@ -19,8 +19,8 @@ from torch.utils import data as torch_data
 from bnrepro import store
 from bnrepro.config.randomness import derive_seed, generator
 from bnrepro.data import image_folder
+from bnrepro.data.batches import ExampleOrder
 from bnrepro.data.cache import read_array, write_array
-from bnrepro.data.order import ExampleOrder
 from bnrepro.errors import DataError
 
 NO_LABEL = -100
@@ -122,7 +122,7 @@ class Decoder(torch_data.Dataset):
 
 
 @dataclass(frozen=True)
-class Batches:
+class ShareOfBatches:
     """Endless mini-batches from number ``first`` on: this process's share of each, with the seed of every crop."""
 
     order: ExampleOrder
@@ -190,7 +190,7 @@ class StreamedSplit:
         chunks = [range(begin, min(begin + size, len(self))) for begin in range(0, len(self), size)][first::every]
         return self._read(([(place, None) for place in chunk] for chunk in chunks), self.workers)
 
-    def training_batches(self, batches: Batches, flip: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def training_batches(self, batches: ShareOfBatches, flip: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Images, each a random crop, and labels. Raises :class:`DataError` if not one image can be read."""
         return self._read(batches, self.workers, flip)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bnrepro.config.randomness import generator
 from bnrepro.config.schema import ModelConfig
-from bnrepro.norm import make_norm
+from bnrepro.norm.factory import make_norm
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 

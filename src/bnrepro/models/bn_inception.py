@@ -125,3 +125,6 @@ class BNInception(nn.Module):
         if self.dropout is not None:
             x = self.dropout(x)
         return self.output(x)
+
+
+NETWORK = BNInception

@@ -123,3 +123,6 @@ class Inception(nn.Module):
         if self.dropout is not None:
             x = self.dropout(x)
         return self.output(x)
+
+
+NETWORK = Inception

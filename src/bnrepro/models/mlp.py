@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,10 +20,16 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, model: MLPConfig, norm: dict[str, Any], placement: str, features: int, classes: int, seed: int
+        self,
+        model: MLPConfig,
+        norm: dict[str, Any],
+        placement: str,
+        example_shape: tuple[int, ...],
+        classes: int,
+        seed: int,
     ) -> None:
         super().__init__()
-        widths = [features, *model.hidden]
+        widths = [math.prod(example_shape), *model.hidden]
         self.hidden = nn.ModuleList(
             Block(model, norm, placement, before, after, seed, f"hidden.{i}")
             for i, (before, after) in enumerate(itertools.pairwise(widths))
@@ -38,3 +45,6 @@ class MLP(nn.Module):
             if self.dropout is not None:
                 x = self.dropout(x)
         return self.output(x)
+
+
+NETWORK = MLP

@@ -1,15 +1,12 @@
-"""Normalisation layers: Algorithms 1 and 2 from scratch, the library's kernel, and the one place that builds them."""
+"""Normalisation layers: Algorithms 1 and 2 from scratch, the library's kernels, others behind the same interface.
+
+``configs/norm`` names these classes, so that they are all found here.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from torch import nn
-
-from bnrepro.errors import ConfigError
 from bnrepro.norm.batch import BatchNorm
+from bnrepro.norm.factory import has_running_statistics, make_norm
 from bnrepro.norm.functional import batch_norm_inference, batch_norm_train
 from bnrepro.norm.noisy import NoisyBatchNorm
 from bnrepro.norm.per_example import GroupNorm, LayerNorm
@@ -32,23 +29,3 @@ __all__ = [
     "make_norm",
     "population_statistics",
 ]
-
-
-def make_norm(norm: dict[str, Any], num_features: int) -> nn.Module | None:
-    """The normalisation layer that ``norm`` describes, for ``num_features`` units or channels; None for none.
-
-    ``norm`` is a group choice of ``configs/norm``: ``_target_`` names a class that is called with ``num_features``
-    and every other key but ``name``. Raises :class:`ConfigError` if it cannot be built.
-    """
-    if norm.get("_target_") is None:
-        return None
-    arguments = {key: value for key, value in norm.items() if key != "name"}
-    try:
-        return instantiate(arguments, num_features)
-    except (InstantiationException, TypeError, ValueError) as error:
-        raise ConfigError(f"norm={norm.get('name', norm['_target_'])} cannot be built: {error}") from error
-
-
-def has_running_statistics(module: nn.Module) -> bool:
-    """Whether ``module`` normalises by the mini-batch in training and by running statistics at inference."""
-    return getattr(module, "running_mean", None) is not None

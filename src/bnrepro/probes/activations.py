@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bnrepro.config.schedule import evenly, points
 from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
+from bnrepro.errors import ConfigError
 from bnrepro.models import parameter_dtype
 from bnrepro.norm import has_running_statistics
 from bnrepro.probes.base import Observation, watching
@@ -31,6 +32,8 @@ class ActivationProbe:
     """
 
     def __init__(self, config: Config, data: Dataset, model: nn.Module) -> None:
+        if not hasattr(model, "hidden"):
+            raise ConfigError(f"probes.activations looks at fully connected hidden layers; model={config.model.name}")
         probe = config.probes.activations
         self.batch = data.validation.images[: probe.examples].to(config.device, parameter_dtype(config))
         self.activation = config.model.activation
@@ -157,3 +160,6 @@ def saturated_share(outputs: Tensor) -> float:
     """The fraction of sigmoid outputs outside [0.05, 0.95]."""
     low, high = SATURATED
     return ((outputs < low) | (outputs > high)).double().mean().item()
+
+
+PROBE = ActivationProbe

@@ -13,11 +13,11 @@ from bnrepro.config.schedule import evenly
 from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
 from bnrepro.probes.base import Observation
-from bnrepro.probes.rehearsal import (
+from bnrepro.probes.next_step import (
     Loss,
+    NextLoss,
     NextStep,
     Parameters,
-    Rehearsal,
     distance,
     gradient,
     moved,
@@ -82,7 +82,7 @@ class LandscapeProbe:
     gradient from there, and the effective β-smoothness. The step is the plain gradient's, without momentum and decay.
     """
 
-    def __init__(self, config: Config, data: Dataset) -> None:
+    def __init__(self, config: Config, data: Dataset, model: nn.Module) -> None:
         probe = config.probes.landscape
         self.next = NextStep(config, data)
         self.lengths = np.geomspace(probe.shortest, probe.longest, probe.lengths).tolist()
@@ -94,7 +94,7 @@ class LandscapeProbe:
 
     def observe(self, model: nn.Module, step: int) -> Observation:
         rate = self.next.rate(step)
-        loss = Rehearsal(model, *self.next.batch(step))
+        loss = NextLoss(model, *self.next.batch(step))
         line = along_gradient(loss, parameters_of(model), [rate * length for length in self.lengths])
         seen = Observation({"landscape": []})
         # Of a network that has just diverged, which the loop is about to find out, there are no rows.
@@ -112,3 +112,6 @@ class LandscapeProbe:
             )
             seen.rows["landscape"].append(",".join([str(step), *map(shown, values)]))
         return seen
+
+
+PROBE = LandscapeProbe

@@ -13,11 +13,11 @@ from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
 from bnrepro.models.blocks import Activated
 from bnrepro.probes.base import Observation
-from bnrepro.probes.rehearsal import (
+from bnrepro.probes.next_step import (
     Loss,
+    NextLoss,
     NextStep,
     Parameters,
-    Rehearsal,
     distance,
     gradient,
     moved,
@@ -87,13 +87,13 @@ class ShiftProbe:
     momentum and decay. ‖G − G′‖ of the first layer is 0.
     """
 
-    def __init__(self, config: Config, data: Dataset) -> None:
+    def __init__(self, config: Config, data: Dataset, model: nn.Module) -> None:
         self.next = NextStep(config, data)
         self.headers = {"shift": "step,layer,name,gradient,distance,cosine,redrawn_distance,redrawn_cosine"}
         self.steps = frozenset(evenly(config.steps, config.probes.shift.points))
 
     def observe(self, model: nn.Module, step: int) -> Observation:
-        loss, parameters, layers = Rehearsal(model, *self.next.batch(step)), parameters_of(model), layers_of(model)
+        loss, parameters, layers = NextLoss(model, *self.next.batch(step)), parameters_of(model), layers_of(model)
         rate = self.next.rate(step)
         found = redrawn = gradient_shifts(loss, parameters, layers, rate)
         if loss.draws(parameters):
@@ -114,3 +114,6 @@ class ShiftProbe:
 def _changes(shift: Shift) -> tuple[str, str]:
     """Distance and cosine as the table holds them; a cosine that does not exist is left empty."""
     return shown(shift.distance), "" if math.isnan(shift.cosine) else shown(shift.cosine)
+
+
+PROBE = ShiftProbe

@@ -1,6 +1,6 @@
-"""The exam: what Batch Normalization's claims say of other normalisers, side by side, as one table.
+"""Normalisers compared: what Batch Normalization's claims say of others, side by side, as one table.
 
-``tables/exam.csv``: one row a claim and treatment, as their claims.json have it, from runs of one profile.
+``tables/comparison.csv``: one row a claim and normaliser, as their claims.json have it, from runs of one profile.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from bnrepro.errors import StoreError
 from bnrepro.report.judge import MARKS, anchor
 from bnrepro.stats import NOT_RUN, Interval, amount
 
-NAME = "exam"
-COLUMNS = ["claim", "treatment", "profile", "data", "verdict", "estimate", "low", "high", "n", "unit"]
+NAME = "comparison"
+COLUMNS = ["claim", "normaliser", "profile", "data", "verdict", "estimate", "low", "high", "n", "unit"]
 
 
 def write(results: Path, profile: str, folders: Mapping[str, Path]) -> Path:
-    """The table of ``folders`` (treatment → results folder of that profile) below ``results``.
+    """Write the table of ``folders`` (normaliser → results folder of that profile) below ``results``.
 
     A folder without verdicts counts as not run. Raises :class:`StoreError` for a claims.json that is damaged.
     """
     asked = [claim.slug for name in asked_of("") for claim in EXPERIMENTS[name].claims]
     rows = []
-    for treatment, folder in folders.items():
+    for normaliser, folder in folders.items():
         found, data = _verdicts(folder), _data(folder)
         for slug in asked:
-            rows.append({"claim": slug, "treatment": treatment, "profile": profile, "data": data} | _row(found, slug))
+            rows.append({"claim": slug, "normaliser": normaliser, "profile": profile, "data": data} | _row(found, slug))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
@@ -45,7 +45,7 @@ def write(results: Path, profile: str, folders: Mapping[str, Path]) -> Path:
 
 
 def read(results: Path) -> pd.DataFrame | None:
-    """The exam's table below ``results``, None if there is none."""
+    """The table below ``results``, None if there is none."""
     return tables.read_table(results / "tables", NAME, COLUMNS)
 
 
@@ -60,7 +60,7 @@ def _verdicts(folder: Path) -> dict[str, Any]:
 
 
 def _data(folder: Path) -> str:
-    """What the exam's runs in ``folder`` were trained on."""
+    """What the runs in ``folder`` were trained on."""
     labels: set[str] = set()
     for name in asked_of(""):
         frame = tables.read_table(folder / "tables", f"{name}.runs", ["data"])
@@ -81,37 +81,37 @@ def _row(found: dict[str, Any], slug: str) -> dict[str, Any]:
 
 
 def _cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Claims (rows) × treatments (columns): verdict and estimate, in the table's own order."""
+    """Claims (rows) × normalisers (columns): verdict and estimate, in the table's own order."""
     shown: dict[str, dict[str, str]] = {}
     for row in frame.to_dict("records"):
         text = f"{MARKS[row['verdict']]} {row['verdict']}"
         if not pd.isna(row["estimate"]):
             text += ": " + amount(Interval(row["estimate"], row["low"], row["high"], row["n"]), row["unit"])
-        shown.setdefault(row["treatment"], {})[row["claim"]] = text
+        shown.setdefault(row["normaliser"], {})[row["claim"]] = text
     return pd.DataFrame(shown)
 
 
 def print_side_by_side(frame: pd.DataFrame, console: Console) -> None:
-    """The exam on the terminal: a column a treatment."""
+    """The comparison on the terminal: a column a normaliser."""
     cells = _cells(frame)
-    table = Table(title="the exam: does it do what Batch Normalization does?")
+    table = Table(title="does it do what Batch Normalization does?")
     table.add_column("claim")
-    for treatment in cells:
-        table.add_column(str(treatment), overflow="fold")
+    for normaliser in cells:
+        table.add_column(str(normaliser), overflow="fold")
     for slug, row in cells.iterrows():
         table.add_row(str(slug), *row)
     console.print(table)
 
 
 def section(frame: pd.DataFrame, profile: str) -> str:
-    """The exam as a section of the report."""
+    """The comparison as a section of the report."""
     cells = _cells(frame)
     header = ["claim", *map(str, cells.columns)]
     rows = [[f"[{slug}](#{anchor(str(slug))})", *row] for slug, row in cells.iterrows()]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *rows])
     profiles, data = (", ".join(map(str, frame[column].dropna().unique())) for column in ("profile", "data"))
     return (
-        "## The exam: does another normaliser do what Batch Normalization does?\n\n"
+        "## Normalisers compared: does another one do what Batch Normalization does?\n\n"
         f"Every claim that can be asked of any normaliser, put to others in Batch Normalization's place: runs of the "
         f"**{profiles}** profile on {data}"
         + (", fewer and shorter than those behind the verdicts of this report" if profiles != profile else "")

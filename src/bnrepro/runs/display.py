@@ -13,16 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from bnrepro.runs.run import Planned, Report
 
 PLAIN_EVERY_S = 15.0
-PER_EXAMPLE = {"mlp": 1, "inception": 150, "bn_inception": 40_000}
-"""What an example costs in a training step, in those of the fully connected network of §4.1."""
-PER_STEP = 100
-"""What a step costs whatever its size, in the same unit."""
+STEP_COST = 100
+"""What a training step costs whatever its size, in examples of the fully connected network."""
 
 
 def cost(item: Planned) -> float:
     """Relative length of a run: enough to tell the long from the short, whatever their network."""
     config = item.config
-    return config.steps * (config.batch_size * PER_EXAMPLE[config.model.name] + PER_STEP)
+    return config.steps * (config.batch_size * config.model.example_cost + STEP_COST)
 
 
 class Display:

@@ -23,7 +23,7 @@ from bnrepro.config.identity import identity, norm_name
 from bnrepro.config.randomness import derive_seed
 from bnrepro.config.schedule import evenly, learning_rate, points
 from bnrepro.config.schema import Config
-from bnrepro.data import AnyDataset, ExampleOrder, open_feed, part_of
+from bnrepro.data import AnyDataset, ExampleOrder, open_batches, part_of
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.models import build_model, memory_format, parameter_dtype
 from bnrepro.probes import Observation, build_probes, watching
@@ -83,7 +83,7 @@ class Trainer:
         self.data_label, self.known_unreadable = data.label, data.unreadable
         # Typed Any, for those who train in memory and look into it.
         self.train_set: Any = data.train.to(config.device, dtype, layout)
-        self.feed = open_feed(config, self.train_set, self.order, group.rank)
+        self.batches = open_batches(config, self.train_set, self.order, group.rank)
         test = data.test.to(config.device, dtype, layout)
         self.splits: dict[str, Any] = {
             "validation": data.validation.to(config.device, dtype, layout),
@@ -169,7 +169,7 @@ class Trainer:
         decay, autocast = self.config.optimizer.decay, self._autocast()
         losses = []
         first = self.progress.step
-        for step, (inputs, target) in enumerate(self.feed.stretch(first, stop), first):
+        for step, (inputs, target) in enumerate(self.batches.between(first, stop), first):
             if decay != 1.0:
                 optimizer.rate = learning_rate(self.config.optimizer, step, self.config.steps)
             with autocast:

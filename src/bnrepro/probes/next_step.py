@@ -1,4 +1,4 @@
-"""The next training step, rehearsed: its mini-batch, its learning rate, its loss as a function of the parameters."""
+"""The next training step: its mini-batch, its learning rate, its loss as a function of the parameters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NextStep:
         return learning_rate(self.config.optimizer, step, self.config.steps)
 
 
-class Rehearsal:
+class NextLoss:
     """The mean cross-entropy of a mini-batch as a function of the network's parameters, as the next training step
     computes it: in training mode, by the mini-batch's statistics, with the random numbers that it will draw.
 

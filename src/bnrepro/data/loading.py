@@ -1,4 +1,4 @@
-"""The mini-batches of a run as its training steps take them: gathered in memory, or read from disk ahead of time."""
+"""Where training takes its mini-batches from: gathered in memory, or read from disk ahead of time."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ import torch
 from torch import Tensor
 
 from bnrepro.config.schema import AugmentationConfig, Config
-from bnrepro.data.augmentation import augment
-from bnrepro.data.order import ExampleOrder
+from bnrepro.data.batches import ExampleOrder, augment
 from bnrepro.data.sets import AnySplit, Split
-from bnrepro.data.streaming import Batches, StreamedSplit
+from bnrepro.data.streaming import ShareOfBatches, StreamedSplit
 
 
-class Feed(Protocol):
+class Batches(Protocol):
     """Where training takes its mini-batches from."""
 
-    def stretch(self, first: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def between(self, first: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels of this process's share of mini-batches ``first`` … ``stop`` − 1, in their order."""
         ...
 
 
-def open_feed(config: Config, split: AnySplit, order: ExampleOrder, rank: int = 0) -> Feed:
+def open_batches(config: Config, split: AnySplit, order: ExampleOrder, rank: int = 0) -> Batches:
     """The mini-batches of process ``rank`` of ``config.processes``, which share each of them out evenly."""
-    return (MemoryFeed if isinstance(split, Split) else StreamFeed)(config, split, order, rank)  # type: ignore[arg-type]
+    return (BatchesInMemory if isinstance(split, Split) else StreamedBatches)(config, split, order, rank)  # type: ignore[arg-type]
 
 
-class MemoryFeed:
+class BatchesInMemory:
     """Of a split that lies in memory, on the device where it lies."""
 
     def __init__(self, config: Config, split: Split, order: ExampleOrder, rank: int) -> None:
@@ -39,11 +38,11 @@ class MemoryFeed:
         self.augmented = config.augmentation != AugmentationConfig()
         self.share = config.batch_size // config.processes
 
-    def stretch(self, first: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def between(self, first: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         images, labels = self.split.images, self.split.labels
         mine = slice(self.rank * self.share, (self.rank + 1) * self.share)
         batches = [self.order.batch(index)[mine] for index in range(first, stop)]
-        # The labels of the whole stretch in one gather saves a few per cent.
+        # All labels in one gather save a few per cent.
         targets = labels[torch.cat(batches).to(labels.device)].split(self.share)
         for step, (batch, target) in enumerate(zip(batches, targets, strict=True), first):
             inputs = images.index_select(0, batch.to(images.device, non_blocking=True))
@@ -52,7 +51,7 @@ class MemoryFeed:
             yield inputs, target
 
 
-class StreamFeed:
+class StreamedBatches:
     """Of a streamed split: worker processes decode, crop and mirror ahead of the training.
 
     A mini-batch is a function of the seed and its number, whatever the number of workers: one that is resumed at, or
@@ -65,11 +64,11 @@ class StreamFeed:
         self.rest = replace(config.augmentation, flip=False)
         self._next, self._batches = -1, iter(())
 
-    def stretch(self, first: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def between(self, first: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         config = self.config
         if first != self._next:
             share = config.batch_size // config.processes
-            plan = Batches(self.order, config.seed, first, share, self.rank)
+            plan = ShareOfBatches(self.order, config.seed, first, share, self.rank)
             self._batches = self.split.training_batches(plan, config.augmentation.flip)
             self._next = first
         for step in range(first, stop):

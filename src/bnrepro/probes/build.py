@@ -1,0 +1,21 @@
+"""The one place that builds the probes: each section of ``probes`` is named after its module in this package."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import fields
+
+from torch import nn
+
+from bnrepro.config.schema import Config
+from bnrepro.data import AnyDataset, Dataset
+from bnrepro.errors import ConfigError
+from bnrepro.probes.base import Probe
+
+
+def build_probes(config: Config, data: AnyDataset, model: nn.Module) -> list[Probe]:
+    """The probes that the configuration switches on."""
+    enabled = [place.name for place in fields(config.probes) if getattr(config.probes, place.name).enabled]
+    if enabled and not isinstance(data, Dataset):
+        raise ConfigError("data.stream=true: the probes look at images in memory; leave them off")
+    return [importlib.import_module(f"bnrepro.probes.{name}").PROBE(config, data, model) for name in enabled]
