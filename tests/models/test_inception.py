@@ -12,9 +12,9 @@ from bnrepro import data
 from bnrepro.config.identity import arm_label
 from bnrepro.config.schema import Config, InceptionConfig
 from bnrepro.errors import ConfigError
-from bnrepro.models import Inception, build_model
+from bnrepro.models import build_model
 from bnrepro.models.blocks import Recipe
-from bnrepro.models.inception import Columns, InceptionBlock
+from bnrepro.models.inception import Columns, Inception, InceptionBlock
 from bnrepro.runs import run
 from bnrepro.training.loop import Trainer
 

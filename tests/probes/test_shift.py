@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from bnrepro import data
 from bnrepro.claims import shift, style
 from bnrepro.config.schema import Config
-from bnrepro.models import Inception, build_model
+from bnrepro.models import build_model
+from bnrepro.models.inception import Inception
 from bnrepro.probes.next_step import NextLoss, NextStep, parameters_of
 from bnrepro.probes.shift import ShiftProbe, gradient_shifts, layers_of
 from bnrepro.tables import Results

@@ -53,7 +53,7 @@ def test_two_treatments_side_by_side(composed: Callable[..., list[Config]], tmp_
     markdown.write_report(Results(other, "group"), "quick", beside=own)
     frame = comparison.read(other)
     assert frame is not None
-    wide = frame.pivot(index="claim", columns="treatment", values="verdict")
+    wide = frame.pivot(index="claim", columns="normaliser", values="verdict")
     assert list(wide.loc["higher_accuracy", ["batch", "group"]]) == ["supported", "contradicted"]
     assert list(wide.loc["placement"].unique()) == ["not run"]
     text = (other / "REPORT.md").read_text()

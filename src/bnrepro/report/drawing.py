@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
+
+from bnrepro import store
 from bnrepro.claims import EXPERIMENTS, style
 from bnrepro.errors import ConfigError, Interrupted
+from bnrepro.report import comparison
+from bnrepro.store import files
 from bnrepro.store.workers import Emit, WorkerDied, side_by_side
 from bnrepro.tables import Results
+
+DRAWN_BY = ("store", "tables", "stats", "claims")
+"""The rooms whose code makes a figure."""
+
+
+def publish(results: Results) -> None:
+    """Draw the figures of a results folder, unless they are those of its tables and this code already.
+
+    What they were drawn from stands in the outputs folder, written last: a figure that is missing, cut or altered is
+    drawn again, and so are all of them after a call that was stopped.
+    """
+    stamp = store.outputs_folder() / "cache" / f"drawn-{files.digest(str(results.folder.resolve()).encode())}.json"
+    source = _source(results)
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == _stamp(source, results.folder):
+        return
+    draw(results)
+    store.write_atomic(stamp, _stamp(source, results.folder))
+
+
+def _source(results: Results) -> str:
+    """A digest of everything that the figures are drawn from: tables, code, the version of matplotlib."""
+    found = sorted((results.folder / "tables").glob("*.csv*"))
+    tables = [path for path in found if not path.name.startswith(f"{comparison.NAME}.")]
+    code = [path for room in DRAWN_BY for path in sorted((Path(__file__).parents[1] / room).rglob("*.py"))]
+    contents = [files.digest(path.read_bytes()) for path in [*tables, *code]]
+    return files.digest("\n".join([*contents, matplotlib.__version__, results.treatment]).encode())
+
+
+def _stamp(source: str, folder: Path) -> str:
+    """What the figures below ``folder`` are, and what they were drawn from."""
+    drawn = {path.name: files.digest(path.read_bytes()) for path in sorted((folder / "figures").glob("*.*"))}
+    return json.dumps({"source": source, "figures": drawn}, indent=1)
 
 
 def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:

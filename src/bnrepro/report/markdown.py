@@ -31,12 +31,12 @@ TELLING = ("faster_training", "higher_learning_rates", "tiny_batches")
 
 
 def publish(folder: Path, treatment: str = "batch", profile: str = "full", beside: Path | None = None) -> Found:
-    """Figures, claims.json and REPORT.md below ``folder``; the README too for the committed ones.
+    """Figures (if out of date), claims.json and REPORT.md below ``folder``; the README too for the committed ones.
 
     ``beside`` is the folder of Batch Normalization's own results, where ``treatment`` is under exam.
     """
     results = Results(folder, treatment)
-    drawing.draw(results)
+    drawing.publish(results)
     return write_report(results, profile, beside)
 
 

@@ -1,0 +1,97 @@
+"""Figures are drawn when they are not those of the tables and the code, and only then."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bnrepro import store
+from bnrepro.errors import ConfigError
+from bnrepro.report import drawing
+from bnrepro.tables import Results
+
+NAMES = ("identity_recoverable", "bias_redundant")
+"""Two measurements whose figures are quick to draw."""
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    (tmp_path / "tables").mkdir()
+    for name in NAMES:
+        for table in (store.REPOSITORY / "results" / "tables").glob(f"{name}.*"):
+            shutil.copy(table, tmp_path / "tables")
+    return Results(tmp_path)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Grows by the folder of every call that draws."""
+    calls: list[Path] = []
+    draw = drawing.draw
+    monkeypatch.setattr(drawing, "draw", lambda results: calls.append(results.folder) or draw(results))
+    return calls
+
+
+def contents(results: Results) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((results.folder / "figures").iterdir())}
+
+
+def test_figures_are_drawn_once(results: Results, drawn: list[Path]) -> None:
+    drawing.publish(results)
+    assert {name.partition(".")[0] for name in contents(results)} == {
+        "identity_recoverable_error", "bias_redundant_bias"
+    }  # fmt: skip
+    drawing.publish(results)
+    assert len(drawn) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),
+        lambda path: path.write_bytes(b"other"),
+    ],
+)
+def test_a_figure_that_is_missing_cut_or_altered_is_drawn_again(
+    results: Results, drawn: list[Path], damage: Callable[[Path], None]
+) -> None:
+    drawing.publish(results)
+    whole = contents(results)
+    damage(results.folder / "figures" / "bias_redundant_bias.svg")
+    drawing.publish(results)
+    assert len(drawn) == 2
+    assert contents(results) == whole
+
+
+def test_another_table_is_drawn_anew(results: Results, drawn: list[Path]) -> None:
+    drawing.publish(results)
+    before = contents(results)
+    table = results.folder / "tables" / "identity_recoverable.csv"
+    table.write_text(table.read_text().replace("e-16", "e-14"))
+    drawing.publish(Results(results.folder))
+    assert len(drawn) == 2
+    assert contents(results)["identity_recoverable_error.svg"] != before["identity_recoverable_error.svg"]
+    assert contents(results)["bias_redundant_bias.svg"] == before["bias_redundant_bias.svg"]
+
+
+def test_a_call_that_was_stopped_leaves_nothing_that_passes_for_drawn(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(results: Results) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "draw", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            drawing.publish(results)
+    drawing.publish(results)
+    assert len(contents(results)) == 6
+
+
+def test_an_unknown_experiment_is_refused_with_the_known_ones(results: Results) -> None:
+    with pytest.raises(ConfigError, match=r"no experiment nope: choose from .*mnist_training"):
+        drawing.draw(results, ["nope"])
