@@ -24,7 +24,7 @@ from bnrepro.config.schema import Config
 from bnrepro.measurements.timing import Timings, interleave
 from bnrepro.probes import Observation
 from bnrepro.probes.activations import ActivationProbe
-from bnrepro.training import tracking
+from bnrepro.training import checkpoint, tracking
 from bnrepro.training.loop import Trainer
 
 MODES = ("offline", "disabled")
@@ -127,12 +127,12 @@ def checkpoints(bench: Bench) -> Iterator[Measured]:
         trainer.progress.tables |= watched.tables(share=0.5)
         timings = _with_run(trainer, {"checkpoint": _checkpoint(trainer, folder)}, bench)
         every = trainer.config.checkpoint_every_s
-        details = {"seconds": timings.seconds("checkpoint"), "bytes": len(trainer.state())}
+        details = {"seconds": timings.seconds("checkpoint"), "bytes": len(checkpoint.save(trainer))}
         yield _share(arm, timings.seconds("checkpoint"), [every] * bench.rounds, Bound("most", 2.0), details)
 
 
 def _checkpoint(trainer: Trainer, folder: store.RunFolder) -> Callable[[], None]:
-    return lambda: folder.write_checkpoint(trainer.state())
+    return lambda: folder.write_checkpoint(checkpoint.save(trainer))
 
 
 # ---------------------------------------------------------------------------------------------------- the run

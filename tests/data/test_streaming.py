@@ -20,6 +20,7 @@ from bnrepro.data import image_folder, streaming
 from bnrepro.data.sets import StreamedDataset
 from bnrepro.errors import ConfigError, DataError
 from bnrepro.runs import run
+from bnrepro.training import checkpoint
 from bnrepro.training.evaluation import evaluate
 from bnrepro.training.loop import Trainer
 
@@ -171,7 +172,7 @@ def test_a_streamed_run_stops_and_goes_on_bit_for_bit(configured: Callable[..., 
     interrupted.callbacks.on_checkpoint = states.append
     interrupted.run()
     resumed = Trainer(config, loaded)
-    resumed.restore(states[0])
+    checkpoint.restore(resumed, states[0])
     assert resumed.progress.step == 3
     resumed.run()
     assert resumed.progress.tables == whole.progress.tables

@@ -12,9 +12,9 @@ from torch import nn
 
 from bnrepro.config.schema import BNInceptionConfig, Config
 from bnrepro.errors import ConfigError
-from bnrepro.models import build_model
+from bnrepro.models import build_model, memory_format
 from bnrepro.models.blocks import Recipe
-from bnrepro.models.bn_inception import BNInception, SeparableBlock, memory_format
+from bnrepro.models.bn_inception import BNInception, SeparableBlock
 
 Composed = Callable[..., list[Config]]
 BATCH, NONE = {"name": "batch", "_target_": "bnrepro.norm.BatchNorm"}, {"name": "none"}

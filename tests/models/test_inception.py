@@ -16,6 +16,7 @@ from bnrepro.models import build_model
 from bnrepro.models.blocks import Recipe
 from bnrepro.models.inception import Columns, Inception, InceptionBlock
 from bnrepro.runs import run
+from bnrepro.training import checkpoint
 from bnrepro.training.loop import Trainer
 
 SMALL = (
@@ -117,9 +118,9 @@ def test_a_resumed_run_is_the_same_bit_for_bit(inception: Made) -> None:
     halfway = Trainer(config, dataset)
     halfway.evaluations = frozenset(step for step in halfway.evaluations if step <= 8)
     halfway.run()
-    states.append(halfway.state())
+    states.append(checkpoint.save(halfway))
     again = Trainer(config, dataset)
-    again.restore(states[0])
+    checkpoint.restore(again, states[0])
     again.progress.status = "running"
     assert again.run().tables == progress.tables
     assert all(

@@ -11,6 +11,7 @@ from bnrepro import data
 from bnrepro.config.schema import Config
 from bnrepro.norm import BatchNorm
 from bnrepro.norm.noisy import NoisyBatchNorm
+from bnrepro.training import checkpoint
 from bnrepro.training.loop import Callbacks, Trainer
 
 
@@ -72,7 +73,7 @@ def test_a_run_with_noise_resumes_bit_for_bit(small: Callable[..., Config]) -> N
     whole.run()
     for payload in checkpoints:
         resumed = Trainer(config, loaded)
-        resumed.restore(payload)
+        checkpoint.restore(resumed, payload)
         resumed.run()
         assert resumed.progress.tables == whole.progress.tables
         for name, value in whole.model.state_dict().items():

@@ -16,6 +16,7 @@ from bnrepro.config.identity import scientific
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.runs import run
+from bnrepro.training import checkpoint
 from bnrepro.training.loop import Trainer
 
 PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")
@@ -142,7 +143,7 @@ def other_network(planned: run.Planned) -> None:
         for parameter in foreign.model.parameters():
             parameter.fill_(3.0)
     foreign.model.output = torch.nn.Linear(5, 10)
-    planned.folder.write_checkpoint(foreign.state())
+    planned.folder.write_checkpoint(checkpoint.save(foreign))
 
 
 def no_checkpoint_at_all(planned: run.Planned) -> None:

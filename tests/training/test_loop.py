@@ -18,6 +18,7 @@ from bnrepro.config.schema import Config
 from bnrepro.data import Split
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.models import build_model
+from bnrepro.training import checkpoint
 from bnrepro.training.loop import Callbacks, Trainer, evaluate
 
 PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")
@@ -196,9 +197,9 @@ def test_stop_and_resume_is_bit_for_bit_the_undisturbed_run(
     steps = []
     for payload in checkpoints:
         resumed = trainer(*overrides)
-        resumed.restore(payload)
+        checkpoint.restore(resumed, payload)
         torch.randn(7)  # whatever else happens between the restart and the first step
-        resumed.restore(payload)
+        checkpoint.restore(resumed, payload)
         steps.append(resumed.progress.step)
         resumed.run()
         assert_same(weights(whole.model), weights(resumed.model))
@@ -219,12 +220,12 @@ def test_checkpoints_come_only_when_they_are_due(trainer: Callable[..., Trainer]
 @pytest.mark.parametrize("payload", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
 def test_what_is_no_checkpoint_is_refused(trainer: Callable[..., Trainer], payload: bytes) -> None:
     with pytest.raises(StoreError, match="does not fit"):
-        trainer().restore(payload)
+        checkpoint.restore(trainer(), payload)
 
 
 def test_a_checkpoint_of_another_network_is_refused(trainer: Callable[..., Trainer]) -> None:
     with pytest.raises(StoreError, match="does not fit"):
-        trainer("norm=none").restore(trainer("norm=batch").state())
+        checkpoint.restore(trainer("norm=none"), checkpoint.save(trainer("norm=batch")))
 
 
 # -------------------------------------------------------------------------------------------------- divergence

@@ -229,7 +229,6 @@ class Config:
     threads: int = key(1, within=Range(1, 1024))
     processes: int = key(1, within=Range(1, 4096), traceless=True)
     sync_batch_norm: bool = key(False, traceless=True)
-    continue_from: str | None = key(None, traceless=True)
     device: str = key("cpu", choices=("cpu", "cuda"))
     precision: str = key("float32", choices=("float32", "float64", "bfloat16"))
     checkpoint_every_s: float = key(15.0, within=COUNT, scientific=False)
@@ -254,17 +253,3 @@ def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Key, Any]]:
             yield from walk(value, f"{name}.")
         else:
             yield name, key_of(place), value
-
-
-def traceless_defaults() -> dict[str, Any]:
-    """Dotted key → default of every key that leaves no trace there: how a record without the key is to be read."""
-    sections = {"data": DataConfig, "optimizer": OptimizerConfig, "augmentation": AugmentationConfig}
-    sections |= {"evaluation": EvaluationConfig}
-    owners = [("", Config), *((f"{name}.", owner) for name, owner in sections.items())]
-    owners += [("model.", owner) for owner in MODELS.values()]
-    return {
-        f"{prefix}{place.name}": default_of(place)
-        for prefix, owner in owners
-        for place in fields(owner)
-        if key_of(place).traceless
-    }

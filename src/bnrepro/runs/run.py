@@ -125,22 +125,18 @@ class _Run:
         trainer.callbacks = Callbacks(evaluated, self.tracker.observation, planned.folder.write_checkpoint)
 
     def _resume(self) -> None:
-        """Go to where the last checkpoint stands, or that of the run to be continued; else stay at the beginning."""
+        """Go to where the last checkpoint stands, if there is one."""
         trainer, folder = self.trainer, self.planned.folder
         payload = trainer.group.share(lambda: _checkpoint(folder))
         if payload is not None:
             try:
-                trainer.restore(payload)
+                checkpoint.restore(trainer, payload)
             except StoreError as error:
                 # A part of it may have been restored: with a fresh trainer.
                 _start_over(folder, error)
                 dataset = data.open_dataset(trainer.config.data)
                 self.trainer, payload = Trainer(trainer.config, dataset, group=trainer.group), None
                 trainer = self.trainer
-        if payload is None and trainer.config.continue_from is not None:
-            fingerprint = trainer.identity["data"]
-            payload = trainer.group.share(lambda: checkpoint.checkpoint_of(trainer.config, fingerprint))
-            checkpoint.take_up(trainer, payload)
         if payload is not None and trainer.group.leads:
             log.info("%s: continues at step %d", folder.name, trainer.progress.step)
 

@@ -1,93 +1,77 @@
-"""An unfinished run taken up by another number of processes: the same weights, not the same bits."""
+"""Where a run stands, and that on disk: a resumed run goes on bit for bit as if it had not stopped."""
 
 from __future__ import annotations
 
 import io
 import json
-import logging
 import pickle
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from bnrepro import store
-from bnrepro.config.identity import identity
-from bnrepro.config.schema import Config, traceless_defaults
-from bnrepro.errors import ConfigError, StoreError
-from bnrepro.store import flatten
-from bnrepro.training.loop import Trainer
+from bnrepro.errors import StoreError
 
-log = logging.getLogger(__name__)
-MAY_DIFFER = ("processes", "sync_batch_norm", "device", "precision", "threads", "continue_from")
-ARITHMETIC = ("device", "precision", "threads")
-NAMES = {"data": "its data", "source": "the source of its normaliser", "epoch": "the code that trained it"}
+if TYPE_CHECKING:
+    from bnrepro.training.loop import Trainer
 
 
-def checkpoint_of(config: Config, fingerprint: str) -> bytes:
-    """The last checkpoint of the run that ``config.continue_from`` names, for a run that differs from it in
-    ``MAY_DIFFER`` alone; says what is then not bit-exact.
+@dataclass
+class Progress:
+    """Where a run stands: everything that a checkpoint must hold besides the network and the optimiser."""
 
-    ``fingerprint`` is that of the data. Raises :class:`ConfigError` if there is no such unfinished run, if it is of
-    another kind, or if its checkpoint is damaged.
+    step: int = 0
+    status: str = "running"
+    last_step: int = 0
+    seconds: float = 0.0
+    pending: list[Tensor] = field(default_factory=list)
+    """Losses of the mini-batches since the last evaluation."""
+    tables: dict[str, list[str]] = field(default_factory=dict)
+    """CSV lines per table, without what identifies the run."""
+    unreadable: list[str] = field(default_factory=list)
+    """Paths of the images that were passed over."""
+
+
+def save(trainer: Trainer) -> bytes:
+    """Everything that the rest of the run depends on; every process of a group has to ask for it.
+
+    The order of examples needs no state: see ExampleOrder. The running statistics of the other processes are the
+    leader's since the evaluation.
     """
-    name = config.continue_from
-    assert name is not None
-    folder = store.run_named(config.experiment, name)
+    trainer.progress.unreadable = trainer.passed_over()
+    state: dict[str, Any] = {
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "progress": trainer.progress.__dict__,
+        "generators": trainer.group.gather(_generators(trainer)),
+        "identity": json.dumps(trainer.identity),
+    }
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def restore(trainer: Trainer, payload: bytes) -> None:
+    """Bring ``trainer`` to where :func:`save` was called. Raises :class:`StoreError` if that was another run."""
     try:
-        payload = folder.read_checkpoint()
-        if payload is None:
-            state = "is finished" if folder.is_done() else "is not there, or has no checkpoint yet"
-            raise ConfigError(f"continue_from={name}: {folder.path} {state}")
-        found = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        theirs, step, processes = json.loads(found["identity"]), found["progress"]["step"], len(found["generators"])
-        before, now = _flat(theirs), _flat(identity(config, fingerprint))
-    except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError, StoreError) as error:
-        raise ConfigError(f"continue_from={name}: its checkpoint cannot be read ({error})") from error
-    silent = traceless_defaults()
-    pairs = {key: tuple(found.get(key, silent.get(key)) for found in (before, now)) for key in {*before, *now}}
-    changed = {key: (was, is_) for key, (was, is_) in sorted(pairs.items()) if was != is_}
-    if odd := [NAMES.get(key, key) for key in changed if key not in MAY_DIFFER]:
-        raise ConfigError(f"continue_from={name}: that run differs in {', '.join(odd)}")
-    log.info("%s", statement(name, step, processes, changed, config))
-    return payload
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if json.loads(state["identity"]) != json.loads(json.dumps(trainer.identity)):
+            raise ValueError("it is another run's")
+        trainer.model.load_state_dict(state["model"])
+        trainer.optimizer.load_state_dict(state["optimizer"])
+        trainer.progress = Progress(**state["progress"])
+        cpu, *cuda = state["generators"][trainer.group.rank]
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state(cuda[0])
+    except torch.OutOfMemoryError:
+        raise  # no fault of the checkpoint, which would be thrown away
+    except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
 
 
-def take_up(trainer: Trainer, payload: bytes) -> None:
-    """Bring ``trainer`` to where the checkpoint of the other run stands. Raises :class:`ConfigError` if it cannot: a
-    run that was to be continued never starts over."""
-    try:
-        trainer.restore(payload)
-    except StoreError as error:
-        raise ConfigError(f"continue_from={trainer.config.continue_from}: {error}") from error
-
-
-def _flat(found: dict[str, Any]) -> dict[str, Any]:
-    return flatten(found["config"]) | {key: found[key] for key in NAMES}
-
-
-def statement(name: str, step: int, before: int, changed: dict[str, tuple[Any, Any]], config: Config) -> str:
-    """What is the same and what is not, once ``config`` goes on at ``step`` where ``before`` processes stopped.
-
-    ``changed`` maps each key that is another to its old and its new value.
-    """
-    size, now = config.batch_size, config.processes
-    told = {key: pair for key, pair in changed.items() if key not in ("processes", "continue_from")}
-    if before != now:
-        told = {"processes": (before, now)} | told
-    odd = []
-    if before != now:
-        odd.append("gradients are means over other parts")
-    together, now_together = changed.get("sync_batch_norm", (config.sync_batch_norm, config.sync_batch_norm))
-    saw, sees = size if together else size // before, size if now_together else size // now
-    if saw != sees:
-        odd.append(f"a norm over the mini-batch sees {sees} examples, not {saw}")
-    if changed.keys() & set(ARITHMETIC):
-        odd.append("the arithmetic is another's")
-    if before != now or "device" in changed:
-        odd.append("layers that draw, such as dropout, draw afresh")
-    return (
-        f"continues {name} at step {step} with "
-        + (", ".join(f"{key}={value} instead of {old}" for key, (old, value) in told.items()) or "nothing changed")
-        + ". The same: weights, momentum, running statistics, the examples of every mini-batch and their crops. "
-        + (f"Not bit-exact from here on: {'; '.join(odd)}." if odd else "Nothing else is another: bit for bit.")
-    )
+def _generators(trainer: Trainer) -> list[Tensor]:
+    """States of the global generators that this process draws from: the CPU's, and its card's."""
+    on_cuda = trainer.config.device == "cuda"
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_cuda else [])]

@@ -6,13 +6,10 @@ Nothing here knows folders, dashboards or Hydra: a configuration, data and two c
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import math
-import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,30 +21,16 @@ from bnrepro.config.randomness import derive_seed
 from bnrepro.config.schedule import evenly, learning_rate, points
 from bnrepro.config.schema import Config
 from bnrepro.data import AnyDataset, ExampleOrder, open_batches, part_of
-from bnrepro.errors import ConfigError, StoreError
+from bnrepro.errors import ConfigError
 from bnrepro.models import build_model, memory_format, parameter_dtype
 from bnrepro.probes import Observation, build_probes, watching
+from bnrepro.training import checkpoint
+from bnrepro.training.checkpoint import Progress
 from bnrepro.training.distributed import ALONE, Group
 from bnrepro.training.evaluation import TOP_K, evaluate
 from bnrepro.training.optimizer import SGD
 
 METRICS_HEADER = "step,examples,split,metric,value"
-
-
-@dataclass
-class Progress:
-    """Where a run stands: everything that a checkpoint must hold besides the network and the optimiser."""
-
-    step: int = 0
-    status: str = "running"
-    last_step: int = 0
-    seconds: float = 0.0
-    pending: list[Tensor] = field(default_factory=list)
-    """Losses of the mini-batches since the last evaluation."""
-    tables: dict[str, list[str]] = field(default_factory=dict)
-    """CSV lines per table, without what identifies the run."""
-    unreadable: list[str] = field(default_factory=list)
-    """Paths of the images that were passed over."""
 
 
 @dataclass
@@ -60,7 +43,7 @@ class Callbacks:
 
 
 class Trainer:
-    """One run: build it, optionally :meth:`restore` it from a checkpoint, then :meth:`run` it to its end."""
+    """One run: build it, optionally restore it from a checkpoint, then :meth:`run` it to its end."""
 
     def __init__(
         self, config: Config, data: AnyDataset, callbacks: Callbacks | None = None, group: Group = ALONE
@@ -130,7 +113,7 @@ class Trainer:
         finally:
             # Before the group ends: what it leaves behind would wait for it for ever.
             self.network = self.model
-        self.progress.unreadable = self._unreadable()
+        self.progress.unreadable = self.passed_over()
         return self.progress
 
     def _train(self) -> None:
@@ -154,7 +137,7 @@ class Trainer:
             every = self.config.checkpoint_every_s
             due = every and stop < self.config.steps and time.perf_counter() - saved > every
             if self.progress.status != "diverged" and self.group.share(lambda due=due: due):
-                payload = self.state()
+                payload = checkpoint.save(self)
                 if self.group.leads:
                     self.callbacks.on_checkpoint(payload)
                 saved = time.perf_counter()
@@ -236,52 +219,11 @@ class Trainer:
         self.model.train()
         return values
 
-    def _unreadable(self) -> list[str]:
+    def passed_over(self) -> list[str]:
         """Everything that any process passed over, before a stop and since."""
         mine = {path for split in (self.train_set, *self.splits.values()) for path in getattr(split, "unreadable", ())}
         everyones = set().union(*self.group.gather(mine), self.progress.unreadable, self.known_unreadable)
         return sorted(everyones)
-
-    # -------------------------------------------------------------------------------------------- checkpointing
-
-    def state(self) -> bytes:
-        """Everything that the rest of the run depends on; every process of a group has to ask for it.
-
-        The order of examples needs no state: see ExampleOrder. The running statistics of the other processes are the
-        leader's since the evaluation.
-        """
-        self.progress.unreadable = self._unreadable()
-        state: dict[str, Any] = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "progress": self.progress.__dict__,
-            "generators": self.group.gather(torch.get_rng_state()),
-            "identity": json.dumps(self.identity),
-        }
-        if self.config.device == "cuda":
-            state["cuda_generators"] = self.group.gather(torch.cuda.get_rng_state())
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        return buffer.getvalue()
-
-    def restore(self, payload: bytes) -> None:
-        """Go on from :meth:`state`. Raises :class:`StoreError` if it does not belong to this configuration."""
-        try:
-            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.progress = Progress(**state["progress"])
-            on_cuda = self.config.device == "cuda"
-            if len(state["generators"]) == self.group.size and on_cuda == ("cuda_generators" in state):
-                torch.set_rng_state(state["generators"][self.group.rank])
-                if on_cuda:
-                    torch.cuda.set_rng_state(state["cuda_generators"][self.group.rank])
-            else:  # continued by another number of processes or on another device: no generator is anyone's
-                torch.manual_seed(derive_seed(self.config.seed, "layers", self.progress.step, self.group.rank))
-        except torch.OutOfMemoryError:
-            raise  # no fault of the checkpoint, which would be thrown away
-        except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
 
 
 def refuse_batch_of_one(model: nn.Module, config: Config, image: Tensor) -> None:
