@@ -14,8 +14,3 @@ from benchmarks import plans  # isort: skip
 from benchmarks import layers  # isort: skip
 from benchmarks import inception  # isort: skip
 from benchmarks import starts  # isort: skip
-
-__all__ = [
-    "ROWS", "Bench", "Bound", "Measured", "Row", "Skipped", "inception", "layers", "overheads", "plans", "row",
-    "starts", "sweeps", "training",
-]  # fmt: skip

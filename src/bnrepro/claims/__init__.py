@@ -7,8 +7,6 @@ import pkgutil
 
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Judgement
 
-__all__ = ["CLAIMS", "EXPERIMENTS", "Claim", "Evidence", "Experiment", "Judgement", "asked_of"]
-
 
 def _declared() -> dict[str, Experiment]:
     """Every experiment that a module of this package declares as ``DECLARED``, in the order of the report."""

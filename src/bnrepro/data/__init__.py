@@ -6,17 +6,3 @@ from bnrepro.data.batches import ExampleOrder, augment
 from bnrepro.data.loading import open_batches
 from bnrepro.data.sets import AnyDataset, AnySplit, Dataset, Split, load, open_dataset, part_of
 from bnrepro.data.sources import find_mnist
-
-__all__ = [
-    "AnyDataset",
-    "AnySplit",
-    "Dataset",
-    "ExampleOrder",
-    "Split",
-    "augment",
-    "find_mnist",
-    "load",
-    "open_batches",
-    "open_dataset",
-    "part_of",
-]

@@ -3,5 +3,3 @@
 from __future__ import annotations
 
 from bnrepro.models.build import build_model, memory_format, parameter_dtype
-
-__all__ = ["build_model", "memory_format", "parameter_dtype"]

@@ -12,20 +12,3 @@ from bnrepro.norm.noisy import NoisyBatchNorm
 from bnrepro.norm.per_example import GroupNorm, LayerNorm
 from bnrepro.norm.population import PopulationStatistics, fold, fold_pair, freeze, population_statistics
 from bnrepro.norm.reference import ReferenceBatchNorm
-
-__all__ = [
-    "BatchNorm",
-    "GroupNorm",
-    "LayerNorm",
-    "NoisyBatchNorm",
-    "PopulationStatistics",
-    "ReferenceBatchNorm",
-    "batch_norm_inference",
-    "batch_norm_train",
-    "fold",
-    "fold_pair",
-    "freeze",
-    "has_running_statistics",
-    "make_norm",
-    "population_statistics",
-]

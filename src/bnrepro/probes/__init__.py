@@ -7,5 +7,3 @@ from __future__ import annotations
 
 from bnrepro.probes.base import Observation, Probe, watching
 from bnrepro.probes.build import build_probes
-
-__all__ = ["Observation", "Probe", "build_probes", "watching"]

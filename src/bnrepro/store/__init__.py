@@ -13,24 +13,3 @@ from bnrepro.store.paths import (
     results_folder,
 )
 from bnrepro.store.record import RunRecord, flatten, unflatten
-
-__all__ = [
-    "REPOSITORY",
-    "Files",
-    "RunFolder",
-    "RunRecord",
-    "committed_results",
-    "configs_folder",
-    "data_folder",
-    "find_table",
-    "flatten",
-    "outputs_folder",
-    "results_folder",
-    "run_folder",
-    "run_named",
-    "runs_of",
-    "try_lock",
-    "unflatten",
-    "write_atomic",
-    "write_table",
-]

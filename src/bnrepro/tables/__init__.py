@@ -21,20 +21,3 @@ from bnrepro.tables.read import (
     text_of,
 )
 from bnrepro.tables.write import as_csv, collect, held, write_experiment, write_measurement
-
-__all__ = [
-    "LONG",
-    "Measured",
-    "Results",
-    "Tables",
-    "as_csv",
-    "collect",
-    "held",
-    "read_experiment",
-    "read_measurement",
-    "read_table",
-    "records",
-    "text_of",
-    "write_experiment",
-    "write_measurement",
-]
