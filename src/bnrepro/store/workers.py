@@ -9,8 +9,10 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -95,7 +97,18 @@ def _work(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:
             result = call(task, lambda value, number=number: connection.send(Event("message", number, value)))
             connection.send(Event("result", number, result))
         except Exception as error:
-            connection.send(Event("error", number, error))
+            connection.send(Event("error", number, _portable(error)))
+
+
+def _portable(error: Exception) -> Exception:
+    """An exception as the parent can read it, with the worker's own traceback as a note."""
+    error.add_note("In a worker:\n" + traceback.format_exc())
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error, notes = RuntimeError(f"{type(error).__name__}: {error}"), error.__notes__
+        error.__notes__ = notes
+    return error
 
 
 def _end_with_parent() -> None:
