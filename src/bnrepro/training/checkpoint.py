@@ -6,15 +6,15 @@ import io
 import json
 import pickle
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bnrepro.config.schema import Config
 from bnrepro.errors import StoreError
-
-if TYPE_CHECKING:
-    from bnrepro.training.loop import Trainer
+from bnrepro.training.distributed import Group
+from bnrepro.training.optimizer import SGD
 
 
 @dataclass
@@ -33,7 +33,20 @@ class Progress:
     """Paths of the images that were passed over."""
 
 
-def save(trainer: Trainer) -> bytes:
+class Resumable(Protocol):
+    """What a checkpoint holds of a :class:`~bnrepro.training.loop.Trainer`."""
+
+    config: Config
+    model: nn.Module
+    optimizer: SGD
+    progress: Progress
+    group: Group
+    identity: dict[str, Any]
+
+    def passed_over(self) -> list[str]: ...
+
+
+def save(trainer: Resumable) -> bytes:
     """Everything that the rest of the run depends on; every process of a group has to ask for it.
 
     The order of examples needs no state: see ExampleOrder. The running statistics of the other processes are the
@@ -52,7 +65,7 @@ def save(trainer: Trainer) -> bytes:
     return buffer.getvalue()
 
 
-def restore(trainer: Trainer, payload: bytes) -> None:
+def restore(trainer: Resumable, payload: bytes) -> None:
     """Bring ``trainer`` to where :func:`save` was called. Raises :class:`StoreError` if that was another run."""
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
@@ -71,7 +84,7 @@ def restore(trainer: Trainer, payload: bytes) -> None:
         raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
 
 
-def _generators(trainer: Trainer) -> list[Tensor]:
+def _generators(trainer: Resumable) -> list[Tensor]:
     """States of the global generators that this process draws from: the CPU's, and its card's."""
     on_cuda = trainer.config.device == "cuda"
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_cuda else [])]
