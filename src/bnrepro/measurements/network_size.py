@@ -30,7 +30,7 @@ def measure(projections: Sequence[int], classes: int, side: int) -> pd.DataFrame
         for stem in ("separable", "plain"):
             config = BNInceptionConfig(separable_stem=stem == "separable", pool_projection_4cd=projection)
             with torch.device("meta"):  # shapes alone: nothing is drawn, nothing computed
-                model = BNInception(config, NORM, "before", (3, side, side), classes, seed=0)
+                model = BNInception(Recipe(config, NORM, "before", 0), (3, side, side), classes)
                 parameters = parameter_counts(model) | readings(model, projection, classes)
                 costs = multiply_adds(model, side)
             for quantity, counts in (("parameters", parameters), ("multiply-adds", costs)):

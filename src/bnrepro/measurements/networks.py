@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.data import fallback
-from bnrepro.norm import has_running_statistics
+from bnrepro.norm import layers_with_running_statistics
 
 QUIET = (
     "seed=0", "wandb=disabled", "checkpoint_every_s=0", "probes.activations.enabled=false", "evaluation.growth=1",
@@ -37,9 +37,8 @@ def configuration(*overrides: str) -> Config:
 def normalising_by_batch(model: nn.Module) -> nn.Module:
     """A copy of ``model`` that normalises every batch by its own mean and variance, and is in evaluation mode else."""
     network = copy.deepcopy(model).eval()
-    for module in network.modules():
-        if has_running_statistics(module):
-            module.train()
+    for layer in layers_with_running_statistics(network):
+        layer.train()
     return network
 
 

@@ -13,7 +13,7 @@ from bnrepro.data import Split
 from bnrepro.errors import ConfigError
 from bnrepro.measurements.base import Trained
 from bnrepro.measurements.networks import accuracy, normalising_by_batch, scores
-from bnrepro.norm import fold, freeze, has_running_statistics, population_statistics
+from bnrepro.norm import fold, freeze, layers_with_running_statistics, population_statistics
 
 NEEDS = "mnist_training"
 
@@ -43,7 +43,7 @@ def measure(batch_sizes: Sequence[int], examples: int, trained: Sequence[Trained
             )
         whole = len(test) // sizes[-1] * sizes[-1]
         test = Split(test.images[:whole], test.labels[:whole])
-        if any(has_running_statistics(module) for module in each.model.modules()):
+        if layers_with_running_statistics(each.model):
             found = _rows(each, test, sizes, test.images[:examples])
         else:
             found = [("none", sizes[-1], "accuracy", accuracy(scores(each.model, test.images, sizes[-1]), test.labels))]

@@ -21,7 +21,7 @@ from bnrepro.data.torchvision_import import prepare
 from bnrepro.errors import ConfigError
 from bnrepro.measurements.base import Trained
 from bnrepro.measurements.networks import normalising_by_batch, scores
-from bnrepro.norm import freeze, has_running_statistics, population_statistics
+from bnrepro.norm import freeze, layers_with_running_statistics, population_statistics
 
 NEEDS = "mnist_training"
 UNSHIFTED = ("none", 0.0)
@@ -139,7 +139,7 @@ def ways(each: Trained, seen: Dataset, steps: int, rates: Sequence[float]) -> It
     and a network in evaluation mode. The network of ``each`` stays as it is; the first is that network itself."""
     config, model = each.planned.config, each.model
     order = ExampleOrder(config, len(seen.train))
-    if not any(has_running_statistics(module) for module in model.modules()):
+    if not layers_with_running_statistics(model):
         yield AS_TRAINED, math.nan, model
         yield OUTPUT, *best(model, seen, order, steps, rates)
         return
