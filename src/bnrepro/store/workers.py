@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 POLL_S = 0.5
 """The parent looks up at least this often, so that a display can move on."""
+CONTEXT: Any = multiprocessing.get_context("spawn")
+"""How a worker starts: as an interpreter of its own, which has nothing of its parent but the environment."""
 
 Emit = Callable[[Any], None]
 """Sends a message about a task under way to the parent."""
@@ -43,14 +45,13 @@ def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any], workers
     ``call``, the tasks and all that is sent must be picklable. The workers end with the iterator: once all tasks are
     done, or when it is closed. Raises :class:`WorkerDied`.
     """
-    context = multiprocessing.get_context("spawn")
     left = list(enumerate(tasks))[::-1]
     busy: dict[Connection, int] = {}
     processes: dict[Connection, Any] = {}
     try:
         for _ in range(min(workers, len(tasks))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, call), daemon=True)
+            ours, theirs = CONTEXT.Pipe()
+            process = CONTEXT.Process(target=_work, args=(theirs, call), daemon=True)
             process.start()
             theirs.close()
             processes[ours] = process
