@@ -30,7 +30,7 @@ TRAIN = SCRIPTS / "train.py"
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "bnrepro.runs.engine", "bnrepro.pipeline.reproduce", "rich.console", "hydra.main", "wandb_workspaces.workspaces",
+        "bnrepro.pipeline.reproduce", "bnrepro.report.dashboard", "rich.console", "hydra.main",
         "torch._dynamo",  # which several processes that train one network import
     ]
 )  # fmt: skip
@@ -78,7 +78,6 @@ def script(name: str, arguments: list[str], cwd: str, said: str) -> None:
         stream.flush()
         file = os.open(f"{said}.{suffix}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1 if suffix == "out" else 2)
-    sys.stdin = open(os.devnull)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     os.chdir(cwd)
     path = str(SCRIPTS / f"{name}.py")
