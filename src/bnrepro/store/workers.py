@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 POLL_S = 0.5
 """The parent wakes up at least this often, so that a display can update."""
+CONTEXT: Any = multiprocessing.get_context("spawn")
+"""How a worker starts: as an interpreter of its own, which shares only the environment with its parent."""
 
 Emit = Callable[[Any], None]
 """Sends a message about a running task to the parent."""
@@ -47,14 +49,13 @@ def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any], workers
     ``call``, the tasks and everything sent must be picklable. The workers end with the iterator: after the last
     task, or when it is closed. Raises :class:`WorkerDied` if a worker is killed.
     """
-    context = multiprocessing.get_context("spawn")
     left = list(enumerate(tasks))[::-1]
     busy: dict[Connection, int] = {}
     processes: dict[Connection, Any] = {}  # by connection, which must stay open until its worker ends
     try:
         for _ in range(min(workers, len(tasks))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, call), daemon=True)
+            ours, theirs = CONTEXT.Pipe()
+            process = CONTEXT.Process(target=_work, args=(theirs, call), daemon=True)
             process.start()
             theirs.close()
             processes[ours] = process
