@@ -235,11 +235,11 @@ def test_a_split_without_one_readable_image_is_refused(photos: Path, configured:
     damage(photos, *(f"val/class {label:02d}/{index}.png" for label, index in itertools.product(range(12), range(2))))
     damage(photos, *(f"train/class {label:02d}/{index}.png" for label, index in itertools.product(range(12), range(5))))
     found = dataset(photos, unreadable="skip")
-    with pytest.raises(DataError, match="none of 24 images"):
+    with pytest.raises(DataError, match="not one of 24 images"):
         evaluate(Constant(0), found.test)
-    with pytest.raises(DataError, match="none of 40 images"):
+    with pytest.raises(DataError, match="not one of 40 images"):
         batches(configured("data.unreadable=skip", "data.standardize=false"), 0, 1)
-    with pytest.raises(DataError, match="none of 40 images"):
+    with pytest.raises(DataError, match="not one of 40 images"):
         dataset(photos, unreadable="skip", standardize=True)
 
 

@@ -146,7 +146,7 @@ def _decoded(files: list[os.DirEntry[str]], skip: bool) -> tuple[np.ndarray, lis
         pixels[kept] = image
         kept += 1
     if not kept:
-        raise DataError(f"{Path(files[0].path).parent.parent}: none of {len(files):,} images can be read")
+        raise DataError(f"{Path(files[0].path).parent.parent}: not one of {len(files):,} images can be read")
     return np.ascontiguousarray(pixels[:kept].transpose(0, 3, 1, 2)), lost
 
 

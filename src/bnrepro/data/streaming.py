@@ -216,7 +216,7 @@ class StreamedSplit:
             for index in unreadable.nonzero().flatten().tolist():
                 self._note(int(places[index]), int(unreadable[index]))
             if (unreadable == len(self)).any() and len(self) > 1:  # after a search through the whole split
-                raise DataError(f"{self.files.folder}: none of {len(self):,} images can be read")
+                raise DataError(f"{self.files.folder}: not one of {len(self):,} images can be read")
             images = pixels.to(self.device, non_blocking=True).to(self.dtype, memory_format=self.memory_format)
             yield images.div_(255).sub_(self.mean).div_(self.std), labels.to(self.device, non_blocking=True)
 
@@ -257,7 +257,7 @@ def moments(split: StreamedSplit, fingerprint: str) -> tuple[Tensor, Tensor]:
             squares += readable.square().sum((0, 2, 3))
             pixels += readable[:, 0].numel()
         if not pixels:
-            raise DataError(f"{split.files.folder}: none of {len(chosen):,} images can be read")
+            raise DataError(f"{split.files.folder}: not one of {len(chosen):,} images can be read")
         mean = total / pixels
         deviation = (squares / pixels - mean.square()).clamp(min=1e-12).sqrt()
         write_array(cached, torch.stack([mean, deviation]).numpy())
