@@ -125,7 +125,7 @@ class BNInceptionConfig(ModelConfig):
     channels_last: bool = True
 
 
-@dataclass
+@dataclass(unsafe_hash=True)  # as the key of a cache of data sets
 class DataConfig:
     """``root`` and the keys after it are about image folders.
 
