@@ -49,5 +49,5 @@ def test_without_a_cluster_it_is_refused(tmp_path: Path) -> None:
         processes.start(processes.train_command, [*SWEEP, *SMALL, "norm=none,batch"], str(tmp_path), "out", str(said))
     )
     assert code == 2
-    assert "there is no Slurm here" in said.with_suffix(".err").read_text()
+    assert "Slurm is not available" in said.with_suffix(".err").read_text()
     assert not (tmp_path / "out").exists()
