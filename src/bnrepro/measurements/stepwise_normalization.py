@@ -32,7 +32,7 @@ def measure(
     """
     gen = generator(0, "stepwise_normalization")
     u = normal(gen, examples, features)
-    # A bias can learn the unequal sizes of the classes, so its gradient is not zero by accident.
+    # A bias can learn the unequal sizes of the classes, so its gradient does not vanish by accident.
     shares = torch.arange(1, features + 1, dtype=torch.float64)
     labels = torch.multinomial(shares, examples, replacement=True, generator=gen)
     transforms: dict[str, Transform] = {
