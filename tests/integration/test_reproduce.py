@@ -84,7 +84,7 @@ def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, ou
     # One of the runs, then every run: as in a fresh clone with its tables.
     for gone, told in (
         (lost, "transfer has not been measured here, and is left as it is"),
-        (outputs / "runs", "transfer is left as it is: transfer works on the networks that"),
+        (outputs / "runs", "transfer is left as it is: transfer needs trained networks of"),
     ):
         shutil.rmtree(gone)
         again = Console(file=io.StringIO(), width=200)

@@ -45,5 +45,5 @@ def test_a_sweep_of_two_jobs(tmp_path: Path, outputs: Path) -> None:
 def test_without_a_cluster_it_is_refused(tmp_path: Path, outputs: Path) -> None:
     call = processes.call(tmp_path, "train", *SWEEP, *SMALL, "norm=none,batch")
     assert call.code == 2
-    assert "there is no Slurm here" in call.err
+    assert "Slurm is not available" in call.err
     assert not outputs.exists()

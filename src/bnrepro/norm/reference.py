@@ -40,7 +40,7 @@ class BatchNormFunction(torch.autograd.Function):
         # sigma2_B = 1/m sum (x_i - mu_B)^2
         var = centered.square().mean(dims)
         # x_hat_i = (x_i - mu_B) / sqrt(sigma2_B + eps);  y_i = gamma x_hat_i + beta.
-        # gamma and the root form one factor per channel, so that x_hat needs no memory.
+        # gamma and the root form one factor per channel, so that x_hat needs no memory of its own.
         inv_std = torch.rsqrt(var + eps)
         scale = inv_std if gamma is None else gamma * inv_std
         if beta is None:

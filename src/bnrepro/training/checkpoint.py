@@ -47,7 +47,7 @@ class Resumable(Protocol):
     group: Group
     identity: dict[str, Any]
 
-    def passed_over(self) -> list[str]: ...
+    def skipped_images(self) -> list[str]: ...
 
 
 def save(trainer: Resumable) -> bytes:
@@ -56,7 +56,7 @@ def save(trainer: Resumable) -> bytes:
     The order of examples needs no state: see ExampleOrder. The running statistics of the other processes equal the
     leader's since the evaluation.
     """
-    trainer.progress.unreadable = trainer.passed_over()
+    trainer.progress.unreadable = trainer.skipped_images()
     state: dict[str, Any] = {
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),

@@ -113,7 +113,7 @@ class Trainer:
         finally:
             # Before the group ends: a wrapper left behind would wait for it forever.
             self.network = self.model
-        self.progress.unreadable = self.passed_over()
+        self.progress.unreadable = self.skipped_images()
         return self.progress
 
     def _train(self) -> None:
@@ -222,7 +222,7 @@ class Trainer:
         self.model.train()
         return values
 
-    def passed_over(self) -> list[str]:
+    def skipped_images(self) -> list[str]:
         """Paths of all images that any process skipped, before a stop and since."""
         mine = {path for split in (self.train_set, *self.splits.values()) for path in getattr(split, "unreadable", ())}
         return sorted(set().union(*self.group.gather(mine), self.progress.unreadable, self.known_unreadable))
