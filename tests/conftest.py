@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import processes
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from bnrepro import data
+from bnrepro.config import compose
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
+from bnrepro.measurements import base
 from bnrepro.runs import run
+from bnrepro.store import workers
 
 SMALL = (
     "data=digits",
@@ -45,15 +51,53 @@ def outputs(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def _forked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The workers of a sweep come from a server that has the slow imports behind it, except in a test that is marked
+    ``spawned``."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("spawned") is None:
+            patch.setattr(workers, "CONTEXT", processes.Forked)
+        yield
+
+
+# --------------------------------------------------------------------------------------------- configurations
+
+
+def _composing_once(hydras: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """What Hydra composes of this repository's files alone is composed once for all tests: they do not change."""
+    made: dict[Any, DictConfig] = {}
+
+    def composed(name: str, overrides: Sequence[str] = (), **options: Any) -> DictConfig:
+        if any(text.startswith("hydra.searchpath=") for text in overrides):
+            return hydras(name, list(overrides), **options)
+        key = (name, *overrides, *options.items())
+        if key not in made:
+            made[key] = hydras(name, list(overrides), **options)
+        return copy.deepcopy(made[key])
+
+    return composed
+
+
+compose.compose = base.compose = _composing_once(compose.compose)
 _composer = Composer()
+
+
+@pytest.fixture
+def composer() -> Composer:
+    """An open composer, shared for its caches; opened again after a test that had one of its own."""
+    return _opened()
+
+
+def _opened() -> Composer:
+    if not GlobalHydra.instance().is_initialized():
+        _composer.__enter__()
+    return _composer
 
 
 @functools.lru_cache(maxsize=1024)
 def _composed(overrides: tuple[str, ...], single: bool) -> tuple[Config, ...]:
-    # Opened once, for its caches; again after a test that had one of its own.
-    if not GlobalHydra.instance().is_initialized():
-        _composer.__enter__()
-    return tuple(_composer.sweep(overrides, single=single))
+    return tuple(_opened().sweep(overrides, single=single))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""What makes ``python scripts/train.py -m`` reach this project's composer and engine; Hydra finds plugins only here.
+"""Connects ``python scripts/train.py -m`` to this project's composer and engine; Hydra finds plugins only here.
 
-Hydra runs this file at every start, before it has a name in ``sys.modules``: nothing heavy is imported at its top, and
-its dataclasses cannot have annotations that are evaluated later.
+Hydra runs this file at every start, before it has a name in ``sys.modules``. So it imports nothing heavy at its top,
+and its dataclasses cannot have postponed annotations.
 """
 
 import shutil
@@ -27,7 +27,7 @@ class SweeperConfig:
 
 @dataclass
 class LauncherConfig:
-    """``n_jobs`` is how many runs train at a time; null: one per core."""
+    """``n_jobs`` is the number of runs that train at a time; null: one per core."""
 
     _target_: str = "hydra_plugins.bnrepro_engine.EngineLauncher"
     n_jobs: int | None = None
@@ -54,16 +54,16 @@ class ProductSweeper(Sweeper):
         jobs = expand([*declared_sweep(self.params), *arguments])
         if self.chosen == "slurm" and shutil.which("srun") is None:
             raise ConfigError(
-                "hydra/launcher=slurm: there is no Slurm here (srun is not found); leave it out to run here"
+                "hydra/launcher=slurm: Slurm is not available (no srun); without this override the sweep runs here"
             )
         if not isinstance(self.engine, EngineLauncher):
             with Composer.inside_hydra() as composer:
-                composer.configs(jobs)  # refuses what one of the jobs would refuse
+                composer.configs(jobs)  # raises what any of the jobs would raise
         return [self.engine.launch([list(job) for job in jobs], initial_job_idx=0)]
 
 
 class EngineLauncher(Launcher):
-    """The runs of a sweep, by the engine that `make reproduce` uses as well."""
+    """Trains the runs of a sweep with the engine of `make reproduce`."""
 
     def __init__(self, n_jobs: int | None) -> None:
         self.n_jobs = n_jobs

@@ -15,12 +15,6 @@ from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError
 
 
-@pytest.fixture
-def composer():
-    with Composer() as opened:
-        yield opened
-
-
 def test_a_sweep_is_the_product_of_its_values_in_order(sweep: Callable[..., list[Config]]) -> None:
     runs = sweep("norm=none,batch", "optimizer.lr=0.1,1", "seed=range(3)")
     assert [(run.norm["name"], run.optimizer.lr, run.seed) for run in runs] == [

@@ -102,8 +102,8 @@ def no_test(folder: Path) -> None:
 WRONG: dict[str, tuple[Callable[[Path], None], str]] = {
     "an unreadable image": (unreadable, r"train/dog/3\.png cannot be read as an image"),
     "an empty class folder": (empty_class, r"train/dog holds no image"),
-    "one class": (one_class, r"train holds 1 class folder: two are the least"),
-    "classes that differ": (other_classes, r"train and test have other classes; only one of them has dog, wolf"),
+    "one class": (one_class, r"train needs at least two class folders, but holds 1"),
+    "classes that differ": (other_classes, r"train and test have different classes; only one has dog, wolf"),
     "images of two sizes": (other_size, r"test/dog/1\.png is 9×9 and .* 4×5"),
     "no test images": (no_test, r"must hold train/<class>/ and test/<class>/"),
 }

@@ -1,15 +1,22 @@
-"""Processes to be killed, raced and refused: forked from one server that has the slow imports behind it."""
+"""Processes to be killed, raced and refused: forked from one server that has the slow imports behind it.
+
+A script that is called this way does what a new interpreter would, in the environment of the test, a few seconds
+sooner.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
 import runpy
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from bnrepro import store, tables
@@ -17,19 +24,40 @@ from bnrepro.config.schema import Config
 from bnrepro.runs import provenance, run
 
 TIMEOUT_S = 120
-TRAIN = store.REPOSITORY / "scripts" / "train.py"
+SCRIPTS = store.REPOSITORY / "scripts"
+TRAIN = SCRIPTS / "train.py"
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["bnrepro.runs.engine", "bnrepro.tables", "bnrepro.config.compose", "rich.console", "hydra.main"]
-)
+    [
+        "bnrepro.pipeline.reproduce", "bnrepro.report.dashboard", "rich.console", "hydra.main",
+        "torch._dynamo",  # which several processes that train one network import
+    ]
+)  # fmt: skip
+
+
+class Forked:
+    """In the place of the start method of src's pool: its workers come from the server. Like those of their own
+    interpreter they have nothing of their parent but the environment."""
+
+    Pipe = staticmethod(CONTEXT.Pipe)
+
+    @staticmethod
+    def Process(target: Callable[..., None], args: tuple[Any, ...], daemon: bool) -> Any:
+        return CONTEXT.Process(target=_in_environment, args=(dict(os.environ), target, *args), daemon=daemon)
 
 
 def start(target: Callable[..., None], *arguments: Any) -> Any:
     """A new process that has run ``target(*arguments)`` once :func:`wait` returns."""
-    process = CONTEXT.Process(target=target, args=arguments)
+    process = Forked.Process(target, arguments, daemon=False)
     process.start()
     return process
+
+
+def _in_environment(environment: dict[str, str], target: Callable[..., None], *arguments: Any) -> None:
+    os.environ.clear()
+    os.environ |= environment
+    target(*arguments)
 
 
 def wait(process: Any) -> int:
@@ -41,29 +69,52 @@ def wait(process: Any) -> int:
     return process.exitcode
 
 
-# ------------------------------------------------------------------------------------------- the command line
+# ---------------------------------------------------------------------------------------------------- scripts
 
 
-def train_command(arguments: list[str], cwd: str, outputs: str, said: str) -> None:
-    """``python scripts/train.py ARGUMENTS`` in the folder ``cwd``; stdout and stderr go to ``said``.out, .err."""
+def script(name: str, arguments: list[str], cwd: str, said: str) -> None:
+    """``python scripts/NAME.py ARGUMENTS`` in the folder ``cwd``; stdout and stderr go to ``said``.out, .err."""
     for stream, suffix in ((sys.stdout, "out"), (sys.stderr, "err")):
         stream.flush()
         file = os.open(f"{said}.{suffix}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1 if suffix == "out" else 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     os.chdir(cwd)
-    os.environ["BNREPRO_OUTPUTS"] = outputs
-    sys.argv = [str(TRAIN), *arguments]
-    runpy.run_path(str(TRAIN), run_name="__main__")
+    path = str(SCRIPTS / f"{name}.py")
+    sys.argv = [path, *arguments]
+    runpy.run_path(path, run_name="__main__")
 
 
-def rank_command(rank: int, world: int, port: int, arguments: list[str], outputs: str, said: str) -> None:
-    """The same as one of ``world`` processes that torchrun starts, which differ in their environment alone."""
+def call(folder: Path, name: str, *arguments: str) -> SimpleNamespace:
+    """A script called in ``folder``: its exit code, and what it said."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        said = Path(elsewhere) / "said"
+        code = wait(start(script, name, list(arguments), str(folder), str(said)))
+        return SimpleNamespace(
+            code=code, out=said.with_suffix(".out").read_text(), err=said.with_suffix(".err").read_text()
+        )
+
+
+def rank(number: int, world: int, port: int, arguments: list[str], outputs: str, said: str, dies_at: int = 0) -> None:
+    """``scripts/train.py`` as one of ``world`` processes that torchrun starts, which differ in their environment alone.
+
+    With ``dies_at`` the leader is killed when it is about to write that checkpoint: the one before is whole, and the
+    steps since are lost.
+    """
     os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "BNREPRO_OUTPUTS": outputs,
     }  # fmt: skip
-    train_command(arguments, outputs, outputs, f"{said}-{rank}")
+    if dies_at:
+        written, write = itertools.count(1), store.RunFolder.write_checkpoint
+
+        def watched(folder: store.RunFolder, payload: bytes) -> None:
+            if next(written) == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            write(folder, payload)
+
+        store.RunFolder.write_checkpoint = watched  # type: ignore[method-assign]
+    script("train", arguments, outputs, f"{said}-{number}")
 
 
 # -------------------------------------------------------------------------------------------------- the sweep

@@ -16,22 +16,15 @@ SMALL = ["data=digits", "wandb=disabled", "model.hidden=[8]", "batch_size=20", "
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> Callable[..., SimpleNamespace]:
+def train(tmp_path: Path, outputs: Path) -> Callable[..., SimpleNamespace]:
     """``train("seed=0,1")``: the command in an empty working folder; its exit code, what it said and left behind."""
-    cwd, outputs = tmp_path / "cwd", tmp_path / "outputs"
+    cwd = tmp_path / "cwd"
     cwd.mkdir()
 
     def call(*arguments: str) -> SimpleNamespace:
-        said = tmp_path / "said"
-        code = processes.wait(
-            processes.start(processes.train_command, list(arguments), str(cwd), str(outputs), str(said))
-        )
-        return SimpleNamespace(
-            code=code,
-            out=said.with_suffix(".out").read_text(),
-            err=said.with_suffix(".err").read_text(),
-            written=sorted(path.name for path in [*cwd.rglob("*"), *outputs.rglob("*")]),
-        )
+        said = processes.call(cwd, "train", *arguments)
+        written = sorted(path.name for path in [*cwd.rglob("*"), *outputs.rglob("*")])
+        return SimpleNamespace(**vars(said), written=written)
 
     return call
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import signal
@@ -28,6 +27,8 @@ COMMON = (
     "data=digits", "wandb=disabled", "model.hidden=[12,8]", "batch_size=20", "steps=30", "optimizer.momentum=0.9",
     "evaluation.min_interval=5",
 )  # fmt: skip
+DIES_AT = 4
+"""The checkpoint at which a training is killed: it goes on from the one before, that of step 15."""
 
 
 def free_port() -> int:
@@ -40,12 +41,12 @@ def free_port() -> int:
 def together(tmp_path: Path) -> Callable[..., list[Any]]:
     """``together("a", 2, "norm=none")``: two processes that train one network, its run in the folder ``a``."""
 
-    def begin(folder: str, world: int, *overrides: str) -> list[Any]:
+    def begin(folder: str, world: int, *overrides: str, dies_at: int = 0) -> list[Any]:
         outputs = tmp_path / folder
         outputs.mkdir(exist_ok=True)
         port = free_port()
-        rest = (world, port, [*COMMON, *overrides], str(outputs), str(outputs / "said"))
-        return [processes.start(processes.rank_command, rank, *rest) for rank in range(world)]
+        rest = (world, port, [*COMMON, *overrides], str(outputs), str(outputs / "said"), dies_at)
+        return [processes.start(processes.rank, number, *rest) for number in range(world)]
 
     return begin
 
@@ -57,18 +58,21 @@ def trained(tmp_path: Path, folder: str, started: list[Any]) -> pd.DataFrame:
     return pd.read_csv(done.parent / "metrics.csv")
 
 
-def killed_at_a_checkpoint(tmp_path: Path, folder: str, started: list[Any]) -> str:
-    """The name of the run that ``started`` left unfinished."""
-    deadline = time.monotonic() + processes.TIMEOUT_S
-    while not (found := list((tmp_path / folder).glob("runs/*/*/checkpoint.pt"))):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):  # it may have died of the others' death
-            os.kill(process.pid, signal.SIGKILL)
-        process.join()
-    assert not list((tmp_path / folder).glob("runs/*/*/DONE"))
-    return found[0].parent.name
+@pytest.fixture
+def killed(tmp_path: Path, together: Callable[..., list[Any]]) -> Callable[..., str]:
+    """``killed("a", 2, "norm=none")``: the name of the run that was left unfinished in the folder ``a``."""
+
+    def die(folder: str, world: int, *overrides: str) -> str:
+        leader, *others = together(folder, world, *overrides, dies_at=DIES_AT)
+        assert processes.wait(leader) == -signal.SIGKILL
+        for process in others:
+            process.kill()
+            process.join()
+        [left] = (tmp_path / folder).glob("runs/*/*/checkpoint.pt")
+        assert not list((tmp_path / folder).glob("runs/*/*/DONE"))
+        return left.parent.name
+
+    return die
 
 
 def assert_close(one: pd.DataFrame, other: pd.DataFrame, tolerance: float) -> None:
@@ -95,25 +99,25 @@ def test_each_process_normalises_by_its_own_part(tmp_path: Path, together: Calla
 
 
 def test_a_resumed_training_of_two_is_the_undisturbed_one_bit_for_bit(
-    tmp_path: Path, together: Callable[..., list[Any]]
+    tmp_path: Path, together: Callable[..., list[Any]], killed: Callable[..., str]
 ) -> None:
-    overrides = ("norm=batch", "model.dropout=0.3", "steps=1500", "checkpoint_every_s=1e-9")
+    overrides = ("norm=batch", "model.dropout=0.3", "steps=60", "checkpoint_every_s=1e-9")
     undisturbed = trained(tmp_path, "a", together("a", 2, *overrides))
-    name = killed_at_a_checkpoint(tmp_path, "b", together("b", 2, *overrides))
+    name = killed("b", 2, *overrides)
     resumed = trained(tmp_path, "b", together("b", 2, *overrides))
     pd.testing.assert_frame_equal(undisturbed, resumed, check_exact=True)
     said = [(tmp_path / "b" / f"said-{rank}.out").read_text() for rank in (0, 1)]
-    assert f"{name}: continues at step" in said[0]
+    assert f"{name}: continues at step 15" in said[0]
     assert not said[1]  # one speaks for both
 
 
 def test_a_resumed_training_of_three_has_the_undisturbed_ones_weights(
-    tmp_path: Path, together: Callable[..., list[Any]]
+    tmp_path: Path, together: Callable[..., list[Any]], killed: Callable[..., str]
 ) -> None:
     """Of two summands the order is nothing, of three it is: the gradients must be added up in the same order."""
-    overrides = ("norm=batch", "batch_size=21", "steps=900", "checkpoint_every_s=1e-9", "keep_weights=true")
+    overrides = ("norm=batch", "batch_size=21", "steps=60", "checkpoint_every_s=1e-9", "keep_weights=true")
     trained(tmp_path, "a", together("a", 3, *overrides))
-    killed_at_a_checkpoint(tmp_path, "b", together("b", 3, *overrides))
+    killed("b", 3, *overrides)
     trained(tmp_path, "b", together("b", 3, *overrides))
     one, other = (
         torch.load(next((tmp_path / name).glob("runs/*/*/weights.pt")), weights_only=True) for name in ("a", "b")
@@ -121,9 +125,11 @@ def test_a_resumed_training_of_three_has_the_undisturbed_ones_weights(
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_a_second_call_waits_and_skips(tmp_path: Path, together: Callable[..., list[Any]]) -> None:
-    overrides = ("norm=batch", "steps=1500", "checkpoint_every_s=1e-9")
-    name = killed_at_a_checkpoint(tmp_path, "a", together("a", 2, *overrides))
+def test_a_second_call_waits_and_skips(
+    tmp_path: Path, together: Callable[..., list[Any]], killed: Callable[..., str]
+) -> None:
+    overrides = ("norm=batch", "checkpoint_every_s=1e-9")
+    name = killed("a", 2, *overrides)
     [path] = (tmp_path / "a").glob(f"runs/*/{name}")
     said = tmp_path / "a" / "said-0.out"
     with store.RunFolder(path).lock_file() as file:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import processes
 import pytest
 from rich.console import Console
 
-from bnrepro import store
 from bnrepro.config.compose import Composer
 from bnrepro.pipeline.reproduce import Request, reproduce
 from bnrepro.runs import run
@@ -44,19 +43,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_sweep_from_the_command_line(folder: Path, outputs: Path) -> None:
-    script = str(store.REPOSITORY / "scripts" / "train.py")
-    call = [
-        sys.executable,
-        script,
-        "--config-dir",
-        str(folder),
-        "-m",
-        *SMALL,
-        "norm=none,centred",
-        "placement=before,after",
-    ]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    """Its worker is an interpreter of its own, which has to find the class as well."""
+    sweep = (*SMALL, "hydra.launcher.n_jobs=1", "norm=none,centred", "placement=before,after")
+    call = processes.call(folder.parent, "train", "--config-dir", str(folder), "-m", *sweep)
+    assert call.code == 0, call.err
     metas = [json.loads(path.read_text()) for path in outputs.glob("runs/single/*/meta.json")]
     assert sorted(meta["arm"] for meta in metas) == ["centred", "centred-after", "none"]
     [one] = [meta for meta in metas if meta["arm"] == "centred"]
@@ -87,15 +77,7 @@ def test_editing_its_source_makes_another_run(folder: Path) -> None:
 
 def test_a_class_that_is_not_there_is_named(folder: Path) -> None:
     (folder / "norm" / "centred.yaml").write_text("name: centred\n_target_: nowhere.Centred\n")
-    call = [
-        sys.executable,
-        str(store.REPOSITORY / "scripts" / "train.py"),
-        "--config-dir",
-        str(folder),
-        *SMALL,
-        "norm=centred",
-    ]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "nowhere.Centred" in done.stderr
-    assert "Traceback" not in done.stderr
+    call = processes.call(folder.parent, "train", "--config-dir", str(folder), *SMALL, "norm=centred")
+    assert call.code == 2
+    assert "nowhere.Centred" in call.err
+    assert "Traceback" not in call.err

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import processes
 import pytest
 from rich.console import Console
 
@@ -21,6 +21,7 @@ from bnrepro import data, store, tables
 from bnrepro.data import fallback
 from bnrepro.errors import ConfigError, DataUnavailable
 from bnrepro.pipeline.reproduce import Request, reproduce
+from bnrepro.report import drawing
 
 TINY = ("data=digits", "model.hidden=[12,8]", "wandb=disabled")
 ONLY = ("mnist_training", "scale_invariance")
@@ -29,6 +30,12 @@ ONLY = ("mnist_training", "scale_invariance")
 @pytest.fixture
 def console() -> Console:
     return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures, which take the longest, in a test that is about something else."""
+    monkeypatch.setattr(drawing, "draw", lambda results: [])
 
 
 def said(console: Console) -> str:
@@ -55,7 +62,7 @@ def test_from_nothing_to_verdicts_and_then_nothing_to_do(console: Console, outpu
     }
 
 
-def test_without_training_it_takes_what_is_there(console: Console) -> None:
+def test_without_training_it_takes_what_is_there(console: Console, undrawn: None) -> None:
     sweep = ("mnist_training",)
     reproduce(Request("smoke", only=sweep, overrides=(*TINY, "steps=60", "seed=0,1")), console)
     # Wider than what was run: the runs are those of the call above, the rest is left out and counted.
@@ -68,7 +75,7 @@ def test_without_training_it_takes_what_is_there(console: Console) -> None:
     assert json.loads((folder / "claims.json").read_text())["higher_accuracy"]["n"] == 2
 
 
-def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, outputs: Path) -> None:
+def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, outputs: Path, undrawn: None) -> None:
     only, overrides = ("mnist_training", "transfer", "scale_invariance"), (*TINY, "steps=60", "seed=0,1")
     folder = reproduce(Request("smoke", only=only, overrides=overrides), console)
     made = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
@@ -77,7 +84,7 @@ def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, ou
     # One of the runs, then every run: as in a fresh clone with its tables.
     for gone, told in (
         (lost, "transfer has not been measured here, and is left as it is"),
-        (outputs / "runs", "transfer is left as it is: transfer works on the networks that"),
+        (outputs / "runs", "transfer is left as it is: transfer needs trained networks of"),
     ):
         shutil.rmtree(gone)
         again = Console(file=io.StringIO(), width=200)
@@ -89,7 +96,9 @@ def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, ou
         assert ("scale_invariance has not been measured here" in said(again)) == (gone != lost)
 
 
-def test_runs_in_tables_that_are_asked_for_no_more_hold_nothing_up(console: Console, outputs: Path) -> None:
+def test_runs_in_tables_that_are_asked_for_no_more_hold_nothing_up(
+    console: Console, outputs: Path, undrawn: None
+) -> None:
     request = Request("smoke", only=("mnist_training",), overrides=(*TINY, "steps=60", "seed=0"))
     folder = reproduce(request, console)
     made = {path: path.read_text() for path in (folder / "tables").glob("*.csv")}
@@ -106,7 +115,7 @@ def test_runs_in_tables_that_are_asked_for_no_more_hold_nothing_up(console: Cons
 
 
 def test_without_data_it_says_so_and_goes_on_with_the_digits(
-    console: Console, monkeypatch: pytest.MonkeyPatch, outputs: Path
+    console: Console, monkeypatch: pytest.MonkeyPatch, outputs: Path, undrawn: None
 ) -> None:
     load = data.load
 
@@ -165,47 +174,70 @@ def test_an_unknown_experiment_is_refused_with_the_known_ones(console: Console) 
         reproduce(Request("smoke", only=("imagenet",)), console)
 
 
+SWEEP = (*TINY, "seed=0", "steps=4000")
+
+
 def _at_a_terminal() -> None:
     """What is started in the background ignores Ctrl-C, and so would its children: this one does not."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.fixture
-def sweep_process(outputs: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [
-        sys.executable, str(store.REPOSITORY / "scripts" / "reproduce.py"), "--profile", "smoke", "--jobs", "1",
-        "--experiments", "mnist_training", *TINY, "steps=4000", "checkpoint_every_s=0.05",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ.copy(),
-        preexec_fn=_at_a_terminal,
-    )
-    yield process
-    process.kill()
-    process.communicate()
+class Interpreter:
+    """`make reproduce` as its user calls it."""
+
+    def __init__(self, arguments: list[str], folder: Path) -> None:
+        command = [sys.executable, str(processes.SCRIPTS / "reproduce.py"), *arguments]
+        with (folder / "said.err").open("w") as said:
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, preexec_fn=_at_a_terminal)
+        self.pid, self.kill, self.is_alive = self.process.pid, self.process.kill, lambda: self.process.poll() is None
+
+    def wait(self) -> int:
+        return self.process.wait(processes.TIMEOUT_S)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+class Forked:
+    """The same sooner; its worker is an interpreter of its own all the same."""
+
+    def __init__(self, arguments: list[str], folder: Path) -> None:
+        self.process = processes.start(processes.script, "reproduce", arguments, str(folder), str(folder / "said"))
+        self.pid, self.kill, self.is_alive = self.process.pid, self.process.kill, self.process.is_alive
+
+    def wait(self) -> int:
+        return processes.wait(self.process)
+
+
+@pytest.mark.parametrize(
+    ("how", "begun"), [(signal.SIGINT, Interpreter), (signal.SIGTERM, Forked), (signal.SIGKILL, Forked)]
+)
 def test_a_stopped_sweep_leaves_no_process_behind_and_can_go_on(
-    how: signal.Signals, sweep_process: subprocess.Popen[str], outputs: Path, console: Console
+    how: signal.Signals,
+    begun: type[Interpreter | Forked],
+    tmp_path: Path,
+    outputs: Path,
+    console: Console,
+    undrawn: None,
 ) -> None:
-    deadline = time.monotonic() + 120
-    while not list(outputs.glob("runs/mnist_training/*/checkpoint.pt")):
-        assert sweep_process.poll() is None, sweep_process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    sweep_process.send_signal(how)
-    _, errors = sweep_process.communicate(timeout=60)
-    if how != signal.SIGKILL:
-        assert sweep_process.returncode == 130
+    once = ["--profile", "smoke", "--jobs", "1", "--experiments", "mnist_training"]
+    sweep = begun([*once, *SWEEP, "checkpoint_every_s=0.05"], tmp_path)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(outputs.glob("runs/mnist_training/*/checkpoint.pt")):
+            assert sweep.is_alive(), (tmp_path / "said.err").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(sweep.pid, how)
+        code = sweep.wait()
+    finally:
+        sweep.kill()
+    errors = (tmp_path / "said.err").read_text()
+    if how == signal.SIGKILL:
+        assert code == -how
+    else:
+        assert code == 130
         assert "the same call goes on from here" in errors
         assert "Traceback" not in errors
     # A worker that lived on would hold the lock of its run.
-    request = Request("smoke", only=("mnist_training",), overrides=(*TINY, "steps=4000"), jobs=1)
-    reproduce(request, console)
+    reproduce(Request("smoke", only=("mnist_training",), overrides=SWEEP, jobs=1), console)
+    assert len(list(outputs.glob("runs/mnist_training/*/DONE"))) == 2
     assert all((path / "DONE").exists() for path in outputs.glob("runs/mnist_training/*"))
     assert not list(outputs.glob("runs/mnist_training/*/checkpoint.pt"))

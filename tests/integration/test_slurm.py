@@ -25,29 +25,25 @@ class Submitted(submitit.AutoExecutor):
         Path("told").write_text(repr(sorted((key, value) for key, value in parameters.items())))
 
 
-def on_a_cluster(*arguments: object) -> None:
+def on_a_cluster(cwd: str, said: str) -> None:
     submitit.AutoExecutor = Submitted
     shutil.which = lambda name: f"/usr/bin/{name}"  # type: ignore[assignment]
-    processes.train_command(*arguments)  # type: ignore[arg-type]
+    processes.script("train", [*SWEEP, *SMALL, "norm=none,batch"], cwd, said)
 
 
-def test_a_sweep_of_two_jobs(tmp_path: Path) -> None:
+def test_a_sweep_of_two_jobs(tmp_path: Path, outputs: Path) -> None:
     said = tmp_path / "said"
-    arguments = [*SWEEP, *SMALL, "norm=none,batch"]
-    code = processes.wait(processes.start(on_a_cluster, arguments, str(tmp_path), str(tmp_path / "out"), str(said)))
+    code = processes.wait(processes.start(on_a_cluster, str(tmp_path), str(said)))
     assert code == 0, said.with_suffix(".err").read_text()
-    assert {path.parent.name.partition("-")[0] for path in tmp_path.glob("out/runs/single/*/DONE")} == {"none", "batch"}
+    assert {path.parent.name.partition("-")[0] for path in outputs.glob("runs/single/*/DONE")} == {"none", "batch"}
     told = (tmp_path / "told").read_text()
     for expected in ("('slurm_partition', 'gpu')", "('slurm_array_parallelism', 7)", "('timeout_min', 60)"):
         assert expected in told
 
 
 @pytest.mark.skipif(shutil.which("srun") is not None, reason="there is a Slurm here")
-def test_without_a_cluster_it_is_refused(tmp_path: Path) -> None:
-    said = tmp_path / "said"
-    code = processes.wait(
-        processes.start(processes.train_command, [*SWEEP, *SMALL, "norm=none,batch"], str(tmp_path), "out", str(said))
-    )
-    assert code == 2
-    assert "there is no Slurm here" in said.with_suffix(".err").read_text()
-    assert not (tmp_path / "out").exists()
+def test_without_a_cluster_it_is_refused(tmp_path: Path, outputs: Path) -> None:
+    call = processes.call(tmp_path, "train", *SWEEP, *SMALL, "norm=none,batch")
+    assert call.code == 2
+    assert "Slurm is not available" in call.err
+    assert not outputs.exists()

@@ -14,6 +14,7 @@ from bnrepro.claims import network_size as claims
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import BNInceptionConfig
 from bnrepro.measurements import base, network_size
+from bnrepro.models.blocks import Recipe
 from bnrepro.models.bn_inception import BNInception
 from bnrepro.report import judge, markdown
 from bnrepro.tables import Results
@@ -25,7 +26,7 @@ def network(separable: bool = True, projection: int = 96) -> BNInception:
     """Its shapes, without weights."""
     config = BNInceptionConfig(separable_stem=separable, pool_projection_4cd=projection)
     with META:
-        return BNInception(config, network_size.NORM, "before", (3, 224, 224), 1000, seed=0)
+        return BNInception(Recipe(config, network_size.NORM, "before", 0), (3, 224, 224), 1000)
 
 
 @cache

@@ -30,7 +30,8 @@ STEM = {"conv1": (64, 112), "pool1": (64, 56), "reduce2": (64, 56), "conv2": (19
 
 def network(norm: dict[str, str] = BATCH, side: int = 224, classes: int = 1000, **keys: object) -> BNInception:
     """The network of ``keys``; under ``torch.device("meta")`` it has shapes and no weights."""
-    return BNInception(BNInceptionConfig(**keys), norm, "before", (3, side, side), classes, seed=0)  # type: ignore[arg-type]
+    recipe = Recipe(BNInceptionConfig(**keys), norm, "before", 0)  # type: ignore[arg-type]
+    return BNInception(recipe, (3, side, side), classes)
 
 
 def sizes(model: BNInception, side: int = 224) -> dict[str, tuple[int, int]]:
@@ -79,7 +80,7 @@ def test_images_of_any_size_from_32_on_are_classified() -> None:
 @pytest.mark.parametrize("shape", [(3, 31, 32), (1, 8, 8), (784,)])
 def test_what_is_no_image_of_32_or_more_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match=r"at least 32×32.*data\.enlarge"):
-        BNInception(BNInceptionConfig(), BATCH, "before", shape, 10, seed=0)
+        BNInception(Recipe(BNInceptionConfig(), BATCH, "before", 0), shape, 10)
 
 
 # --------------------------------------------------------------------------------------------- keys, arms, steps

@@ -156,7 +156,7 @@ def test_the_probe_of_hidden_layers_is_refused(inception: Made) -> None:
 
 
 def test_lists_of_unequal_length_are_refused(inception: Made) -> None:
-    with pytest.raises(ConfigError, match=r"model\.blocks=\[1\]: two lists of one length"):
+    with pytest.raises(ConfigError, match=r"model\.blocks=\[1\]: two lists of equal length"):
         inception("model.blocks=[1]")
 
 

@@ -14,7 +14,7 @@ from bnrepro.errors import ConfigError
 from bnrepro.models import build_model
 from bnrepro.models.blocks import ConvBlock, PerActivation, Recipe, divided
 from bnrepro.models.inception import Columns, InceptionBlock
-from bnrepro.norm import BatchNorm, ReferenceBatchNorm, has_running_statistics, population_statistics
+from bnrepro.norm import BatchNorm, ReferenceBatchNorm, layers_with_running_statistics, population_statistics
 
 Composed = Callable[..., list[Config]]
 BATCH = {"name": "batch", "_target_": "bnrepro.norm.BatchNorm"}
@@ -62,7 +62,7 @@ def test_inference_uses_running_statistics_of_every_position(layout: torch.memor
     layer(x)
     assert inner.running_mean is not None
     assert inner.running_mean.shape == (12,)
-    assert has_running_statistics(inner)
+    assert layers_with_running_statistics(inner)
     layer.eval()
     one = layer(x[:1])
     expected = (x[:1] - x.mean(0)) / (x.var(0) + 1e-3).sqrt()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bnrepro.errors import ConfigError
-from bnrepro.norm import BatchNorm, has_running_statistics, make_norm
+from bnrepro.norm import BatchNorm, layers_with_running_statistics, make_norm
 
 BATCH = {"name": "batch", "_target_": "bnrepro.norm.BatchNorm", "eps": 1e-5, "momentum": 0.1, "affine": True}
 
@@ -66,10 +66,10 @@ def test_a_users_layer_takes_the_number_of_features() -> None:
 
 
 def test_who_has_running_statistics() -> None:
-    assert has_running_statistics(BatchNorm(3))
-    assert not has_running_statistics(BatchNorm(3, track_running_stats=False))
-    assert not has_running_statistics(nn.LayerNorm(3))
-    assert not has_running_statistics(nn.Linear(3, 3))
+    assert layers_with_running_statistics(BatchNorm(3))
+    assert not layers_with_running_statistics(BatchNorm(3, track_running_stats=False))
+    assert not layers_with_running_statistics(nn.LayerNorm(3))
+    assert not layers_with_running_statistics(nn.Linear(3, 3))
 
 
 def test_normalised_inputs_have_mean_beta_and_deviation_gamma() -> None:

@@ -135,7 +135,7 @@ def test_a_short_last_batch_is_dropped_and_any_other_is_refused() -> None:
             assert torch.equal(mean, statistics[name].mean)
             assert torch.equal(var, statistics[name].var)
     for wrong in ([data[0], data[1][:3], data[2]], [data[0][:3], data[1]]):
-        with pytest.raises(ValueError, match="batches must be equal but for a short last one"):
+        with pytest.raises(ValueError, match="batches must be equal except for a short last one"):
             population_statistics(model, wrong)
 
 

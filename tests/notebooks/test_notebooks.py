@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -24,32 +27,47 @@ LEARN, EXPLORE = NOTEBOOKS / "batchnorm_from_scratch.ipynb", NOTEBOOKS / "explor
 TIMEOUT_S = 120
 
 
-@pytest.fixture
-def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., NotebookNode]:
-    """``execute(path, "assert ...")``: the notebook run on one thread by this interpreter, the code added at its end.
+Execute = Callable[..., NotebookNode]
 
-    Raises ``CellExecutionError`` for the first cell that fails. The kernel keeps its files in the test's folder.
+
+@contextlib.contextmanager
+def kernel(folder: Path) -> Iterator[KernelManager]:
+    """A process of this interpreter, on one thread, that keeps its files in ``folder``."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            patch.setenv(name, "1")
+        for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+            patch.setenv(name, str(folder))
+        patch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+        manager = KernelManager(kernel_name="python3")
+        manager.start_kernel(cwd=str(NOTEBOOKS))
+        try:
+            yield manager
+        finally:
+            manager.shutdown_kernel(now=True)
+
+
+def executed(manager: KernelManager, path: Path, *last: str) -> NotebookNode:
+    """The notebook run in that process, as if it had just started, the code ``last`` added at its end.
+
+    Raises ``CellExecutionError`` for the first cell that fails.
     """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "jupyter"))
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    notebook = nbformat.read(path, as_version=4)
+    results = os.environ["BNREPRO_RESULTS"]
+    first = f"%reset -f\nimport os\nos.environ['BNREPRO_RESULTS'] = {results!r}\ndel os"
+    own = f"import sys\nassert sys.executable == {sys.executable!r}"
+    cells = [nbformat.v4.new_code_cell(source) for source in (first, own, *last)]
+    notebook.cells = [cells[0], *notebook.cells, *cells[1:]]
+    NotebookClient(notebook, manager, timeout=TIMEOUT_S, startup_timeout=TIMEOUT_S).execute()
+    return notebook
 
-    def executed(path: Path, *last: str) -> NotebookNode:
-        notebook = nbformat.read(path, as_version=4)
-        own = f"import sys\nassert sys.executable == {sys.executable!r}"
-        notebook.cells += [nbformat.v4.new_code_cell(source) for source in (own, *last)]
-        NotebookClient(
-            notebook,
-            timeout=TIMEOUT_S,
-            startup_timeout=TIMEOUT_S,
-            kernel_name="python3",
-            resources={"metadata": {"path": str(NOTEBOOKS)}},
-        ).execute()
-        return notebook
 
-    return executed
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Execute]:
+    """``explorer("assert ...")``: the notebook on the results, in one process for all tests: its start and its imports
+    take the longest."""
+    with kernel(tmp_path_factory.mktemp("jupyter")) as manager:
+        yield functools.partial(executed, manager, EXPLORE)
 
 
 @pytest.fixture
@@ -96,31 +114,30 @@ def test_committed_without_outputs(path: Path) -> None:
             assert cell.execution_count is None, cell.id
 
 
-def test_batchnorm_from_scratch(execute: Callable[..., NotebookNode]) -> None:
-    notebook = execute(LEARN)
+def test_batchnorm_from_scratch(tmp_path: Path) -> None:
+    with kernel(tmp_path) as manager:
+        notebook = executed(manager, LEARN)
     assert printed(notebook, "stderr") == ""
     assert pictures(notebook) >= 8
 
 
-def test_explore_results_without_torch(execute: Callable[..., NotebookNode], results: Path) -> None:
-    notebook = execute(EXPLORE, "assert 'torch' not in sys.modules")
+def test_explore_results_without_torch(explorer: Execute, results: Path) -> None:
+    notebook = explorer("assert 'torch' not in sys.modules")
     assert printed(notebook, "stderr") == ""
     assert "UCI digits, binary" in printed(notebook)
     assert "make reproduce` makes it" not in printed(notebook)
     assert pictures(notebook) >= 3
 
 
-def test_explore_results_goes_on_without_the_tables_it_can_spare(
-    execute: Callable[..., NotebookNode], results: Path
-) -> None:
+def test_explore_results_goes_on_without_the_tables_it_can_spare(explorer: Execute, results: Path) -> None:
     (results / "claims.json").unlink()
     for path in (results / "tables").glob("mnist_training.activations.csv*"):
         path.unlink()
-    notebook = execute(EXPLORE)
+    notebook = explorer()
     assert "has no mnist_training.activations: `make reproduce` makes it" in printed(notebook)
     assert "has no claims.json: `make reproduce` makes it" in printed(notebook)
 
 
-def test_explore_results_says_how_to_make_a_missing_table(execute: Callable[..., NotebookNode]) -> None:
+def test_explore_results_says_how_to_make_a_missing_table(explorer: Execute) -> None:
     with pytest.raises(CellExecutionError, match=r"no table of mnist_training. `make reproduce`"):
-        execute(EXPLORE)
+        explorer()

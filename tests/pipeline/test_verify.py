@@ -14,18 +14,23 @@ from bnrepro.config.schema import Config
 from bnrepro.pipeline.verify import record_of, verify
 from bnrepro.runs import run
 
+SHORT = ("norm=none,batch", "optimizer.lr=0.5", "model.init_scale=0.1", "seed=0", "steps=300")
+"""Longer than what is trained again, and one run an arm, whatever its experiment sweeps."""
 
-def made(sweep: Callable[..., list[Config]], folder: Path, experiment: str = "mnist_training") -> None:
-    for config in sweep("norm=none,batch", f"experiment={experiment}", "data=digits", "seed=0", "steps=300"):
+
+def made(sweep: Callable[..., list[Config]], folder: Path, experiment: str = "mnist_training", *more: str) -> None:
+    for config in sweep(*SHORT, f"experiment={experiment}", *more):
         run.execute(run.plan(config))
     tables.write_experiment(experiment, store.runs_of(experiment), folder)
 
 
-@pytest.mark.parametrize("experiment", ["mnist_training", "mnist_tuning", "shift"])
+@pytest.mark.parametrize(
+    ("experiment", "more"), [("mnist_training", ()), ("mnist_tuning", ("optimizer.lr=0.3,1",)), ("shift", ())]
+)
 def test_what_the_code_produces_agrees_to_the_digit(
-    experiment: str, sweep: Callable[..., list[Config]], tmp_path: Path
+    experiment: str, more: tuple[str, ...], sweep: Callable[..., list[Config]], tmp_path: Path
 ) -> None:
-    made(sweep, tmp_path, experiment)
+    made(sweep, tmp_path, experiment, *more)
     found = verify(experiment, tmp_path)
     assert found.agrees
     assert found.run.startswith("batch-s0-")
@@ -54,7 +59,7 @@ def test_a_row_of_the_runs_table_is_its_configuration(
     made(sweep, tmp_path, experiment)
     found = tables.read_experiment(experiment, tmp_path)
     assert found is not None
-    originals = sweep("norm=none,batch", f"experiment={experiment}", "data=digits", "seed=0", "steps=300")
+    originals = sweep(*SHORT, f"experiment={experiment}")
     ordered = sorted(originals, key=lambda config: config.norm["name"])
     for config, name in zip(ordered, found.runs["run"], strict=True):
         recorded = record_of(experiment, name, tmp_path).config

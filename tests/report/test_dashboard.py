@@ -16,10 +16,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import processes
 import pytest
 import wandb_workspaces.workspaces as ws
 
-from bnrepro import store
 from bnrepro.claims.mnist_training.numbers import TYPICAL_UNIT
 from bnrepro.config.compose import experiments
 from bnrepro.config.schema import Config
@@ -29,7 +29,6 @@ from bnrepro.report import dashboard, workspaces
 from bnrepro.runs import run
 from bnrepro.training import tracking
 
-SCRIPT = str(store.REPOSITORY / "scripts" / "dashboard.py")
 TINY = {
     "mnist_training": ("model.hidden=[8,8,8]", "probes.activations.enabled=true", "probes.activations.examples=50"),
     "learning_rate": (),
@@ -388,37 +387,42 @@ def test_a_server_that_refuses_is_one_message(outputs: Path, monkeypatch: pytest
 # ------------------------------------------------------------------------------------------- the command
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, SCRIPT, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
+@pytest.fixture
+def call(tmp_path: Path) -> Callable[..., SimpleNamespace]:
+    """``call("--dry-run")``: ``scripts/dashboard.py``, its exit code and what it said."""
+    return functools.partial(processes.call, tmp_path, "dashboard")
 
 
-def test_without_an_account_it_says_how_and_sends_nothing(logs: Callable[..., Path], no_account: None) -> None:
+def test_without_an_account_it_says_how_and_sends_nothing(
+    logs: Callable[..., Path], no_account: None, call: Callable[..., SimpleNamespace]
+) -> None:
     log = logs("e" * 16)
     said = call()
-    assert said.returncode == 2
-    assert said.stderr.startswith("error: not logged in to W&B")
-    assert "wandb login" in said.stderr
-    assert "Traceback" not in said.stderr
+    assert said.code == 2
+    assert said.err.startswith("error: not logged in to W&B")
+    assert "wandb login" in said.err
+    assert "Traceback" not in said.err
     assert not dashboard.is_synced(log)
 
 
 def test_with_an_account_it_saves_every_workspace_in_offline_mode_too(
     logs: Callable[..., Path], account: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By an interpreter of its own, as its user calls it."""
     logs("a" * 16, synced=True)
     monkeypatch.setenv("WANDB_MODE", "offline")
-    said = call()
+    command = [sys.executable, str(processes.SCRIPTS / "dashboard.py")]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
     assert said.returncode == 0, said.stderr
     lines = said.stdout.splitlines()
     assert lines[0] == "runs: 0 sent, 1 sent earlier, 0 not finished yet"
     assert [line.split(": http")[0] for line in lines[1:]] == [view["displayName"] for view in account.views.values()]
 
 
-def test_a_dry_run_needs_no_account_and_no_runs(no_account: None) -> None:
+def test_a_dry_run_needs_no_account_and_no_runs(no_account: None, call: Callable[..., SimpleNamespace]) -> None:
     said = call("--dry-run", "--profile", "full", "--entity", "me")
-    assert said.returncode == 0, said.stderr
-    views = json.loads(said.stdout)
+    assert said.code == 0, said.err
+    views = json.loads(said.out)
     assert [view["name"] for view in views] == [
         "Fig. 1: MNIST (full)", "Learning-rate sweep (full)", "Figs. 2 and 3: Inception (full)",
     ]  # fmt: skip
@@ -428,18 +432,20 @@ def test_a_dry_run_needs_no_account_and_no_runs(no_account: None) -> None:
     assert (plot["type"], plot["y"], plot["groupby"]) == (
         "LinePlot", ["test/accuracy"], {"type": "Metric", "name": "JobType"},
     )  # fmt: skip
-    assert '"_' not in said.stdout
+    assert '"_' not in said.out
 
 
-def test_the_terminal_says_what_is_missing(logs: Callable[..., Path], no_account: None, outputs: Path) -> None:
+def test_the_terminal_says_what_is_missing(
+    logs: Callable[..., Path], no_account: None, outputs: Path, call: Callable[..., SimpleNamespace]
+) -> None:
     said = call("--terminal")
-    assert (said.returncode, said.stderr.count("\n")) == (2, 1)
-    assert f"no W&B runs in {outputs / 'wandb'}" in said.stderr
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert f"no W&B runs in {outputs / 'wandb'}" in said.err
     assert not outputs.exists()
     logs("f" * 16)
     said = call("--terminal")
-    assert (said.returncode, said.stderr.count("\n")) == (2, 1)
-    assert "needs a terminal" in said.stderr
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "needs a terminal" in said.err
 
 
 def test_a_terminal_shows_the_folder_of_the_runs(

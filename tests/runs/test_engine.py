@@ -26,6 +26,7 @@ def text(console: Console) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.spawned
 def test_all_are_trained_and_a_second_call_trains_nothing(sweep: Sweep, console: Console) -> None:
     planned = [run.plan(config) for config in sweep("norm=none,batch", "seed=0,1")]
     outcome = engine.train_all(planned, jobs=2, console=console)

@@ -1,1 +1,1 @@
-"""What a run is: its schema, how it is composed, what is refused, and what makes it the run it is. No torch."""
+"""The configuration of a run: its schema, composition, checks and identity. Only ``randomness`` needs torch."""

@@ -1,4 +1,4 @@
-"""What a run's configuration must not say: one line for each fault, before anything starts."""
+"""The checks that a configuration passes before anything starts: one line for each fault."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from bnrepro import store
 from bnrepro.config.identity import norm_name
 from bnrepro.config.schema import Config, InceptionConfig, MLPConfig, ModelConfig, walk
 from bnrepro.errors import ConfigError
+from bnrepro.store.record import flatten
 
 
 def validated(config: Config) -> Config:
-    """``config`` itself, canonical and checked. Raises :class:`ConfigError` with one line per fault."""
+    """``config`` itself, checked and in canonical form. Raises :class:`ConfigError` with one line per fault."""
     if found := faults(config):
         raise ConfigError("\n".join(found))
     if config.norm.get("_target_") is None:
-        # Without a normaliser there is nothing to place: both placements are one and the same run.
+        # Without a normaliser both placements are the same run.
         config.placement = "before"
     return config
 
 
 def faults(config: Config) -> list[str]:
-    """Everything that is wrong with ``config``, a line each."""
-    found, outside = [], []
+    """All faults of ``config``, one line each."""
+    found = []
     for name, key, value in walk(config):
         if key.choices and value not in key.choices:
             found.append(f"{name}={value}: choose one of {', '.join(key.choices)}")
         if key.within is not None and value is not None and not key.within.holds(value):
-            outside.append(f"{name}={value}: must be finite, {key.within}")
-    found += outside
+            found.append(f"{name}={value}: must be finite, {key.within}")
     for name, schedule in (("evaluation", config.evaluation), ("probes.activations", config.probes.activations)):
         if schedule.min_interval > schedule.max_interval:
             found.append(f"{name}.min_interval is larger than {name}.max_interval")
@@ -42,45 +42,46 @@ def faults(config: Config) -> list[str]:
     norm = norm_name(config.norm)
     for name, value in (("experiment", config.experiment), ("norm.name", norm)):
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
-            found.append(f"{name}={value!r}: letters, digits and . _ - only, it names files")
+            found.append(f"{name}={value!r}: only letters, digits and . _ - since it names files")
     if not isinstance(config.norm, dict) or not ("name" in config.norm or "_target_" in config.norm):
-        found.append("norm: must be a group choice (norm=none, norm=batch, …) with a `name` or a `_target_`")
+        found.append("norm: must be a choice of the group (norm=none, norm=batch, …) with a `name` or a `_target_`")
     elif config.arm is not None:
         found += _contradictions(config, config.arm, norm)
     return found
 
 
 def _widths(model: ModelConfig) -> list[str]:
-    """What is wrong with the lists that give a network its depth and width."""
+    """Faults of the lists that set a network's depth and width."""
     if isinstance(model, MLPConfig) and (not model.hidden or min(model.hidden) < 1):
-        return [f"model.hidden={model.hidden}: a list of one or more layer widths, each at least 1"]
+        return [f"model.hidden={model.hidden}: one or more layer widths, each at least 1"]
     if isinstance(model, InceptionConfig):
         equal = len(model.units) == len(model.blocks) > 0
         if not equal or min([*model.units, *model.blocks]) < 1:
             return [
-                f"model.units={model.units}, model.blocks={model.blocks}: two lists of one length, a width and a "
-                "number of blocks for each resolution, each at least 1"
+                f"model.units={model.units}, model.blocks={model.blocks}: two lists of equal length, with a "
+                "width and a number of blocks for each resolution, each at least 1"
             ]
     return []
 
 
 def _together(config: Config) -> list[str]:
-    """What is wrong with how several processes share the training."""
+    """Faults of values that do not go together: several processes, probes, precision."""
     found = []
+    steps_tried = config.probes.landscape.enabled or config.probes.shift.enabled
     if config.batch_size % config.processes:
         found.append(f"batch_size={config.batch_size}: {config.processes} processes cannot share it evenly")
     if config.sync_batch_norm and (config.device != "cuda" or config.processes == 1):
         found.append("sync_batch_norm=true needs several processes and device=cuda: torchrun … device=cuda")
-    if config.processes > 1 and (config.probes.landscape.enabled or config.probes.shift.enabled):
+    if config.processes > 1 and steps_tried:
         found.append("probes.landscape and probes.shift try training steps of their own: with one process only")
-    if config.precision == "bfloat16" and (config.probes.landscape.enabled or config.probes.shift.enabled):
+    if config.precision == "bfloat16" and steps_tried:
         found.append("probes.landscape and probes.shift compare gradients: precision=float32 or float64")
     return found
 
 
 def _contradictions(config: Config, arm: str, norm: str) -> list[str]:
-    """What in ``config`` is not what its named arm says. An arm that is not in ``configs/arm`` is a user's own, and
-    says what its author wants."""
+    """Values of ``config`` that differ from those of its named arm. An arm that is not in ``configs/arm`` is a user's
+    own, and is not checked."""
     if not (store.configs_folder() / "arm" / f"{arm}.yaml").exists():
         return []
     values = {name: value for name, _, value in walk(config)}
@@ -96,8 +97,8 @@ def _contradictions(config: Config, arm: str, norm: str) -> list[str]:
 
 @functools.lru_cache(maxsize=64)
 def declares(arm: str) -> dict[str, Any]:
-    """Dotted key → value of everything that the file of ``arm`` sets, files that it builds on included; ``norm`` is
-    the choice of that group."""
+    """Dotted key → value of all that the file of ``arm``, and the files it builds on, set; ``norm`` is the choice of
+    that group."""
     tree = OmegaConf.to_container(OmegaConf.load(store.configs_folder() / "arm" / f"{arm}.yaml"))
     assert isinstance(tree, dict)
     values: dict[str, Any] = {}
@@ -106,7 +107,4 @@ def declares(arm: str) -> dict[str, Any]:
             values |= {key.removeprefix("override /"): choice for key, choice in entry.items()}
         elif entry != "_self_":
             values |= declares(entry)
-    for key, value in tree.items():
-        nested = value if isinstance(value, dict) else {"": value}
-        values |= {f"{key}.{name}".rstrip("."): item for name, item in nested.items()}
-    return values
+    return values | flatten(tree)

@@ -1,4 +1,4 @@
-"""Experiments as lists of runs: Hydra's own sweep syntax, expanded without composing every run from its files."""
+"""Experiments as lists of runs: Hydra's sweep syntax, without Hydra composing every run from its files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import functools
 import hashlib
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,31 +31,30 @@ from bnrepro.store.record import flatten
 
 
 def experiments() -> list[str]:
-    """Every sweep in ``configs/experiment``, by name."""
+    """The sweeps in ``configs/experiment``, sorted by name."""
     return sorted(path.stem for path in (store.configs_folder() / "experiment").glob("*.yaml"))
 
 
 def measurements() -> list[str]:
-    """Every exact measurement in ``configs/measurement``, by name."""
+    """The exact measurements in ``configs/measurement``, sorted by name."""
     return sorted(path.stem for path in (store.configs_folder() / "measurement").glob("*.yaml"))
 
 
 class Composer:
-    """Composes configurations. A context manager: Hydra's global state is set up once and cleared at the end.
+    """Composes configurations. A context manager: it sets up Hydra's global state once and restores it at the end.
 
-    ``config_dir`` is a user's own folder of groups, as Hydra's ``--config-dir``.
+    ``config_dir`` is a user's own folder of groups, as for Hydra's ``--config-dir``.
     """
 
     def __init__(self, config_dir: str | None = None) -> None:
         self._extra: list[str] = []
         self._inside = False
         if config_dir is not None:
-            folder = importable(config_dir)
-            self._extra = [f"hydra.searchpath=[file://{folder}]"]
+            self._extra = [f"hydra.searchpath=[file://{importable(config_dir)}]"]
 
     @classmethod
     def inside_hydra(cls) -> Composer:
-        """A composer for code that ``hydra.main`` runs: Hydra is set up, with the folders of its command line."""
+        """A composer for code that ``hydra.main`` runs, which has set up Hydra with the folders of its command line."""
         composer = cls()
         composer._inside = True
         return composer
@@ -62,7 +62,7 @@ class Composer:
     def __enter__(self) -> Composer:
         register_schema()
         if not self._inside:
-            # A measurement composes its own runs while the command that asked for it has a composer open.
+            # A measurement opens a composer of its own while that of its command is still open.
             self._outer = GlobalHydra.instance().hydra
             GlobalHydra.instance().clear()
             self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
@@ -77,16 +77,15 @@ class Composer:
             GlobalHydra.instance().hydra = self._outer
 
     def sweep(self, overrides: Sequence[str], single: bool = False) -> list[Config]:
-        """All runs that ``python scripts/train.py -m`` with these overrides starts, without duplicates.
+        """All runs of ``python scripts/train.py -m`` with these overrides, without duplicates.
 
-        The experiment's own ``hydra.sweeper.params`` come first; ``overrides`` narrow, widen or fix them. With
-        ``single``, the one run that the same call without ``-m`` starts.
-        Raises :class:`ConfigError` with one message that names the valid choices.
+        ``overrides`` narrow, widen or fix the experiment's own ``hydra.sweeper.params``. With ``single``, the one run
+        of the same call without ``-m``. Raises :class:`ConfigError` with one message that names the valid choices.
         """
         with _plain_errors():
             given = [parse(text) for text in overrides]
             if single and any(item.is_sweep_override() for item in given):
-                raise ConfigError("several values for one key are a sweep: add -m")
+                raise ConfigError("several values for one key make a sweep: add -m")
             fixed = [str(item.input_line) for item in given if not item.is_sweep_override()]
             swept = [] if single else self._swept(fixed)
             return self.configs(expand([*swept, *overrides]))
@@ -96,7 +95,7 @@ class Composer:
         return [config for config, _ in self.detailed(jobs)]
 
     def detailed(self, jobs: Sequence[Sequence[str]]) -> list[tuple[Config, str]]:
-        """As :meth:`configs`, each with what tells it from the others: see :func:`details`."""
+        """As :meth:`configs`, each with what distinguishes it from the others: see :func:`details`."""
         with _plain_errors():
             found = [self._compose(tuple(parse(text) for text in job)) for job in jobs]
         return list(
@@ -104,12 +103,12 @@ class Composer:
         )
 
     def _swept(self, overrides: list[str]) -> list[str]:
-        """The sweep that the experiment declares; interpolations such as ``${treatment}`` resolved."""
+        """The sweep that the experiment declares, with interpolations such as ``${treatment}`` resolved."""
         cfg = self._composed([parse(text) for text in overrides], return_hydra_config=True)
         return declared_sweep(cfg.hydra.sweeper.get("params"))
 
     def _compose(self, overrides: tuple[Override, ...]) -> Config:
-        """One run. Runs that differ only in plain values are copies of one that Hydra composed, checked as it was."""
+        """One run. Runs that differ only in plain values are checked copies of one that Hydra composed."""
         values = {item.key_or_group: item.value() for item in overrides if self._is_value(item)}
         rest = tuple(item.input_line for item in overrides if not self._is_value(item))
         shape = (rest, *values)
@@ -117,7 +116,7 @@ class Composer:
             cfg = self._composed(overrides)
             leaves = flatten(OmegaConf.to_container(cfg, resolve=False)).values()
             interpolations = " ".join(leaf for leaf in map(str, leaves) if "${" in leaf)
-            # Keys that others may refer to: only runs with the same values of these are copies of one another.
+            # Other keys may refer to these by interpolation: only runs with equal values of them can be copies.
             referred = [key for key in values if key.rpartition(".")[2] in interpolations]
             self._composed_of[shape] = cfg, referred
         cfg, referred = self._composed_of[shape]
@@ -140,7 +139,7 @@ class Composer:
             raise
 
     def _refuse_unknown_keys(self, overrides: Sequence[Override]) -> None:
-        """Name the keys that are there, if it was a key that Hydra refused: it does not."""
+        """If Hydra refused an unknown key, name the valid ones, which its own message does not."""
         groups = [str(item.input_line) for item in overrides if not self._is_value(item)]
         known = set(self._keys(tuple(groups)))
         for item in overrides:
@@ -148,7 +147,7 @@ class Composer:
             if self._is_value(item) and key not in known:
                 raise unknown_key(key, known)
 
-    @functools.lru_cache(maxsize=256)  # noqa: B019 - a composer lives as long as one command
+    @functools.lru_cache(maxsize=256)  # noqa: B019 - lives as long as one command
     def _keys(self, groups: tuple[str, ...]) -> frozenset[str]:
         cfg = compose("train", [*self._extra, *groups])
         leaves = flatten(OmegaConf.to_container(cfg, resolve=False))
@@ -156,12 +155,11 @@ class Composer:
         return (frozenset(leaves) | parents) - {""}
 
     def _is_value(self, item: Override) -> bool:
-        """A plain ``key=value`` of a run, as opposed to a choice of a group, to Hydra's own keys, and to its +, ++ and
-        ~ forms."""
-        change = not (
-            item.is_add() or item.is_force_add() or item.is_delete() or item.key_or_group.startswith("hydra.")
-        )
-        return change and item.package is None and not self._is_group(item.key_or_group)
+        """Whether an override is a plain ``key=value`` of a run: not the choice of a group, a key of Hydra, or one of
+        the forms +, ++ and ~."""
+        key = item.key_or_group
+        special = item.is_add() or item.is_force_add() or item.is_delete() or key.startswith("hydra.")
+        return not special and item.package is None and not self._is_group(key)
 
     @functools.lru_cache(maxsize=256)  # noqa: B019
     def _is_group(self, key: str) -> bool:
@@ -169,8 +167,10 @@ class Composer:
 
 
 def importable(config_dir: str) -> Path:
-    """The folder of a user's own groups; classes beside its YAML files can be imported here and in every process
-    started from here. Raises :class:`ConfigError` if there is no such folder."""
+    """The path of a user's own groups, after making the modules in it importable, in child processes too.
+
+    Raises :class:`ConfigError` if there is no such folder.
+    """
     folder = Path(config_dir).resolve()
     if not folder.is_dir():
         raise ConfigError(f"--config-dir {config_dir}: no such folder")
@@ -183,13 +183,13 @@ def importable(config_dir: str) -> Path:
 
 def declared_sweep(params: Mapping[str, Any] | None) -> list[str]:
     """``hydra.sweeper.params`` as overrides."""
-    return [f"{key}={params[key]}" for key in params] if params else []
+    return [f"{key}={value}" for key, value in (params or {}).items()]
 
 
 def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """The jobs of a sweep in Hydra's syntax: every combination of the swept values, the last key first to change.
+    """The jobs of a sweep in Hydra's syntax: every combination of the swept values; the last key changes fastest.
 
-    Of several overrides of one key the last one holds. Raises :class:`ConfigError` for values that cannot be listed.
+    The last of several overrides of one key holds. Raises :class:`ConfigError` for values that cannot be listed.
     """
     values: dict[str, list[str]] = {}
     for item in map(parse, overrides):
@@ -199,30 +199,27 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
         elif item.is_discrete_sweep():
             values[key] = [f"{key}={value}" for value in item.sweep_string_iterator()]
         else:
-            raise ConfigError(f"{item.input_line}: a sweep lists its values, as {item.key_or_group}=1,2 or range(3)")
+            raise ConfigError(f"{item.input_line}: a sweep lists its values, as in {key}=1,2 or {key}=range(3)")
     return list(itertools.product(*values.values()))
 
 
 LABELLED = ("norm", "placement", "arm", "seed")
-"""Keys that the name of a run tells already."""
+"""Keys that the name of a run contains already."""
 LONGEST_DETAIL = 60
-"""Characters: these names become folders."""
+"""In characters: details are part of the names of folders."""
 
 
 def details(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """What tells the jobs of a sweep apart besides arm and seed, for each of them: ``lr0.1-steps100``."""
-    values: list[dict[str, str]] = []
-    for job in jobs:
-        parts = [text.lstrip("+").partition("=") for text in job]
-        values.append({key: value for key, _, value in parts})
+    """For each job of a sweep, what distinguishes it from the others besides arm and seed: ``lr0.1-steps100``."""
+    values = [{key: value for key, _, value in (text.lstrip("+").partition("=") for text in job)} for job in jobs]
     keys = dict.fromkeys(key for one in values for key in one if key not in LABELLED and not key.startswith("hydra"))
-    telling = [key for key in keys if len({one.get(key) for one in values}) > 1]
-    return [_detail({key: one[key] for key in telling if key in one}) for one in values]
+    varying = [key for key in keys if len({one.get(key) for one in values}) > 1]
+    return [_detail({key: one[key] for key in varying if key in one}) for one in values]
 
 
 def _detail(values: Mapping[str, str]) -> str:
     text = "-".join(f"{key.rpartition('.')[2].rpartition('/')[2]}{value}" for key, value in values.items())
-    safe = "".join(character if character.isalnum() or character in "._-" else "_" for character in text)
+    safe = re.sub(r"[^\w.-]", "_", text)
     if len(safe) <= LONGEST_DETAIL:
         return safe
     return safe[:LONGEST_DETAIL].rstrip("._-") + "-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
@@ -230,7 +227,7 @@ def _detail(values: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Hydra's errors as one message of ours."""
+    """Turns Hydra's errors into a :class:`ConfigError`."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -248,7 +245,7 @@ def parse(text: str) -> Override:
 
 
 def _assign(config: Config, key: str, value: Any) -> bool:
-    """Set a plain value of the same type as the one that is there; False where only Hydra can tell."""
+    """Set a plain value if it has the type of the present one; False if Hydra has to compose it."""
     *parents, leaf = key.split(".")
     node: Any = config
     for parent in parents:
@@ -256,9 +253,7 @@ def _assign(config: Config, key: str, value: Any) -> bool:
     present = node[leaf] if isinstance(node, dict) else getattr(node, leaf)
     if type(present) is float and type(value) is int:
         value = float(value)
-    if type(present) is not type(value) or not isinstance(value, (int, float, str)):
-        return False
-    if isinstance(value, str) and "${" in value:
+    if type(present) is not type(value) or not isinstance(value, (int, float, str)) or "${" in str(value):
         return False
     if isinstance(node, dict):
         node[leaf] = value
@@ -268,7 +263,7 @@ def _assign(config: Config, key: str, value: Any) -> bool:
 
 
 def plain(error: BaseException) -> str:
-    """Hydra's message with its cause's, without the hints at its internals."""
+    """The messages of a Hydra error and its cause, without hints at Hydra's internals."""
     dropped = ("HYDRA_FULL_ERROR", "See https://", "provider=", "Config search path", "full_key:", "object_type")
     causes = [str(error)] + ([str(error.__cause__)] if error.__cause__ else [])
     lines = [line.strip() for text in causes for line in text.splitlines()]

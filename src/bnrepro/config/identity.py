@@ -1,4 +1,4 @@
-"""What makes a run the run it is: its scientific configuration, its data, the code epoch, a user's own source."""
+"""The identity of a run: its scientific configuration, its data, the code epoch and a user's own normaliser."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from bnrepro.config.schema import Config, default_of, key_of
+from bnrepro.config.schema import Config, Key, default_of, key_of
 from bnrepro.errors import ConfigError
 
 CODE_EPOCH = 1
-"""Raised by hand when a change of code changes results: runs of an older epoch are then no longer reused."""
+"""Increase it when a change of code changes results: runs of an older epoch are then no longer reused."""
 OURS = ("bnrepro", "torch")
-"""Packages whose source is not part of a run's identity: the code epoch and the recorded versions stand for them."""
+"""Packages whose source is not part of a run's identity: the code epoch and the recorded versions cover them."""
 
 
 def norm_name(norm: Any) -> str:
-    """``norm.name``, or the class's own name where a user's file gives none."""
+    """``norm.name``, or the name of the class where a user's file gives none."""
     if not isinstance(norm, dict):
         return "?"
     return str(norm.get("name") or str(norm.get("_target_", "?")).rpartition(".")[2])
 
 
 def arm_label(config: Config) -> str:
-    """What tables and legends call this run's arm: its name, or from the resolved configuration ``batch-after``."""
+    """The run's arm in tables and legends: ``config.arm``, or the normaliser and its placement, as ``batch-after``."""
     if config.arm is not None:
         return config.arm
     name = norm_name(config.norm)
@@ -35,18 +35,18 @@ def arm_label(config: Config) -> str:
 
 
 def scientific(node: Any) -> dict[str, Any]:
-    """Everything of a configuration that may change a number of its run, as plain nested data, defaults included.
+    """All keys of a configuration that may change a number of its run, as nested data, defaults included.
 
-    Left out are keys that are not scientific and keys that do nothing in this run; the schema says at each field which
-    they are.
+    Keys that are not scientific, and keys that do nothing in this run, are left out: see
+    :class:`~bnrepro.config.schema.Key`.
     """
-    said = {place.name: key_of(place) for place in fields(node)}
+    keys = {place.name: key_of(place) for place in fields(node)}
     silent = {
         place.name for place in fields(node)
-        if said[place.name].traceless and getattr(node, place.name) == default_of(place)
+        if keys[place.name].traceless and getattr(node, place.name) == default_of(place)
     }  # fmt: skip
     tree: dict[str, Any] = {}
-    for name, key in said.items():
+    for name, key in keys.items():
         value = getattr(node, name)
         if not key.scientific or name in silent or key.with_key in silent:
             continue
@@ -54,7 +54,7 @@ def scientific(node: Any) -> dict[str, Any]:
             if key.switched and not getattr(value, key.switched):
                 continue
             section = scientific(value)
-            # A section of traceless keys alone leaves no trace itself.
+            # A section with only traceless keys leaves no trace.
             if section or not all(key_of(place).traceless for place in fields(value)):
                 tree[name] = section
         else:
@@ -63,10 +63,9 @@ def scientific(node: Any) -> dict[str, Any]:
 
 
 def is_scientific(dotted: str) -> bool:
-    """Whether the top-level part of a dotted key can change a number of a run."""
-    said = {place.name: key_of(place) for place in fields(Config)}
-    found = said.get(dotted.partition(".")[0])
-    return found is None or found.scientific
+    """Whether the top-level part of a dotted key can change a number of a run; an unknown key can."""
+    keys = {place.name: key_of(place) for place in fields(Config)}
+    return keys.get(dotted.partition(".")[0], Key()).scientific
 
 
 def run_key(config: Config, fingerprint: str) -> str:
@@ -76,7 +75,7 @@ def run_key(config: Config, fingerprint: str) -> str:
 
 
 def identity(config: Config, fingerprint: str) -> dict[str, Any]:
-    """The scientific configuration, the data's ``fingerprint``, the code epoch, the source of a user's normaliser."""
+    """Code epoch, scientific configuration, ``fingerprint`` of the data and source of a user's normaliser."""
     return {
         "epoch": CODE_EPOCH,
         "config": scientific(config),
@@ -86,7 +85,7 @@ def identity(config: Config, fingerprint: str) -> dict[str, Any]:
 
 
 def _own_source(norm: dict[str, Any]) -> str | None:
-    """The source of a normaliser that is neither ours nor torch's: editing it makes a new run."""
+    """A digest of the source of a user's normaliser, so that editing it makes a new run; None for ours and torch's."""
     target = norm.get("_target_")
     if target is None or target.partition(".")[0] in OURS:
         return None

@@ -1,8 +1,8 @@
-"""Named random generators, all derived from a run's one seed.
+"""Named random generators, all derived from the one seed of a run.
 
-Each purpose (a layer's initial weights, the order of examples, …) draws from a generator of its own, so that two
-arms of one seed share everything that they have in common, whatever else each of them draws.
-torch's global generator belongs to the layers that draw during training (dropout, a user's own layer).
+Each purpose (the initial weights of a layer, the order of the examples, …) has its own generator, so that two arms with
+the same seed share what they have in common, whatever else they draw. Layers that draw during training (dropout, a
+user's own layer) use torch's global generator.
 """
 
 from __future__ import annotations

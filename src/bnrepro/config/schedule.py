@@ -1,4 +1,4 @@
-"""At which steps of training something is looked at, and the learning rate of each step."""
+"""The steps of training that are observed, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from bnrepro.config.schema import OptimizerConfig, ScheduleConfig
 
 
 def points(steps: int, schedule: ScheduleConfig) -> list[int]:
-    """Steps 0 … ``steps``, both included, strictly increasing; dense at first.
+    """Strictly increasing steps from 0 to ``steps``, both included; dense at first.
 
-    After step t comes t + max(min_interval, min(max_interval, growth·t)), rounded down: a time to a target is known
-    to within ``growth`` of itself, wherever in the run it falls.
+    Step t is followed by t + max(min_interval, min(max_interval, growth·t)), rounded down, so that the time to a target
+    is known with a relative precision of ``growth``.
     """
     found, step = [0], 0
     while step < steps:
@@ -20,12 +20,12 @@ def points(steps: int, schedule: ScheduleConfig) -> list[int]:
 
 
 def evenly(steps: int, count: int) -> list[int]:
-    """``count`` steps from 0 to ``steps`` at equal distances (fewer if there are not so many steps)."""
+    """``count`` evenly spaced steps from 0 to ``steps``, both included; fewer if there are not enough steps."""
     if count <= 1:
         return [steps] if count else []
     return sorted({round(steps * i / (count - 1)) for i in range(count)})
 
 
 def learning_rate(optimizer: OptimizerConfig, step: int, steps: int) -> float:
-    """The rate of the update after ``step`` of ``steps``: it falls exponentially, by ``decay`` in all (§4.2)."""
+    """Learning rate of the update after ``step`` of ``steps``; it falls exponentially by ``decay`` in all (§4.2)."""
     return optimizer.lr if optimizer.decay == 1.0 else optimizer.lr * optimizer.decay ** (step / max(steps, 1))

@@ -1,9 +1,8 @@
 """The schema of a run's configuration: Hydra composes ``configs/`` into these dataclasses.
 
-Each field says everything about its key once: its type, its default, which values are allowed, and what it means for
-the identity of a run. An unknown key or a wrong type is refused before anything starts. ``norm`` alone is an open
-node: a user's own normaliser is a YAML file with ``_target_``. ``configs/`` explains every key where its default
-stands.
+Each field declares its key once: type, default, allowed values, and role in the identity of a run. Unknown keys and
+wrong types are refused before anything starts. Only ``norm`` is open: a user's own normaliser is a YAML file with
+``_target_``. ``configs/`` explains every key beside its default.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from omegaconf import MISSING
 
 @dataclass(frozen=True)
 class Range:
-    """Finite numbers from ``low`` to ``high``; ``low`` itself belongs to them unless ``open_below``."""
+    """Finite numbers from ``low`` to ``high``, both included; without ``low`` if ``open_below``."""
 
     low: float
     high: float = math.inf
@@ -37,13 +36,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Key:
-    """What a field says of its key besides type and default.
+    """What a field declares of its key besides type and default.
 
-    ``within`` and ``choices`` are the values allowed. ``scientific`` is False for a key that cannot change a number of
-    the run: it is not part of its identity. A ``traceless`` key does nothing at its default and leaves no trace there,
-    so that a new key of this kind does not change the identity of older runs. A key that means something only
-    ``with_key`` leaves no trace where that key of the same section leaves none. A section is ``switched`` by one of its
-    own keys: where that is False, the whole section leaves no trace.
+    ``within`` and ``choices`` are the allowed values. The rest says when a key is left out of a run's identity:
+
+    - always, if it is not ``scientific``: it cannot change a number of the run;
+    - at its default, if it is ``traceless``: it does nothing there, so that a new key keeps the identity of older runs;
+    - whenever ``with_key``, another key of its section, is left out;
+    - with all of its section, where the key by which the section is ``switched`` is False.
     """
 
     within: Range | None = None
@@ -54,9 +54,9 @@ class Key:
     switched: str | None = None
 
 
-def key(default: Any = MISSING, **said: Any) -> Any:
-    """A field with what :class:`Key` says of it; a ``default`` that is a class or a function makes the value."""
-    metadata = {"key": Key(**said)}
+def key(default: Any = MISSING, **declared: Any) -> Any:
+    """A field with the attributes of :class:`Key`; a class or function as ``default`` is the factory of the value."""
+    metadata = {"key": Key(**declared)}
     return (
         field(default_factory=default, metadata=metadata)
         if callable(default)
@@ -65,25 +65,28 @@ def key(default: Any = MISSING, **said: Any) -> Any:
 
 
 def key_of(place: Field[Any]) -> Key:
-    """What the field ``place`` says of its key."""
+    """What the field ``place`` declares of its key."""
     return place.metadata.get("key", Key())
 
 
 POSITIVE = Range(0, open_below=True)
 COUNT, COUNT_FROM_1 = Range(0), Range(1)
 SHARE = Range(0, 1)
+DROPOUT = Range(0, 0.999)
+ACTIVATIONS = ("sigmoid", "relu")
+INITS = ("gaussian", "kaiming")
 
 
 @dataclass
 class ModelConfig:
-    """What every network has. Subclasses add their own keys; ``name`` is that of a module in ``bnrepro.models``."""
+    """The keys of every network; subclasses add their own. ``name`` is that of a module in ``bnrepro.models``."""
 
     example_cost: ClassVar[float] = 1
-    """What an example costs in a training step, in those of the fully connected network: to start long runs first."""
+    """Training cost of an example relative to the fully connected network; long runs are started first."""
 
     name: str = MISSING
-    activation: str = key("sigmoid", choices=("sigmoid", "relu"))
-    init: str = key("gaussian", choices=("gaussian", "kaiming"))
+    activation: str = key("sigmoid", choices=ACTIVATIONS)
+    init: str = key("gaussian", choices=INITS)
     init_scale: float = key(1.0, within=POSITIVE)
 
 
@@ -91,20 +94,20 @@ class ModelConfig:
 class MLPConfig(ModelConfig):
     name: str = "mlp"
     hidden: list[int] = key(lambda: [100, 100, 100])
-    dropout: float = key(0.0, within=Range(0, 0.999))
+    dropout: float = key(0.0, within=DROPOUT)
 
 
 @dataclass
 class InceptionConfig(ModelConfig):
     example_cost: ClassVar[float] = 150
     name: str = "inception"
-    activation: str = key("relu", choices=("sigmoid", "relu"))
-    init: str = key("kaiming", choices=("gaussian", "kaiming"))
+    activation: str = key("relu", choices=ACTIVATIONS)
+    init: str = key("kaiming", choices=INITS)
     stem: int = key(16, within=Range(1, 4096))
     units: list[int] = key(lambda: [4, 6, 8])
     blocks: list[int] = key(lambda: [1, 2, 1])
     per_activation_blocks: int = key(0, within=COUNT, traceless=True)
-    dropout: float = key(0.0, within=Range(0, 0.999))
+    dropout: float = key(0.0, within=DROPOUT)
     local_response_norm: bool = False
     channels_last: bool = True
 
@@ -113,20 +116,20 @@ class InceptionConfig(ModelConfig):
 class BNInceptionConfig(ModelConfig):
     example_cost: ClassVar[float] = 40_000
     name: str = "bn_inception"
-    activation: str = key("relu", choices=("sigmoid", "relu"))
-    init: str = key("kaiming", choices=("gaussian", "kaiming"))
+    activation: str = key("relu", choices=ACTIVATIONS)
+    init: str = key("kaiming", choices=INITS)
     separable_stem: bool = True
     pool_projection_4cd: int = key(96, within=Range(1, 4096))
-    dropout: float = key(0.0, within=Range(0, 0.999))
+    dropout: float = key(0.0, within=DROPOUT)
     local_response_norm: bool = False
     channels_last: bool = True
 
 
-@dataclass
+@dataclass(unsafe_hash=True)  # as the key of a cache of data sets
 class DataConfig:
-    """``root`` and ``title`` are an image folder's place and its name in figures; what follows them is about it too.
+    """``root`` and the keys after it are about image folders.
 
-    The fingerprint of the data is part of a run's identity, so the place of a folder is not.
+    ``root`` is not scientific, since the fingerprint of the data is part of a run's identity.
     """
 
     name: str = key(choices=("mnist", "digits", "cifar10", "image_folder"))
@@ -161,7 +164,7 @@ class AugmentationConfig:
 
 @dataclass
 class ScheduleConfig:
-    """Points of training, dense at first: the interval after step t is growth·t, kept within [min, max]."""
+    """Points of training, dense at first; see :func:`~bnrepro.config.schedule.points`."""
 
     growth: float = key(within=SHARE)
     min_interval: int = key(within=COUNT_FROM_1)
@@ -237,19 +240,19 @@ class Config:
 
 
 def default_of(place: Field[Any]) -> Any:
-    """The default of a field, made anew where the field makes it."""
+    """The default of a field, from its factory if it has one."""
     return place.default if place.default_factory is NO_DEFAULT else place.default_factory()
 
 
 MODELS: dict[str, type[ModelConfig]] = {default_of(fields(kind)[0]): kind for kind in ModelConfig.__subclasses__()}
-"""The keys of each network by its name, which is that of its module in ``bnrepro.models``."""
+"""The schema of each network by name."""
 
 
 def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Key, Any]]:
-    """Every key of a configuration by its dotted name, with what its field says and its value; open nodes are one."""
+    """Dotted name, :class:`Key` and value of every key of a configuration; an open node counts as one key."""
     for place in fields(node):
         name, value = f"{prefix}{place.name}", getattr(node, place.name)
-        if is_dataclass(value) and not isinstance(value, type):
+        if is_dataclass(value):
             yield from walk(value, f"{name}.")
         else:
             yield name, key_of(place), value

@@ -1,4 +1,4 @@
-"""Data: sets as tensors in memory or streamed, where they come from, the order of the examples, augmentation."""
+"""Data: sources, data sets in memory or streamed, mini-batches, augmentation."""
 
 from __future__ import annotations
 

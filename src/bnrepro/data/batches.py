@@ -1,4 +1,4 @@
-"""The mini-batches of a run: the seeded order of its examples, and their augmentation."""
+"""The seeded order of a run's examples, and the augmentation of its mini-batches."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnrepro.config.randomness import derive_seed, generator
+from bnrepro.config.randomness import generator
 from bnrepro.config.schema import AugmentationConfig, Config
 from bnrepro.errors import ConfigError
 
 
 class ExampleOrder:
-    """Which examples make mini-batch i of a run: a fresh permutation every epoch, a function of the seed alone.
+    """The examples of each mini-batch of a run: a fresh permutation every epoch, which depends only on the seed.
 
-    Stateless but for a cache: batch i is the same whether or not the batches before it were asked for, so a resumed
-    run needs no position. The last, incomplete mini-batch of an epoch is dropped. With ``shuffle=batches`` the same
-    examples stay together: the mini-batches of the first epoch, in a fresh order every epoch (§4.2.1 warns of it).
-    Raises :class:`ConfigError` if one mini-batch is larger than the training set.
+    The order has no state but a cache: mini-batch i does not depend on earlier calls, so that a resumed run needs no
+    position. The last, incomplete mini-batch of an epoch is dropped. With ``shuffle=batches`` the mini-batches of the
+    first epoch come in a fresh order every epoch, so that the same examples stay together (§4.2.1 warns of it).
+    Raises :class:`ConfigError` if a mini-batch is larger than the training set.
     """
 
     def __init__(self, config: Config, available: int) -> None:
@@ -31,7 +31,7 @@ class ExampleOrder:
         self._epoch, self._order = -1, self.subset
 
     def batch(self, index: int) -> Tensor:
-        """Positions (batch_size,) in the training set of mini-batch ``index`` = 0, 1, …"""
+        """Positions (batch_size,) of the examples of mini-batch ``index`` = 0, 1, … in the training set."""
         epoch, position = divmod(index, self.batches_per_epoch)
         if epoch != self._epoch:
             if self._together and epoch > 0:
@@ -46,18 +46,17 @@ class ExampleOrder:
 
     def _epoch_order(self, epoch: int) -> Tensor:
         """A fresh permutation of the examples."""
-        draw = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-        return self.subset[torch.randperm(len(self.subset), generator=draw)]
+        return self.subset[torch.randperm(len(self.subset), generator=generator(self.seed, "order", epoch))]
 
 
 def augment(
     images: Tensor, config: AugmentationConfig, seed: int, step: int, rank: int = 0, processes: int = 1
 ) -> Tensor:
-    """Mini-batch ``step`` (N, channels, height, width) as the network is to see it: some of it mirrored, shifted by
-    up to ``shift`` pixels (zeros move in), and with brightness and contrast changed by up to ``photometric``.
+    """Mini-batch ``step`` (N, channels, height, width) with images mirrored, shifted by up to ``shift`` pixels (zeros
+    move in), and changed in brightness and contrast by up to ``photometric``.
 
-    A function of the seed and the step alone, on every device: a resumed run needs no state of it. Where several
-    processes share a mini-batch, ``images`` is the part of process ``rank``, and meets what it meets in the whole.
+    The changes depend only on the seed and the step, on every device, so that a resumed run needs no state. ``images``
+    is the share of process ``rank``; the number of processes does not change what happens to an image.
     """
     if not (config.flip or config.shift or config.photometric):
         return images
@@ -74,7 +73,7 @@ def augment(
         rows, columns = rows + offsets[0], columns + offsets[1]
         images = F.pad(images, [config.shift] * 4)
     if config.flip or config.shift:
-        # Channels last, the gather is one copy of rows of pixels.
+        # With channels last, the gather copies whole pixels.
         pixels = images.permute(0, 2, 3, 1)
         example = torch.arange(count)[:, None, None].to(images.device)
         rows, columns = rows.to(images.device), columns.to(images.device)

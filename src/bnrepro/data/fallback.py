@@ -1,4 +1,4 @@
-"""What stands in for data that can neither be found nor downloaded, and what is then said: one policy for all doors."""
+"""Substitutes for data that cannot be found or downloaded, and the notice about them: one policy for all scripts."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from bnrepro.data.sets import load
 from bnrepro.errors import DataUnavailable
 
 SUBSTITUTE = "digits"
-"""What results of runs on the bundled digits are called."""
+"""The name of results on the bundled digits."""
 JPEG_FOLDER = "cifar10_jpeg"
 """A copy of CIFAR-10 as an image folder, below $BNREPRO_DATA or data/."""
 JPEG = ("data=image_folder", f"data.root={JPEG_FOLDER}", 'data.title="CIFAR-10 (JPEG q75)"')
-"""The same photographs, not the same bytes, and every label says so."""
+"""The same photographs, but not the same bytes; every label says so."""
 DIGITS = ("data=digits", "data.train_examples=null")
-"""The digits are too few for the subsets that some experiments train on."""
+"""All digits: they are fewer than the subsets on which some experiments train."""
 ENLARGED = (*DIGITS, "data.enlarge=32", "data.standardize=true", "data.validation_examples=300")
 STAND_INS: dict[str, tuple[tuple[str, ...], ...]] = {"mnist": (DIGITS,), "cifar10": (JPEG, ENLARGED)}
-"""Overrides that stand in for a data set, the first choice first."""
+"""Overrides that replace a data set, in order of preference."""
 
 Compose = Callable[[tuple[str, ...]], list[Config]]
-"""Composes runs with these overrides before the call's own, which have the last word."""
+"""Composes runs with these overrides, placed before the caller's own, which take precedence."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Runs with data. ``stand_in`` are the overrides that made it so, and ``reason`` says why they were needed."""
+    """Runs, the overrides ``stand_in`` that replace their data, and the ``reason`` for them."""
 
     configs: list[Config]
     stand_in: tuple[str, ...] = ()
@@ -38,33 +38,28 @@ class Found:
         return "data=digits" in self.stand_in
 
     def notice(self) -> str:
-        """What has to be said before such runs are trained."""
+        """The message for the user before such runs are trained."""
         if self.stand_in == JPEG:
-            going_on = (
-                "Going on with the JPEG copy of CIFAR-10 instead: every figure and table of these runs says so.\n"
-            )
+            instead = "Continuing with the JPEG copy of CIFAR-10: every figure and table of these runs says so.\n"
         else:
-            going_on = (
-                "Going on with the 1,797 bundled UCI digits (8×8) instead: every figure and table of these runs says "
-                "so, and the results of this call lie in a folder of their own. The claims are about other data; what "
-                "you see below shows that everything works, not what the paper says.\n"
+            instead = (
+                "Continuing with the 1,797 bundled UCI digits (8×8): every figure and table of these runs says so, and "
+                "the results of this call have a folder of their own. The claims are about other data; the results "
+                "below show that everything works, not whether the paper is right.\n"
             )
-        return f"{self.reason}\n\n{going_on}"
+        return f"{self.reason}\n\n{instead}"
 
 
 class Reasons:
-    """Why data sets are missing, each looked for once: a download that fails is not tried again and again."""
+    """Why data sets are missing. Each is looked for once, so that a failed download is not repeated."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._known
-
     def why_missing(self, config: Config) -> str:
-        """Why the data of ``config`` cannot be had; empty if they can."""
+        """Why the data of ``config`` are missing; empty if they are not."""
         name = config.data.name
-        if name == "image_folder":  # a folder a call: none stands for another
+        if name == "image_folder":  # different calls may name different folders
             return _why_missing(config)
         if name not in self._known:
             self._known[name] = _why_missing(config)
@@ -72,9 +67,9 @@ class Reasons:
 
 
 def with_data(compose: Compose, reasons: Reasons | None = None) -> Found:
-    """The runs of ``compose``, on what stands in for their data where those cannot be had.
+    """The runs of ``compose``, with a substitute for their data if those are missing.
 
-    Where nothing can stand in, they are what was asked for, and to open their data raises the error.
+    If there is no substitute either, opening the data of the runs raises the error.
     """
     reasons = reasons or Reasons()
     configs = compose(())

@@ -1,4 +1,4 @@
-"""A data set as tensors in memory: its splits, its fingerprint."""
+"""Data sets: training, validation and test split, and a fingerprint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ class Split:
         return len(self.labels)
 
     def to(self, device: str, dtype: torch.dtype, memory_format: torch.memory_format = torch.preserve_format) -> Split:
+        """The split on a device, its images in this type and memory format."""
         return Split(self.images.to(device, dtype, memory_format=memory_format), self.labels.to(device))
 
     @property
@@ -42,7 +44,7 @@ class Split:
         return self.labels.device
 
     def at(self, places: Tensor) -> Split:
-        """The examples at these places."""
+        """The examples at these places (n,)."""
         places = places.to(self.device)
         return Split(self.images[places], self.labels[places])
 
@@ -51,7 +53,7 @@ class Split:
         return self.images[:count]
 
     def chunks(self, size: int, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels: of the chunks of ``size`` into which the split falls, each ``every``-th."""
+        """Images and labels of every ``every``-th chunk of ``size`` examples, from chunk ``first`` on."""
         chunks = zip(self.images.split(size), self.labels.split(size), strict=True)
         return itertools.islice(chunks, first, None, every)
 
@@ -60,67 +62,57 @@ AnySplit = Split | StreamedSplit
 
 
 def part_of(split: AnySplit, count: int, name: str) -> AnySplit:
-    """``count`` examples drawn once and for all by ``name``, the same for every run; all of them for 0."""
+    """``count`` examples drawn by ``name``, the same for every run; all of them for 0."""
     if count == 0 or count >= len(split):
         return split
     return split.at(torch.randperm(len(split), generator=generator(0, "part", name))[:count])
 
 
+S = TypeVar("S", Split, StreamedSplit)
+
+
 @dataclass(frozen=True)
-class Dataset:
-    """Training, validation and test examples in memory. ``label`` is how figures and tables name the data;
-    ``unreadable`` are the files that were passed over."""
+class _Splits(Generic[S]):
+    """``label`` is the name of the data in figures and tables; ``unreadable`` are the paths of skipped images."""
 
     label: str
-    train: Split
-    validation: Split
-    test: Split
+    train: S
+    validation: S
+    test: S
     classes: int
     fingerprint: str
     unreadable: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class StreamedDataset:
-    """The same, read from disk when it is needed."""
+class Dataset(_Splits[Split]):
+    """A data set in memory."""
 
-    label: str
-    train: StreamedSplit
-    validation: StreamedSplit
-    test: StreamedSplit
-    classes: int
-    fingerprint: str
-    unreadable: tuple[str, ...] = ()
+
+class StreamedDataset(_Splits[StreamedSplit]):
+    """A data set that is read from disk when it is needed."""
 
 
 AnyDataset = Dataset | StreamedDataset
 
 
 def load(config: DataConfig) -> Dataset:
-    """The data set of ``config``, kept in memory for the next run of this process.
+    """The data set of ``config`` in memory, cached for the next run of this process.
 
-    Raises :class:`DataUnavailable` if it is nowhere to be had, :class:`DataError` if its files are damaged,
-    :class:`ConfigError` if the splits asked for do not fit it, or if it is to be streamed.
+    Raises :class:`DataUnavailable` if it cannot be found or downloaded, :class:`DataError` if its files are damaged,
+    :class:`ConfigError` if it is too small for the splits, or has to be streamed.
     """
     if config.stream:
         raise ConfigError("data.stream=true: this needs its images in memory")
-    return _load(_Settings(**asdict(replace(config, workers=0))))
+    return _load(replace(config, workers=0))
 
 
 def open_dataset(config: DataConfig) -> AnyDataset:
-    """As :func:`load`, or the streamed data set that ``config`` asks for."""
-    return _stream(_Settings(**asdict(config))) if config.stream else load(config)
-
-
-class _Settings(DataConfig):
-    """The same, as the key of a cache."""
-
-    def __hash__(self) -> int:
-        return hash(tuple(asdict(self).values()))
+    """As :func:`load`; a streamed data set for ``data.stream=true``."""
+    return _stream(replace(config)) if config.stream else load(config)
 
 
 @functools.lru_cache(maxsize=2)
-def _load(config: _Settings) -> Dataset:
+def _load(config: DataConfig) -> Dataset:
     source = _source(config)
     kept, held_out = _divided(config, source.label, len(source.labels))
     digest = hashlib.blake2b(digest_size=8)
@@ -141,24 +133,22 @@ def _load(config: _Settings) -> Dataset:
 
 
 @functools.lru_cache(maxsize=1)
-def _stream(config: _Settings) -> StreamedDataset:
+def _stream(config: DataConfig) -> StreamedDataset:
     if config.name != "image_folder" or config.threshold is not None or config.enlarge:
         raise ConfigError(
             "data.stream=true reads data=image_folder; data.threshold and data.enlarge are for images in memory"
         )
-    label, everything, test, classes, fingerprint = streaming.load(
-        config.root, config.title, config.image_size, config.crop, config.unreadable == "skip", config.workers
-    )
+    label, everything, test, fingerprint = streaming.load(config)
     kept, held_out = _divided(config, label, len(everything))
     if config.standardize:
         mean, std = streaming.moments(everything.at(kept), fingerprint)
         everything, test = replace(everything, mean=mean, std=std), replace(test, mean=mean, std=std)
     train, validation = everything.at(kept), everything.at(held_out)
-    return StreamedDataset(label, train, validation, test, len(classes), fingerprint)
+    return StreamedDataset(label, train, validation, test, everything.files.classes, fingerprint)
 
 
 def _divided(config: DataConfig, label: str, available: int) -> tuple[Tensor, Tensor]:
-    """Places of the training and of the validation examples among all that are not for the test."""
+    """Places of the training and of the validation examples among the ``available`` ones."""
     validation, train = config.validation_examples, config.train_examples
     if validation >= available:
         raise ConfigError(f"data.validation_examples={validation}: {label} has {available} in all")
@@ -172,26 +162,28 @@ def _divided(config: DataConfig, label: str, available: int) -> tuple[Tensor, Te
 def _source(config: DataConfig) -> Source:
     if config.name == "image_folder":
         return image_folder.load(config.root, config.title, config.unreadable == "skip")
-    return {"mnist": sources.mnist, "digits": sources.digits, "cifar10": sources.cifar10}[config.name]()
+    return getattr(sources, config.name)()
 
 
 def _scale(images: Tensor, white: int, threshold: float | None, standardize: bool) -> Callable[[Tensor], Tensor]:
-    """From uint8 to what the network gets: [0, 1], or 0 and 1, or each channel with mean 0 and variance 1 over the
-    training ``images``. Colour images come out channels last, as convolutions want them."""
+    """The function from uint8 images to the input of the network: 0 and 1 by a ``threshold``, else within [0, 1], or
+    each channel with mean 0 and variance 1 over the training ``images``.
+
+    Colour images become channels last, with which convolutions are faster.
+    """
     if threshold is not None:
         return lambda raw: (raw >= threshold * white).float()
     mean, std = _moments(images, white) if standardize else (torch.zeros(1), torch.ones(1))
 
     def scaled(raw: Tensor) -> Tensor:
         layout = torch.channels_last if raw.shape[1] > 1 else torch.contiguous_format
-        pixels = raw.to(torch.float32, memory_format=layout).div_(white)
-        return pixels.sub_(mean).div_(std) if standardize else pixels
+        return raw.to(torch.float32, memory_format=layout).div_(white).sub_(mean).div_(std)
 
     return scaled
 
 
 def _moments(images: Tensor, white: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (1, channels, 1, 1) of the pixels / ``white``: exact, from counts of their values."""
+    """Exact mean and standard deviation (1, channels, 1, 1) of the pixels / ``white``, from counts of their values."""
     values = torch.arange(256, dtype=torch.float64) / white
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double()
     counts /= counts.sum(1, keepdim=True)
@@ -201,7 +193,7 @@ def _moments(images: Tensor, white: int) -> tuple[Tensor, Tensor]:
 
 
 def _enlarged(images: Tensor, size: int) -> Tensor:
-    """Images of ``size`` × ``size`` with three channels: how small grey images stand in for colour photographs."""
+    """Images of ``size`` × ``size`` with three channels, so that small grey ones can replace colour photographs."""
     if size == 0:
         return images
     larger = F.interpolate(images.float(), (size, size), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Data sets as they come: found on this disk, downloaded, or bundled; every file checked."""
+"""The original data sets: found on this disk, downloaded, or bundled. All files are checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 from urllib.error import URLError
 
 import numpy as np
@@ -21,7 +20,7 @@ from bnrepro import store
 from bnrepro.config.randomness import generator
 from bnrepro.errors import DataError, DataUnavailable
 
-# MD5 of the four uncompressed files, as the originals have them.
+# MD5 of the four uncompressed original files.
 MNIST_FILES = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -35,8 +34,10 @@ DIGITS_TEST_EXAMPLES = 360
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it comes: images (N, channels, height, width) uint8 from 0 to ``white``, labels (N,) int64.
-    ``label`` is how figures and tables name it; ``unreadable`` are the files that were passed over."""
+    """An original data set: images (N, channels, height, width) uint8 from 0 to ``white``, labels (N,) int64.
+
+    ``label`` is its name in figures and tables; ``unreadable`` are the paths of skipped images.
+    """
 
     label: str
     white: int
@@ -48,7 +49,14 @@ class Source:
 
 
 def mnist() -> Source:
-    root = find_mnist() or _download_mnist()
+    """MNIST (LeCun et al. 1998). Raises :class:`DataUnavailable` or :class:`DataError`."""
+    datasets = _torchvision_datasets()
+    root = find_mnist() or _download(
+        "MNIST",
+        datasets.MNIST,
+        f"Put the four uncompressed files into {store.data_folder() / 'MNIST' / 'raw'}, or use the bundled data: "
+        "data=digits.",
+    )
     for name, expected in MNIST_FILES.items():
         path = root / "MNIST" / "raw" / name
         with path.open("rb") as file:
@@ -56,15 +64,17 @@ def mnist() -> Source:
         if found != expected:
             raise DataError(
                 f"{path} is truncated or altered (MD5 {found}, expected {expected}). "
-                f"Delete it, or the folder {path.parent}, and run again to fetch it anew."
+                f"Delete it, or the folder {path.parent}, and run again to download it."
             )
-    datasets = _torchvision_datasets()
     train, test = (datasets.MNIST(str(root), train=part, download=False) for part in (True, False))
     return Source("MNIST", 255, train.data.unsqueeze(1), train.targets, test.data.unsqueeze(1), test.targets)
 
 
 def find_mnist() -> Path | None:
-    """The folder that holds ``MNIST/raw``: of $BNREPRO_DATA and data/ the first that has any file of it."""
+    """The folder with ``MNIST/raw``: $BNREPRO_DATA or data/, whichever comes first with all files; else None.
+
+    Raises :class:`DataError` if $BNREPRO_DATA has only some of the files; in data/ a download completes them.
+    """
     for root in data_folders():
         raw = root / "MNIST" / "raw"
         present = [name for name in MNIST_FILES if (raw / name).is_file()]
@@ -77,26 +87,18 @@ def find_mnist() -> Path | None:
 
 
 def data_folders() -> list[Path]:
-    """Where files are looked for: $BNREPRO_DATA, then data/."""
+    """The folders to search: $BNREPRO_DATA, then data/."""
     named = os.environ.get("BNREPRO_DATA")
     return [*([Path(named)] if named else []), store.data_folder()]
 
 
-def _download_mnist() -> Path:
-    return _download(
-        "MNIST", lambda root: _torchvision_datasets().MNIST(root, download=True),
-        f"Put the four uncompressed files into {store.data_folder() / 'MNIST' / 'raw'}, or use the bundled data: "
-        "data=digits.",
-    )  # fmt: skip
-
-
-def _download(name: str, fetch: Callable[[str], Any], otherwise: str) -> Path:
-    """Let ``fetch`` download into data/. Raises :class:`DataUnavailable`, with what to do ``otherwise``."""
+def _download(name: str, dataset: Callable[..., object], otherwise: str) -> Path:
+    """Download torchvision's ``dataset`` into data/. Raises :class:`DataUnavailable`, with what to do ``otherwise``."""
     root = store.data_folder()
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
-        fetch(str(root))
+        dataset(str(root), download=True)
     except (URLError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise DataUnavailable(
@@ -108,22 +110,19 @@ def _download(name: str, fetch: Callable[[str], Any], otherwise: str) -> Path:
 
 
 def cifar10() -> Source:
-    """The original CIFAR-10 (Krizhevsky 2009) in torchvision's own files, whose MD5 torchvision checks."""
+    """CIFAR-10 (Krizhevsky 2009), whose files torchvision checks. Raises as :func:`mnist`."""
     found = next((root for root in data_folders() if (root / CIFAR10_FOLDER).is_dir()), None)
     datasets = _torchvision_datasets()
-    root = found or _download(
-        "CIFAR-10", lambda root: datasets.CIFAR10(root, download=True),
-        f"Put the folder {CIFAR10_FOLDER} into {store.data_folder()}.",
-    )  # fmt: skip
+    otherwise = f"Put the folder {CIFAR10_FOLDER} into {store.data_folder()}."
+    root = found or _download("CIFAR-10", datasets.CIFAR10, otherwise)
     try:
-        train, test = (datasets.CIFAR10(str(root), train=part, download=False) for part in (True, False))
+        parts = [datasets.CIFAR10(str(root), train=part, download=False) for part in (True, False)]
     except RuntimeError as error:
         folder = root / CIFAR10_FOLDER
         raise DataError(f"{folder} is incomplete or altered ({error}). Delete it and run again.") from error
-    images = (torch.from_numpy(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2))) for part in (train, test))
-    labels = (torch.tensor(part.targets) for part in (train, test))
-    (train_images, test_images), (train_labels, test_labels) = images, labels
-    return Source("CIFAR-10", 255, train_images, train_labels, test_images, test_labels)
+    images, test_images = (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in parts)
+    labels, test_labels = (torch.tensor(part.targets) for part in parts)
+    return Source("CIFAR-10", 255, images, labels, test_images, test_labels)
 
 
 def _torchvision_datasets() -> ModuleType:
@@ -136,7 +135,7 @@ def _torchvision_datasets() -> ModuleType:
 
 
 def digits() -> Source:
-    """The UCI digits that scikit-learn bundles, read from its file: to import the package takes seconds."""
+    """The UCI digits of scikit-learn, read from its file, since importing the package takes seconds."""
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise DataUnavailable("data=digits: scikit-learn, which bundles them, is not installed")

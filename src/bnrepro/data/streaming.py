@@ -1,4 +1,4 @@
-"""A folder of images too large for memory: read, cropped and mirrored by worker processes, batch by batch."""
+"""An image folder that is too large for memory: worker processes read, crop and mirror each batch."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ from torch.utils import data as torch_data
 
 from bnrepro import store
 from bnrepro.config.randomness import derive_seed, generator
+from bnrepro.config.schema import DataConfig
 from bnrepro.data import image_folder
 from bnrepro.data.batches import ExampleOrder
 from bnrepro.data.cache import read_array, write_array
 from bnrepro.errors import DataError
 
 NO_LABEL = -100
-"""The label of an image that could not be read: cross-entropy passes over it."""
+"""The label of an unreadable image: cross-entropy ignores it."""
 MARGIN = 8 / 7
-"""At evaluation the shorter side becomes so many times what is cut out of the middle: 256 for 224."""
+"""Shorter side of an image before the centre crop of evaluation, relative to the crop: 256 for 224."""
 MOMENTS_FROM = 1000
-"""Training images from which each channel's mean and variance are taken: reading all of ImageNet would take hours."""
+"""Training images for the mean and variance of each channel: reading all of ImageNet would take hours."""
 
 Key = tuple[int, int | None]
-"""An image's place in its split, and the seed of its crop; None for the middle."""
+"""Place of an image in its split, and the seed of its random crop; None for the centre crop."""
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The images of ``folder/<class>/``, in the order of their names, without an object for each of them.
+    """The images of ``folder/<class>/``, sorted by name, without a Python object for each.
 
-    ``names`` is all of ``class/file`` one after another, ``ends`` where each ends; ``firsts`` the first of each class.
+    ``names`` (bytes,) concatenates every ``class/file``, ``ends`` (images,) are their ends in it, and ``firsts``
+    (classes,) the positions of the first image of each class.
     """
 
     folder: Path
@@ -46,10 +48,14 @@ class ImageFiles:
     ends: np.ndarray
     firsts: np.ndarray
     digest: str
-    """Of all names and sizes: a file that is replaced by another of its name and size goes unseen."""
+    """Of names and sizes: a replaced file with the same name and size is not noticed."""
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    @property
+    def classes(self) -> int:
+        return len(self.firsts)
 
     def path(self, position: int) -> str:
         begin = self.ends[position - 1] if position else 0
@@ -60,9 +66,11 @@ class ImageFiles:
 
 
 def list_files(folder: Path, skip: bool = False) -> ImageFiles:
-    """The images below ``folder``, class by class; a link that leads nowhere is one too, if unreadable ones are to be
-    passed over. Raises :class:`DataError` as :mod:`image_folder` does."""
-    names, lengths, firsts = bytearray(), [np.zeros(0, np.int64)], []
+    """The images below ``folder``, class by class. Raises :class:`DataError` as :mod:`image_folder` does.
+
+    With ``skip``, broken links count as images: they are unreadable like others.
+    """
+    names, lengths, firsts = bytearray(), [], []
     digest = hashlib.blake2b(digest_size=8)
     for path in image_folder.class_folders(folder):
         entries = image_folder.images_in(path)
@@ -77,11 +85,12 @@ def list_files(folder: Path, skip: bool = False) -> ImageFiles:
 
 
 class Decoder(torch_data.Dataset):
-    """What a worker does to an image of a split: (3, size, size) uint8 pixels, the label, the place it was asked for,
-    and how many images from there on were unreadable.
+    """The work on one image in a worker: pixels (3, size, size) uint8, label, requested place in the split, and the
+    number of unreadable images from there on.
 
-    With a seed, a random crop of at least ``crop`` of its area, mirrored half of the times if ``flip``; without one,
-    the middle. In training an unreadable image gives way to the split's next; at evaluation it has no label.
+    A key with a seed gives a random crop of at least ``crop`` of the area, mirrored with probability 1/2 if ``flip``; a
+    key without one, the centre crop. In training, the next image of the split replaces an unreadable one; in evaluation
+    an unreadable one has no label.
     """
 
     def __init__(self, files: ImageFiles, positions: Tensor, size: int, crop: float, flip: bool) -> None:
@@ -89,7 +98,7 @@ class Decoder(torch_data.Dataset):
 
     @functools.cached_property
     def _transforms(self) -> tuple[Callable[[Image.Image], Tensor], Callable[[Image.Image], Tensor]]:
-        """Random and middle; made where they are used, since a worker may have to import torchvision itself."""
+        """Random and centre crop; made in the worker, which may have to import torchvision itself."""
         from bnrepro.data.torchvision_import import prepare
 
         prepare()
@@ -103,8 +112,8 @@ class Decoder(torch_data.Dataset):
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int, int, int]:
         place, draw = key
-        random, middle = self._transforms
-        # Where nothing can be read the search ends at the image it began with.
+        random, centre = self._transforms
+        # If no image can be read, the search ends where it began.
         tries = len(self.positions) if draw is not None else 1
         for unreadable in range(tries):
             position = int(self.positions[(place + unreadable) % len(self.positions)])
@@ -113,8 +122,8 @@ class Decoder(torch_data.Dataset):
             except DataError:
                 continue
             if draw is None:
-                return middle(image), self.files.label(position), place, unreadable
-            # The transforms draw from the global generator, which belongs to the layers where there are no workers.
+                return centre(image), self.files.label(position), place, unreadable
+            # The transforms draw from the global generator, which belongs to the layers if there are no workers.
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(draw)
                 return random(image), self.files.label(position), place, unreadable
@@ -123,7 +132,7 @@ class Decoder(torch_data.Dataset):
 
 @dataclass(frozen=True)
 class ShareOfBatches:
-    """Endless mini-batches from number ``first`` on: this process's share of each, with the seed of every crop."""
+    """Endless mini-batches from ``first`` on: the keys of this process's ``share`` examples of each."""
 
     order: ExampleOrder
     seed: int
@@ -140,9 +149,9 @@ class ShareOfBatches:
 
 @dataclass(frozen=True)
 class StreamedSplit:
-    """The images at ``positions`` among ``files``, as (channels, size, size) once they are read.
+    """The images at ``positions`` among ``files``, read when they are needed, as (3, size, size).
 
-    ``skip`` passes over unreadable images, and keeps their paths in ``unreadable``; else the first one raises
+    With ``skip``, unreadable images are skipped and their paths kept in ``unreadable``; else the first one raises
     :class:`DataError`. ``mean`` and ``std`` (1, 3, 1, 1) standardise the pixels / 255.
     """
 
@@ -172,26 +181,26 @@ class StreamedSplit:
     def to(
         self, device: str, dtype: torch.dtype, memory_format: torch.memory_format = torch.channels_last
     ) -> StreamedSplit:
-        """The same images for a run of its own, as they are to come out."""
+        """The same images for one run, on this device, in this type and memory format."""
         mean, std = self.mean.to(device, dtype), self.std.to(device, dtype)
         return replace(self, mean=mean, std=std, dtype=dtype, memory_format=memory_format, unreadable=set())
 
     def at(self, places: Tensor) -> StreamedSplit:
-        """The examples at these places of the split, as they are evaluated."""
+        """The examples at these places (n,) of the split."""
         return replace(self, positions=self.positions[places.cpu()])
 
     def sample(self, count: int) -> Tensor:
-        """The first ``count`` images, read by this process; black where one is unreadable."""
+        """The first ``count`` images, read by this process; an unreadable one is black."""
         [(images, _)] = self._read([[(place, None) for place in range(min(count, len(self)))]], 0)
         return images
 
     def chunks(self, size: int, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images, each the middle of a photograph, and labels: of the chunks of ``size``, each ``every``-th."""
+        """Centre crops and labels of every ``every``-th chunk of ``size`` examples, from chunk ``first`` on."""
         chunks = [range(begin, min(begin + size, len(self))) for begin in range(0, len(self), size)][first::every]
         return self._read(([(place, None) for place in chunk] for chunk in chunks), self.workers)
 
     def training_batches(self, batches: ShareOfBatches, flip: bool) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images, each a random crop, and labels. Raises :class:`DataError` if not one image can be read."""
+        """Random crops and labels. Raises :class:`DataError` if no image can be read."""
         return self._read(batches, self.workers, flip)
 
     def _read(self, batches: Iterable[list[Key]], workers: int, flip: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
@@ -200,45 +209,44 @@ class StreamedSplit:
             batch_sampler=batches,  # type: ignore[arg-type]
             num_workers=workers,
             pin_memory=self.device.type == "cuda",
-            # Else the workers' seeds would be drawn from the generator that belongs to the layers.
+            # By default the seeds of the workers are drawn from the generator that belongs to the layers.
             generator=torch.Generator(),
         )
         for pixels, labels, places, unreadable in loader:
             for index in unreadable.nonzero().flatten().tolist():
                 self._note(int(places[index]), int(unreadable[index]))
-            if (unreadable == len(self)).any() and len(self) > 1:  # looked for in the whole split
+            if (unreadable == len(self)).any() and len(self) > 1:  # after a search through the whole split
                 raise DataError(f"{self.files.folder}: not one of {len(self):,} images can be read")
             images = pixels.to(self.device, non_blocking=True).to(self.dtype, memory_format=self.memory_format)
             yield images.div_(255).sub_(self.mean).div_(self.std), labels.to(self.device, non_blocking=True)
 
     def _note(self, place: int, count: int) -> None:
-        """``count`` images from ``place`` on were unreadable."""
+        """Note ``count`` unreadable images from ``place`` on. Raises :class:`DataError` unless they are skipped."""
         for index in range(place, place + count):
             path = self.files.path(int(self.positions[index % len(self)]))
             if not self.skip:
-                image_folder.decode(path)  # says what is wrong with it
-                raise DataError(f"{path} could not be read a moment ago, and can now: is its disk failing?")
+                image_folder.decode(path)  # raises with the reason
+                raise DataError(f"{path} could not be read a moment ago, but can be now: is the disk failing?")
             self.unreadable.add(path)
 
 
-def load(
-    root: str | None, title: str | None, size: int, crop: float, skip: bool, workers: int
-) -> tuple[str, StreamedSplit, StreamedSplit, list[str], str]:
-    """All training and all test images, the names of the classes, the label and the fingerprint of the data.
+def load(config: DataConfig) -> tuple[str, StreamedSplit, StreamedSplit, str]:
+    """The label of the data, all training images, all test images, and the fingerprint.
 
-    Raises as :func:`image_folder.load`, but for unreadable images, which show when they are read.
+    Raises as :func:`image_folder.load`, except for unreadable images, which are found when they are read.
     """
-    folder = image_folder.find(root)
-    parts = image_folder.train_and_test(folder)
-    listed = [list_files(part, skip) for part in parts]
-    splits = [StreamedSplit(files, torch.arange(len(files)), size, crop, skip, workers) for files in listed]
-    names = [path.name for path in image_folder.class_folders(parts[0])]
+    folder, skip = image_folder.find(config.root), config.unreadable == "skip"
+    listed = [list_files(part, skip) for part in image_folder.train_and_test(folder)]
+    train, test = (
+        StreamedSplit(files, torch.arange(len(files)), config.image_size, config.crop, skip, config.workers)
+        for files in listed
+    )
     fingerprint = hashlib.blake2b("".join(files.digest for files in listed).encode(), digest_size=8).hexdigest()
-    return title or folder.name, splits[0], splits[1], names, fingerprint
+    return config.title or folder.name, train, test, fingerprint
 
 
 def moments(split: StreamedSplit, fingerprint: str) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (1, 3, 1, 1) of the pixels / 255 of a fixed part of ``split``: measured once."""
+    """Mean and standard deviation (1, 3, 1, 1) of the pixels / 255, from a fixed part of ``split``; cached on disk."""
     cached = store.outputs_folder() / "cache" / f"moments-{fingerprint}-{len(split)}-{split.size}.npy"
     if not cached.exists():
         chosen = torch.randperm(len(split), generator=generator(0, "moments"))[:MOMENTS_FROM]
@@ -249,12 +257,9 @@ def moments(split: StreamedSplit, fingerprint: str) -> tuple[Tensor, Tensor]:
             squares += readable.square().sum((0, 2, 3))
             pixels += readable[:, 0].numel()
         if not pixels:
-            raise DataError(f"{split.files.folder}: not one of {len(chosen)} images can be read")
+            raise DataError(f"{split.files.folder}: not one of {len(chosen):,} images can be read")
         mean = total / pixels
         deviation = (squares / pixels - mean.square()).clamp(min=1e-12).sqrt()
         write_array(cached, torch.stack([mean, deviation]).numpy())
-    try:
-        mean, deviation = torch.from_numpy(read_array(cached)).float().view(2, 1, 3, 1, 1)
-    except ValueError as error:
-        raise DataError(f"the cache {cached} is damaged ({error}): delete it, it is made anew") from error
+    mean, deviation = torch.from_numpy(read_array(cached)).float().view(2, 1, 3, 1, 1)
     return mean, deviation

@@ -1,9 +1,8 @@
-"""Import torchvision where its C++ operators cannot load.
+"""Makes torchvision importable where its C++ operators cannot be loaded.
 
-On x86-64 Linux the registry's torchvision is built for CUDA. Beside a CPU-only torch its operators stay unloaded, and
-the import itself fails, because torchvision registers Python kernels for operators that nobody has declared.
-Data sets and transforms need none of them, so declaring the two schemas first is enough. Where the operators do
-load, the schemas are there already and nothing is declared.
+On x86-64 Linux the torchvision of PyPI is built for CUDA. With a CPU-only torch its operators cannot be loaded, and the
+import fails because torchvision registers Python kernels for undeclared operators. Data sets and transforms use none of
+these, so that it is enough to declare the two schemas first. If the operators load, they bring the schemas.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _library: torch.library.Library | None = None
 
 
 def prepare() -> None:
-    """Call before the first ``import torchvision``; raises ``ModuleNotFoundError`` if it is not installed."""
+    """Prepare the first ``import torchvision``. Raises ``ModuleNotFoundError`` if it is not installed."""
     global _library
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:

@@ -1,4 +1,4 @@
-"""§3: the derivatives of the layer, against finite differences, against autograd and against the library's layer."""
+"""§3: the layer's derivatives against finite differences, against autograd and against PyTorch's layer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.autograd import gradcheck
 from torch.autograd.functional import jacobian
 
 from bnrepro.config.randomness import generator
+from bnrepro.measurements.layers import normal
 from bnrepro.norm.functional import batch_statistics, per_channel, reduced_dims, values_per_channel
 from bnrepro.norm.pitfalls import DetachedStatistics
 from bnrepro.norm.reference import BatchNormFunction
@@ -29,12 +30,14 @@ def measure(
 ) -> pd.DataFrame:
     """Errors of the derivatives in float64.
 
-    Checks: ``gradcheck``, the from-scratch layer's Jacobians against central differences; ``equations, autograd``,
-    the six equations as printed against autograd through Algorithm 1; ``layer, library``, the layer's gradients
-    against the library's; ``statistics constant``, central differences again for the wrong layer that takes μ and σ²
-    for constants: what an error looks like. Columns: ``error``, the largest difference ÷ gradcheck's tolerance
-    (``absolute`` + ``relative`` · size); ``relative``, it ÷ the largest value; ``passed`` (0, 1), for ``gradcheck``
-    what torch's function says, which also looks at the derivatives of μ and σ².
+    Checks: ``gradcheck`` compares the Jacobians of the from-scratch layer with central differences; ``equations,
+    autograd``, the six equations as printed with autograd through Algorithm 1; ``layer, library``, the layer's
+    gradients with those of PyTorch's layer; ``statistics constant`` again uses central differences, for the wrong layer
+    that treats μ and σ² as constants, to show what an error looks like.
+
+    Columns: ``error`` is the largest difference ÷ gradcheck's tolerance (``absolute`` + ``relative`` · size);
+    ``relative`` is the largest difference ÷ the largest value; ``passed`` is 0 or 1, for ``gradcheck`` the result of
+    torch's function, which also checks the derivatives of μ and σ².
     """
     gen = generator(0, "backward_equations")
     rows = []
@@ -47,8 +50,8 @@ def measure(
         rows.append((check, shown, epsilon, derivative, error, (difference.max() / right.abs().max()).item(), int(ok)))
 
     for shape in shapes:
-        x, dy = (torch.randn(*shape, dtype=torch.float64, generator=gen) for _ in range(2))
-        gamma, beta = (torch.randn(shape[1], dtype=torch.float64, generator=gen) for _ in range(2))
+        x, dy = normal(gen, *shape), normal(gen, *shape)
+        gamma, beta = normal(gen, shape[1]), normal(gen, shape[1])
         values = (x.requires_grad_(), gamma.requires_grad_(), beta.requires_grad_())
         for epsilon in epsilons:
 

@@ -36,7 +36,7 @@ LABEL = "measured"
 
 @dataclass(frozen=True)
 class Measurement:
-    """A measurement with its identity: what to call, with what, on which networks, and where its table goes."""
+    """A measurement with its identity: its function, the settings and networks it gets, and its folder."""
 
     name: str
     settings: dict[str, Any]
@@ -49,7 +49,7 @@ class Measurement:
         return store.run_folder(self.name, LABEL, 0, self.key)
 
     def record(self, data_label: str, made: Mapping[str, Any], seconds: float) -> RunRecord:
-        """Its record; ``made`` names the versions and the hardware that it was made with."""
+        """The record of this measurement; ``made`` names the versions and the hardware that produced it."""
         return RunRecord(
             run=self.folder.name,
             key=self.key,
@@ -78,7 +78,7 @@ class Trained:
 
 
 def needs(name: str) -> str | None:
-    """The experiment whose trained networks a measurement works on, None if it needs none."""
+    """The experiment whose trained networks a measurement works on; None if it needs none."""
     return getattr(_module(name), "NEEDS", None)
 
 
@@ -89,11 +89,11 @@ def plan(
     training: Sequence[str] = (),
     with_networks: bool = True,
 ) -> Measurement:
-    """The measurement and its identity; ``training`` are the overrides of the runs whose networks it works on.
+    """The measurement and its identity; ``training`` are overrides of the runs whose networks it works on.
 
-    Those are the runs that are there with their weights, or, without ``with_networks``, all runs of the experiment:
-    what the identity was when all of them had finished. Raises :class:`ConfigError` for an unknown name, key or value,
-    and :class:`NetworksMissing` if it needs trained networks that are not there.
+    These runs are the finished ones that kept their weights or, without ``with_networks``, all runs of the experiment:
+    the identity is then that of a measurement made when all had finished. Raises :class:`ConfigError` for an unknown
+    name, key or value, and :class:`NetworksMissing` if the trained networks that it needs are missing.
     """
     if name not in measurements():
         raise ConfigError(f"no measurement {name}: choose from {', '.join(measurements())}")
@@ -103,17 +103,7 @@ def plan(
         raise ConfigError(str(error).splitlines()[0]) from None
     assert isinstance(tree, dict)
     settings = {key: value for key, value in tree["measurement"].items() if key not in ("name", "profiles")}
-    trained = []
-    if (experiment := needs(name)) is not None:
-        profile = f"profile={tree['profile']}"
-        trained = [run.plan(config) for config in composer.sweep([f"experiment={experiment}", profile, *training])]
-        if with_networks:
-            trained = [item for item in trained if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
-        if not trained:
-            raise NetworksMissing(
-                f"{name} works on the networks that {experiment} trains, and there are none with their weights: "
-                f"python scripts/reproduce.py --profile {tree['profile']} --experiments {experiment}"
-            )
+    trained = _trained(composer, name, tree["profile"], training, with_networks)
     own = getattr(_module(name), "own_training", None)
     identity = {
         "epoch": CODE_EPOCH,
@@ -121,17 +111,35 @@ def plan(
         "settings": settings,
         "threads": tree["threads"],
         "trained": [item.key for item in trained],
-        # What it trains itself, briefly: those runs' keys stand for their configuration and their data.
+        # The keys of its own brief runs stand for their configurations and their data.
         "trains": [] if own is None else [run.plan(config).key for config in own(**settings)],
         "source": source.digest(_module(name).__name__),
     }
-    text = json.dumps(identity, sort_keys=True)
-    key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    key = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8).hexdigest()
     return Measurement(name, settings, tree["threads"], trained, key)
 
 
+def _trained(
+    composer: Composer, name: str, profile: str, training: Sequence[str], with_networks: bool
+) -> list[Planned]:
+    """The runs whose networks the measurement ``name`` works on."""
+    experiment = needs(name)
+    if experiment is None:
+        return []
+    sweep = composer.sweep([f"experiment={experiment}", f"profile={profile}", *training])
+    trained = [run.plan(config) for config in sweep]
+    if with_networks:
+        trained = [item for item in trained if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
+    if not trained:
+        raise NetworksMissing(
+            f"{name} needs trained networks of {experiment}, and none with weights are here: "
+            f"python scripts/reproduce.py --profile {profile} --experiments {experiment}"
+        )
+    return trained
+
+
 def execute(measurement: Measurement) -> str:
-    """Bring a measurement to its end: ``skipped`` if its table is already there, else ``finished``."""
+    """Make a measurement: returns ``skipped`` if its table exists already, else ``finished``."""
     return lifecycle.complete(measurement.folder, lambda: _measure(measurement))
 
 
@@ -155,10 +163,10 @@ def _measure(measurement: Measurement) -> tuple[RunRecord, Files]:
 
 
 def load(planned: Planned) -> Trained:
-    """The trained network of a finished run. Raises :class:`StoreError` if its weights are not as they were written."""
+    """The trained network of a finished run. Raises :class:`StoreError` if its weights are missing or damaged."""
     _, files = planned.folder.read()
     if WEIGHTS not in files:
-        raise StoreError(f"{planned.folder.path} was trained without keep_weights: delete that folder and run again")
+        raise StoreError(f"{planned.folder.path} was trained without keep_weights: delete this folder and run again")
     dataset = data.load(planned.config.data)
     model = build_model(planned.config, tuple(dataset.train.images.shape[1:]), dataset.classes)
     model.load_state_dict(torch.load(io.BytesIO(files[WEIGHTS]), map_location="cpu", weights_only=True))

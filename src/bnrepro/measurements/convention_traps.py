@@ -1,4 +1,4 @@
-"""The network of §4.1 with each of the readers' variants in the place of its layer, briefly trained, then evaluated."""
+"""The network of §4.1 with each of the readers' variants as its normalisation, briefly trained, then evaluated."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ REFERENCE = "ReferenceBatchNorm"
 
 
 def own_training(data: str, steps: int, **settings: Any) -> list[Config]:
-    """The network of §4.1 at the shared rate; seeds and layers vary from it."""
+    """The network of §4.1 at the shared learning rate; seeds and layers vary from it."""
     return [configuration("experiment=mnist_training", f"data={data}", "norm=none", f"steps={steps}")]
 
 
 def measure(
     data: str, variants: Sequence[str], steps: int, seeds: int, graph_steps: int, test_batch: int
 ) -> pd.DataFrame:
-    """Accuracy of every variant, and of the reference, after the same steps from the same start.
+    """Accuracy of every variant and of the reference, after the same steps from the same start.
 
     Columns: ``variant``, ``seed``, ``steps``, ``data``, ``metric``, ``value``. Metrics: ``accuracy`` on the test set
-    by the running statistics, ``accuracy by batch`` by those of ``test_batch`` test examples; a run that diverged has
-    neither, but a row ``diverged`` with its step. The variant whose running mean keeps its graph is trained for
-    ``graph_steps`` (and so is the reference once more); it has ``graph nodes per step``, what that graph has grown by
-    in a step, and ``can be copied``, 0 or 1.
+    with the running statistics; ``accuracy by batch`` with the statistics of ``test_batch`` test examples. A run that
+    diverged has neither, but a row ``diverged`` with its step.
+
+    The variant whose running mean keeps its graph is trained for ``graph_steps`` only, and the reference is trained for
+    that long too. This variant has two more metrics: ``graph nodes per step``, the growth of its graph by one step, and
+    ``can be copied``, 0 or 1.
     """
     [config] = own_training(data, steps)
     label = load(config.data).label
@@ -52,7 +54,7 @@ def measure(
 
 
 def norm(variant: str) -> dict[str, str]:
-    """The configuration of a variant's layer, or the reference's, each with its own defaults."""
+    """The configuration of a variant's layer, or of the reference, with its own defaults."""
     module = "reference" if variant == REFERENCE else "pitfalls"
     return {"name": variant, "_target_": f"bnrepro.norm.{module}.{variant}"}
 
@@ -68,7 +70,7 @@ def _trained(config: Config, test_batch: int) -> Iterator[tuple[str, float]]:
     if graphed:
         yield "graph nodes per step", nodes(graphed) / config.steps
         yield "can be copied", float(can_be_copied(model))
-        # Without their history the same numbers can be copied, as every other network's below.
+        # Without their history the same numbers can be copied, as the evaluation below needs.
         for layer in graphed:
             layer.running_mean = _mean(layer).detach()
     for metric, network, size in (
@@ -79,7 +81,7 @@ def _trained(config: Config, test_batch: int) -> Iterator[tuple[str, float]]:
 
 
 def nodes(layers: Sequence[ReferenceBatchNorm]) -> int:
-    """Autograd nodes that the running means of ``layers`` keep alive, each counted once."""
+    """Number of different autograd nodes that the running means of ``layers`` keep alive."""
     seen: set[torch.autograd.graph.Node] = set()
     left = [node for layer in layers if (node := _mean(layer).grad_fn) is not None]
     while left:

@@ -1,4 +1,4 @@
-"""§4.2.3: what the mean of several networks' class probabilities gets right, beside each of the networks."""
+"""§4.2.3: the accuracy of the mean of several networks' class probabilities, beside that of each network."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ TOP = 5
 
 
 def measure(trained: Sequence[Trained]) -> pd.DataFrame:
-    """As many ensembles as there are seeds, each with a network of every arm.
+    """As many ensembles as there are seeds, each with one network of every arm.
 
-    The e-th takes the j-th arm's network of the (e + j)-th seed, the first following the last: no network is in two of
-    them, and few in one share initial weights and order of examples. What has not finished is left out. Rows, by
-    ``kind``:
+    Ensemble e takes the network of arm j that has seed e + j, counted cyclically: no network is in two ensembles, and
+    few networks of one ensemble share initial weights and order of examples. Networks that have not finished are left
+    out. Rows, by ``kind``:
 
     - ``member``: a network of the ensemble, ``arm`` and ``member_seed``.
     - ``ensemble``: its ``members`` best members on validation together, from one to all of them.
-    - ``difference``: over all ensembles. On so many ``images`` of the test set the sum over the ensembles of (right by
-      the ensemble) − (right by its best member) is ``difference``; images where it is 0 included.
+    - ``difference``: over all ensembles. ``images`` counts the test images for which the sum over the ensembles of
+      (right by the ensemble) − (right by its best member) is ``difference``, images where it is 0 included.
 
-    ``validation``, ``test``, ``top5`` are accuracies (fractions), the last on the test set; ``gained`` and ``lost`` are
-    the test images right by this row and not by the ensemble's best member on validation, and the other way round.
-    Raises :class:`UserError` if no ensemble has two members.
+    ``validation``, ``test`` and ``top5`` are accuracies (fractions), the last on the test set. ``gained`` counts the
+    test images that this row gets right and the ensemble's best member on validation gets wrong; ``lost`` counts the
+    reverse. Raises :class:`UserError` if no ensemble has two members.
     """
     found = {(arm_label(each.planned.config), each.planned.config.seed): each for each in trained}
     arms = list(dict.fromkeys(arm for arm, _ in found))
@@ -52,7 +52,7 @@ def measure(trained: Sequence[Trained]) -> pd.DataFrame:
         rows += [{"ensemble": first} | line for line in lines]
         differences.append(difference)
     if not differences:
-        raise UserError(f"an ensemble is of two networks or more, and {NEEDS} has finished too few")
+        raise UserError(f"an ensemble needs two networks or more, and {NEEDS} has finished too few")
     values, counts = torch.stack(differences).sum(0).unique(return_counts=True)
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
         rows.append({"kind": "difference", "difference": value, "images": count})
@@ -64,7 +64,7 @@ def _one(members: dict[tuple[str, int], Trained]) -> tuple[list[dict[str, object
     splits = next(iter(members.values())).dataset
     validation = {place: probabilities(each.model, splits.validation.images) for place, each in members.items()}
     test = {place: probabilities(each.model, splits.test.images) for place, each in members.items()}
-    # The first of several that are equally good: Python's sort keeps their order.
+    # Python's sort is stable: of equally good members the first stays first.
     ranked = sorted(members, key=lambda place: -_accuracy(validation[place], splits.validation))
     alone = right(test[ranked[0]], splits.test)
 
@@ -90,12 +90,12 @@ def _one(members: dict[tuple[str, int], Trained]) -> tuple[list[dict[str, object
 
 @torch.inference_mode()
 def probabilities(model: nn.Module, images: Tensor) -> Tensor:
-    """Class probabilities (N, classes) in float64 of ``model``, in its present mode."""
+    """Class probabilities (N, classes) in float64 of ``model``, in its current mode."""
     return torch.cat([model(part).double().softmax(1) for part in images.split(chunk_size(tuple(images.shape[1:])))])
 
 
 def right(probabilities: Tensor, split: Split, top: int = 1) -> Tensor:
-    """For every image (N,) whether its label is among its ``top`` most probable classes."""
+    """For every image (N,), whether its label is among its ``top`` most probable classes."""
     likely = probabilities.topk(min(top, probabilities.shape[1]), dim=1).indices
     return (likely == split.labels[:, None]).any(1)
 

@@ -1,4 +1,4 @@
-"""§1: how far the gradient of a mini-batch is from that of the training set, and what it costs, against its size."""
+"""§1: how far the gradient of a mini-batch is from that of the training set, and its cost, by batch size."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from bnrepro.training.evaluation import EVALUATION_CHUNK
 from bnrepro.training.loop import Trainer
 
 SLICE_EXAMPLES, SLICE_BATCHES = 512, 32
-"""A slice of the timing is so many examples, but no more batches than that: neither too short to time nor long."""
+"""A slice of the timing has ``SLICE_EXAMPLES`` examples, but at most ``SLICE_BATCHES`` batches."""
 SLICES = 4
 
 
 def own_training(data: str, steps: int, **settings: Any) -> list[Config]:
-    """The network of §4.1 at the shared rate; seeds and layers vary from it."""
+    """The network of §4.1 at the shared learning rate; seeds and layers vary from it."""
     return [configuration("experiment=mnist_training", f"data={data}", "norm=none", f"steps={steps}")]
 
 
 def measure(
     data: str, batch_sizes: Sequence[int], seeds: int, steps: int, draws: int, drawn: int, rounds: int
 ) -> pd.DataFrame:
-    """The network of §4.1 without normalisation after ``steps`` of training: one network a seed.
+    """The network of §4.1 without normalisation after ``steps`` of training, one network for each seed.
 
-    Columns: ``metric``, ``repetition``, ``batch``, ``data``, ``value``. Metrics: ``error``, ‖g_B − g‖ ÷ ‖g‖ with g the
-    gradient of the whole training set, as the root of the mean square over the batches (repetition: the seed);
-    ``examples per second`` of forward and backward pass (repetition: the round; all sizes in turn).
+    Columns: ``metric``, ``repetition``, ``batch``, ``data``, ``value``. Metrics: ``error`` is the root mean square over
+    the batches of ‖g_B − g‖ ÷ ‖g‖, with g the gradient of the whole training set (repetition: the seed); ``examples per
+    second`` counts forward and backward passes (repetition: the round; all sizes in turn).
 
-    Of each size at least ``draws`` batches are drawn, and of the small ones so many that they hold ``drawn`` examples:
-    single gradients are now and then very long, and without these a mean would be too small.
-    Batches are drawn with replacement: without it the error would vanish as the batch becomes the whole training set.
+    At least ``draws`` batches of each size are drawn, and so many small ones that they hold ``drawn`` examples: single
+    gradients are occasionally very long, and a mean without these would be too small. Batches are drawn with
+    replacement; otherwise the error would vanish as the batch becomes the whole training set.
     """
     [config] = own_training(data, steps)
     label = load(config.data).label
@@ -70,7 +70,7 @@ def gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def full_gradient(model: nn.Module, split: Split) -> Tensor:
-    """The same over all of ``split``, a part at a time."""
+    """The gradient of the mean cross-entropy over all of ``split``, computed in parts."""
     parts = zip(split.images.split(EVALUATION_CHUNK), split.labels.split(EVALUATION_CHUNK), strict=True)
     total = torch.stack([len(labels) * gradient(model, images, labels) for images, labels in parts]).sum(0)
     return total / len(split)
@@ -88,7 +88,7 @@ def _batch(split: Split, size: int, gen: torch.Generator) -> tuple[Tensor, Tenso
 
 
 def _speeds(trainer: Trainer, batch_sizes: Sequence[int], rounds: int) -> dict[int, list[float]]:
-    """Examples per second by batch size, one a round."""
+    """Examples per second by batch size, one value for each round."""
     repeats = {size: max(1, min(SLICE_BATCHES, SLICE_EXAMPLES // size)) for size in batch_sizes}
 
     def passes(size: int) -> Callable[[], None]:

@@ -8,24 +8,24 @@ import pandas as pd
 import torch
 
 from bnrepro.config.randomness import generator
+from bnrepro.measurements.layers import normal
 from bnrepro.norm import batch_norm_train
 from bnrepro.norm.functional import batch_statistics, per_channel, reduced_dims
 
 
 def measure(epsilon: float, deviations: Sequence[float], examples: int, features: int) -> pd.DataFrame:
-    """How far BN with γ = √(σ²+ε), β = μ (``paper``) or γ = σ, β = μ (``readers``) is from the identity, in float64.
+    """Distance of BN with γ = √(σ²+ε), β = μ (``paper``) or γ = σ, β = μ (``readers``) from the identity, in float64.
 
-    Columns: ``layer``, ``deviation`` (σ of every feature), ``gamma``, ``error`` (largest difference ÷ largest
-    deviation of an input from its feature's mean).
+    Columns: ``layer``, ``deviation`` (σ of every feature), ``gamma``, ``error`` (largest difference ÷ largest deviation
+    of an input from its feature's mean).
     """
     gen = generator(0, "identity_recoverable")
     shapes = {"linear": (examples, features), "convolution": (examples // 4, features, 8, 8)}
     rows = []
     for layer, shape in shapes.items():
-        standard = torch.randn(*shape, dtype=torch.float64, generator=gen)
-        # σ is then the same for all features and known, so that the error of the readers' γ is a number one can derive.
-        standard, _, _ = batch_norm_train(standard, None, None, 1e-300)
-        means = 3 * torch.randn(features, dtype=torch.float64, generator=gen)
+        # Standardised, so that σ is known and equal for all features: the error of the readers' γ can then be derived.
+        standard, _, _ = batch_norm_train(normal(gen, *shape), None, None, 1e-300)
+        means = 3 * normal(gen, features)
         for deviation in deviations:
             x = deviation * (standard + per_channel(means, standard))
             mean, var = batch_statistics(x)

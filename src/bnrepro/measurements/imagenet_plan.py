@@ -1,4 +1,4 @@
-"""§4.2: what a training step of the paper's own network costs: its FLOPs, and its time on the hardware at hand."""
+"""§4.2: the cost of a training step of the paper's own network: its FLOPs, and its time on the available hardware."""
 
 from __future__ import annotations
 
@@ -28,18 +28,21 @@ COLUMNS = (
 
 
 def places() -> list[tuple[str, str]]:
-    """(device, precision) of everything that can be timed here: a GPU's rows are there where there is a GPU."""
+    """(device, precision) of everything that can be timed here: a machine without a GPU has no GPU rows."""
     return [("cpu", "float32"), *([("cuda", "float32"), ("cuda", "bfloat16")] if torch.cuda.is_available() else [])]
 
 
 def configurations(arms: Sequence[str], batch_size: int, device: str, precision: str) -> dict[str, Config]:
-    """By arm, the run whose steps are timed. Its data set is a stand-in: the images are random ones."""
+    """By arm, the run whose steps are timed. Its data set is a placeholder: the images are random."""
     common = ("model=bn_inception", "data=digits", f"batch_size={batch_size}", f"device={device}")
     return {arm: configuration(f"arm={arm}", *common, f"precision={precision}") for arm in arms}
 
 
 def own_training(arms: Sequence[str], batch_size: int, **settings: Any) -> list[Config]:
-    """The runs whose steps are timed. With a GPU they are more: a table made without one is then made again."""
+    """The runs whose steps are timed.
+
+    There are more of them with a GPU, so a table made without one is made again.
+    """
     return [each for place in places() for each in configurations(arms, batch_size, *place).values()]
 
 
@@ -55,10 +58,10 @@ def measure(
     """Training steps of model=bn_inception as each of ``arms`` sets it up, on random images of ``side`` × ``side``.
 
     A row for each arm, place of :func:`places` and round. ``parameters``; ``forward_flops`` and ``training_flops``, the
-    FLOPs of one image (see :func:`flops`); ``seconds`` a step of ``batch_size`` images by this repository's own loop,
-    the mean over the ``steps`` of the device that were timed at once; images and FLOPs a second that follow; ``core``:
-    the share of the time in which this process had a core.
-    ``assumed`` enters no number: the table's record keeps it for the report, which plans with it.
+    FLOPs of one image (see :func:`flops`); ``seconds`` of a step of ``batch_size`` images in this repository's own
+    loop, a mean over the ``steps`` of the device, which are timed together; the resulting images and FLOPs per second;
+    ``core``, the share of the time in which this process had a core. ``assumed`` affects no number: the record keeps it
+    for the report, which plans with it.
     """
     threads, images = torch.get_num_threads(), random_images(batch_size, side, classes)
     costs = {
@@ -85,7 +88,10 @@ def measure(
 
 
 def random_images(count: int, side: int, classes: int) -> Dataset:
-    """``count`` colour images of noise to train on, and two to validate and to test: a step takes as long for any."""
+    """``count`` colour images of noise for training, and two each for validation and test.
+
+    A step takes the same time for any images.
+    """
     draw = torch.Generator().manual_seed(0)
 
     def split(many: int) -> Split:
@@ -97,18 +103,18 @@ def random_images(count: int, side: int, classes: int) -> Dataset:
 
 def cost(config: Config, shape: tuple[int, int, int], classes: int) -> tuple[int, int, int]:
     """Parameters of the network of ``config``, and :func:`flops` of one image of ``shape``."""
-    with torch.device("meta"):  # shapes alone: nothing is drawn, nothing computed
+    with torch.device("meta"):  # shapes only: nothing is drawn or computed
         model = build_model(config, shape, classes)
     return sum(parameter.numel() for parameter in model.parameters()), *flops(model, shape)
 
 
 def flops(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
-    """FLOPs of one image of ``shape`` forward, and forward and backward, a multiplication and an addition being two.
+    """FLOPs of one image of ``shape``: forward, and forward and backward; a multiply-add counts as two.
 
-    Those of convolutions and matrix products: the counter takes all else, normalisation too, for free. The first layer
-    has no gradient to hand on. ``model`` may be on the meta device.
+    Only convolutions and matrix products count: the counter takes everything else, such as normalisation, for free. The
+    first layer passes no gradient on. ``model`` may be on the meta device.
     """
-    # Two images, since a single one can leave Batch Normalization a single value.
+    # Two images, since Batch Normalization may get a single value per channel from one.
     images = torch.empty(2, *shape, device=next(model.parameters()).device)
     counter = FlopCounterMode(
         display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
@@ -123,8 +129,11 @@ def flops(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
 def _convolution_backward(
     gradient: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *others: Any, **named: Any
 ) -> int:
-    """Each of the two gradients, of weight and input, takes what the forward pass takes. The library's own formula
-    counts that of a grouped convolution's weight as often again as there are groups."""
-    # … stride, padding, dilation, transposed, output padding, groups, and which gradients are asked for.
+    """The FLOPs of a convolution's backward pass.
+
+    Each of the two gradients, of weight and input, costs as much as the forward pass. PyTorch's own formula overcounts
+    the weight gradient of a grouped convolution by the number of groups.
+    """
+    # … stride, padding, dilation, transposed, output padding, groups, and which gradients are wanted.
     asked = others[-1]
     return 2 * math.prod(gradient) * math.prod(weight[1:]) * sum(map(bool, asked[:2]))

@@ -1,4 +1,4 @@
-"""§4.2 and the appendix: the size of the paper's own network, counted, and of what 13.6·10⁶ parameters may mean."""
+"""§4.2 and the appendix: the size of the paper's own network, and what its 13.6·10⁶ parameters may mean."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ NORM = {"_target_": "bnrepro.norm.BatchNorm"}
 
 
 def measure(projections: Sequence[int], classes: int, side: int) -> pd.DataFrame:
-    """The network with either first convolution and each width of the ``projections`` of 4c and 4d.
+    """Sizes of the network with either first convolution and each width in ``projections`` for 4c and 4d.
 
-    Columns: ``projection``, ``stem`` (``separable``, ``plain``), ``part``, ``quantity`` (``parameters``, or
-    ``multiply-adds`` for one image of ``side`` × ``side``, of convolutions and linear layers), ``count``. The parts
-    are those of :func:`parameter_counts`; each further one is a reading of 13.6·10⁶, and counts what would come on top.
+    Columns: ``projection``; ``stem`` (``separable``, ``plain``); ``part``; ``quantity``: ``parameters``, or
+    ``multiply-adds`` of convolutions and linear layers for one image of ``side`` × ``side``; ``count``. The parts are
+    those of :func:`parameter_counts`; each further part is a possible reading of 13.6·10⁶, and counts what it would
+    add.
     """
     rows = []
     for projection in projections:
         for stem in ("separable", "plain"):
             config = BNInceptionConfig(separable_stem=stem == "separable", pool_projection_4cd=projection)
-            with torch.device("meta"):  # shapes alone: nothing is drawn, nothing computed
-                model = BNInception(config, NORM, "before", (3, side, side), classes, seed=0)
+            with torch.device("meta"):  # shapes only: nothing is drawn or computed
+                model = BNInception(Recipe(config, NORM, "before", 0), (3, side, side), classes)
                 parameters = parameter_counts(model) | readings(model, projection, classes)
                 costs = multiply_adds(model, side)
             for quantity, counts in (("parameters", parameters), ("multiply-adds", costs)):
@@ -39,7 +40,7 @@ def measure(projections: Sequence[int], classes: int, side: int) -> pd.DataFrame
 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
-    """Parameters by what they belong to: ``convolutions``, ``γ and β``, ``classifier``; biases with their layer."""
+    """Parameters of ``convolutions``, ``γ and β`` and ``classifier``; biases count with their layer."""
     parts = {nn.Conv2d: "convolutions", nn.Linear: "classifier"}
     counts: dict[str, int] = {"convolutions": 0, "γ and β": 0, "classifier": 0}
     for module in model.modules():
@@ -53,7 +54,7 @@ def multiply_adds(model: nn.Module, side: int) -> dict[str, int]:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.eval()(image)
     counts = counter.get_flop_counts()["Global"]
-    # The counter takes a multiplication and an addition as two.
+    # The counter counts a multiply-add as two.
     return {
         "convolutions": counts[torch.ops.aten.convolution] // 2,
         "classifier": counts[torch.ops.aten.addmm] // 2,
@@ -61,7 +62,7 @@ def multiply_adds(model: nn.Module, side: int) -> dict[str, int]:
 
 
 def readings(model: BNInception, projection: int, classes: int) -> dict[str, int]:
-    """What else the 13.6·10⁶ may count, or leave out: reading → parameters beyond those of the table."""
+    """What else the 13.6·10⁶ may count or leave out: reading → parameters beyond those of the table."""
     own = columns(projection)
     widths = outputs(own)
     channels = parameter_counts(model)["γ and β"] // 2
@@ -77,7 +78,7 @@ def readings(model: BNInception, projection: int, classes: int) -> dict[str, int
             auxiliary(widths["4d"], 768, classes)
         ),
         "one 5×5 convolution, as in GoogLeNet, for each double 3×3": sum(
-            # Without the first 3×3 go its weights and its γ and β.
+            # The first 3×3 is gone, with its weights and its γ and β.
             (25 - 9) * c.double_reduce * c.double - 9 * c.double**2 - 2 * c.double
             for c in own.values()
         ),
@@ -87,13 +88,16 @@ def readings(model: BNInception, projection: int, classes: int) -> dict[str, int
 
 
 def auxiliary(channels: int, hidden: int, classes: int) -> nn.Module:
-    """A classifier of GoogLeNet (Szegedy et al. 2014, §5) on 14×14 positions: the mean over 5×5 with stride 3, which
-    leaves 4×4, 128 convolutions of 1×1, a hidden layer, the class scores. Without its forward pass: it is counted."""
+    """A classifier of GoogLeNet (Szegedy et al. 2014, §5) on 14×14 positions, to be counted: it has no forward pass.
+
+    The mean over 5×5 with stride 3 leaves 4×4 positions; then come 128 convolutions of 1×1, a hidden layer, and the
+    class scores.
+    """
     return nn.ModuleList([nn.Conv2d(channels, 128, 1), nn.Linear(4 * 4 * 128, hidden), nn.Linear(hidden, classes)])
 
 
 def blocks_and_classifier(table: dict[str, Columns], classes: int) -> int:
-    """Parameters of the Inception blocks of ``table`` and of the linear layer that its width asks for."""
+    """Parameters of the Inception blocks of ``table`` and of the linear layer after them."""
     recipe = Recipe(BNInceptionConfig(), NORM, "before", 0)
     inputs = [STEM[-1], *outputs(table).values()]
     blocks = [
@@ -111,5 +115,5 @@ def outputs(table: dict[str, Columns]) -> dict[str, int]:
 
 
 def count(module: nn.Module) -> int:
-    """Its parameters."""
+    """The number of parameters of ``module``."""
     return sum(parameter.numel() for parameter in module.parameters())

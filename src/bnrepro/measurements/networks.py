@@ -1,9 +1,8 @@
-"""The network of §4.1 for measurements that train it themselves, briefly; and how a batch is seen from inside."""
+"""The network of §4.1 for measurements that train it briefly themselves, and helpers to evaluate networks."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.data import fallback
-from bnrepro.norm import has_running_statistics
+from bnrepro.norm import layers_with_running_statistics
 
 QUIET = (
     "seed=0", "wandb=disabled", "checkpoint_every_s=0", "probes.activations.enabled=false", "evaluation.growth=1",
@@ -20,9 +19,9 @@ QUIET = (
 
 
 def configuration(*overrides: str) -> Config:
-    """The first run that ``overrides`` describe, on what stands in for its data where they cannot be had.
+    """The first run that ``overrides`` describe, on stand-in data if its own are not available.
 
-    Seed 0, without probes, W&B and checkpoints, and evaluated at its first and last step alone.
+    It has seed 0 and no probes, W&B or checkpoints, and is evaluated at its first and last step only.
     """
 
     def composed(stand_in: tuple[str, ...]) -> list[Config]:
@@ -35,24 +34,19 @@ def configuration(*overrides: str) -> Config:
 
 
 def normalising_by_batch(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` that normalises every batch by its own mean and variance, and is in evaluation mode else."""
+    """A copy of ``model`` in evaluation mode that still normalises every batch by its own mean and variance."""
     network = copy.deepcopy(model).eval()
-    for module in network.modules():
-        if has_running_statistics(module):
-            module.train()
+    for layer in layers_with_running_statistics(network):
+        layer.train()
     return network
 
 
 @torch.inference_mode()
 def scores(model: nn.Module, images: Tensor, size: int) -> Tensor:
-    """Class scores (N, classes) of ``model``, given ``size`` images at a time; a last, incomplete batch is left out."""
-    return torch.cat([model(batch) for batch in _whole(images, size)])
-
-
-def _whole(images: Tensor, size: int) -> Iterator[Tensor]:
-    yield from (batch for batch in images.split(size) if len(batch) == size)
+    """Class scores (N, classes) of ``model`` in batches of ``size`` images; a last, incomplete batch is left out."""
+    return torch.cat([model(batch) for batch in images.split(size) if len(batch) == size])
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Share of the examples whose highest score is that of their label; ``labels`` may go on after the last score."""
+    """Share of examples whose label has the highest score; ``labels`` beyond the last score are ignored."""
     return (scores.argmax(1) == labels[: len(scores)]).double().mean().item()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bnrepro.config.randomness import generator
+from bnrepro.measurements.layers import normal
 from bnrepro.norm import ReferenceBatchNorm
 from bnrepro.norm.functional import reduced_dims
 from bnrepro.norm.pitfalls import WholeTensorNorm, WholeTensorNormNoEps
@@ -20,9 +21,9 @@ COLUMNS = ["case", "layer", "feature", "input_mean", "input_variance", "mean", "
 def measure(epsilon: float, examples: int, features: int, variances: Sequence[float]) -> pd.DataFrame:
     """Statistics of the outputs feature by feature, and of the whole output (``feature`` = ``all``), in float64.
 
-    Cases: ``linear`` (N, C); ``convolution`` (N, C, 8, 8); ``constant`` (every value the same); ``3x10``, the
-    readers' example. Columns: ``mean``, ``variance`` (biased) and ``std`` (with Bessel's factor, as torch takes it) of
-    the output; ``variance_error``, its distance from σ²/(σ²+ε); ``finite``, the share of finite outputs.
+    Cases: ``linear`` (N, C); ``convolution`` (N, C, 8, 8); ``constant`` (every value the same); ``3x10``, the readers'
+    example. Columns: ``mean``, ``variance`` (biased) and ``std`` (with Bessel's factor, torch's default) of the output;
+    ``variance_error``, the difference of the variance from σ²/(σ²+ε); ``finite``, the share of finite outputs.
     """
     gen = generator(0, "normalized_activations")
     means = torch.linspace(-5, 5, features, dtype=torch.float64)
@@ -31,15 +32,14 @@ def measure(epsilon: float, examples: int, features: int, variances: Sequence[fl
     spread = torch.logspace(low, high, features, dtype=torch.float64)[torch.randperm(features, generator=gen)].sqrt()
 
     def draw(*shape: int) -> Tensor:
-        noise = torch.randn(*shape, dtype=torch.float64, generator=gen)
         view = (1, -1, *(1,) * (len(shape) - 2))
-        return means.view(view) + spread.view(view) * noise
+        return means.view(view) + spread.view(view) * normal(gen, *shape)
 
     cases = {
         "linear": draw(examples, features),
         "convolution": draw(examples // 16, features, 8, 8),
         "constant": torch.full((examples, features), 2.5, dtype=torch.float64),
-        "3x10": torch.randn(3, 10, dtype=torch.float64, generator=gen),
+        "3x10": normal(gen, 3, 10),
     }
     rows = []
     for case, x in cases.items():
@@ -56,7 +56,7 @@ def measure(epsilon: float, examples: int, features: int, variances: Sequence[fl
 
 
 def _statistics(x: Tensor, y: Tensor, epsilon: float) -> list[tuple[object, ...]]:
-    """A row for every feature and one for the whole tensor."""
+    """A row for every feature, and one for the whole tensor."""
     dims = reduced_dims(x)
     found = []
     in_mean, in_var = x.mean(dims), x.var(dims, correction=0)

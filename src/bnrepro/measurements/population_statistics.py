@@ -1,4 +1,4 @@
-"""§3.1, Algorithm 2: what a trained network says about an example, alone with the population or among a batch."""
+"""§3.1, Algorithm 2: predictions of a trained network with population statistics, or with those of a batch."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from bnrepro.data import Split
 from bnrepro.errors import ConfigError
 from bnrepro.measurements.base import Trained
 from bnrepro.measurements.networks import accuracy, normalising_by_batch, scores
-from bnrepro.norm import fold, freeze, has_running_statistics, population_statistics
+from bnrepro.norm import fold, freeze, layers_with_running_statistics, population_statistics
 
 NEEDS = "mnist_training"
 
 
 def measure(batch_sizes: Sequence[int], examples: int, trained: Sequence[Trained]) -> pd.DataFrame:
-    """Every trained network with running statistics: with those, with Algorithm 2's, and with the test batch's own.
+    """Every trained network with its running statistics, with those of Algorithm 2, and with the test batch's own.
 
-    Columns: ``arm``, ``seed``; ``statistics`` (``moving average``, ``Algorithm 2``, ``test batch``; ``folded``, those
-    of Algorithm 2 in the weights; ``none`` in a network that has none); ``batch``, the test examples a batch;
-    ``metric``, ``value``:
+    Columns: ``arm``, ``seed``; ``statistics``: ``moving average``, ``Algorithm 2``, ``test batch``, ``folded`` (those
+    of Algorithm 2, folded into the weights), or ``none`` for a network without any; ``batch``, the number of test
+    examples in a batch; ``metric``, ``value``:
 
-    - ``dependence``: largest change of an example's scores when the others in its batch are exchanged and its place in
-      it stays, ÷ the largest score; ``changed``: share of the examples whose predicted class changes with them.
-    - ``accuracy`` on the test examples that make whole batches of the largest size; of the fixed maps at that size
-      alone, since the size makes no difference to them.
-    - ``disagreement`` of the folded network with Algorithm 2's: largest difference of a score ÷ the largest score.
+    - ``dependence``: the largest change of an example's scores when the others in its batch are exchanged and its place
+      in the batch stays, ÷ the largest score; ``changed``: the share of examples whose predicted class changes.
+    - ``accuracy`` on the test examples that form whole batches of the largest size; for the fixed maps at this size
+      only, since the size makes no difference to them.
+    - ``disagreement`` of the folded network with that of Algorithm 2: largest difference of a score ÷ largest score.
 
-    Batch sizes of which the data have no two whole batches are left out; :class:`ConfigError` if none is left.
+    Sizes for which the data have no two whole batches are left out. Raises :class:`ConfigError` if none is left.
     """
     rows = []
     for each in trained:
@@ -43,7 +43,7 @@ def measure(batch_sizes: Sequence[int], examples: int, trained: Sequence[Trained
             )
         whole = len(test) // sizes[-1] * sizes[-1]
         test = Split(test.images[:whole], test.labels[:whole])
-        if any(has_running_statistics(module) for module in each.model.modules()):
+        if layers_with_running_statistics(each.model):
             found = _rows(each, test, sizes, test.images[:examples])
         else:
             found = [("none", sizes[-1], "accuracy", accuracy(scores(each.model, test.images, sizes[-1]), test.labels))]
@@ -69,10 +69,10 @@ def _rows(each: Trained, test: Split, sizes: list[int], seen_twice: Tensor) -> l
 
 
 def exchanged(network: nn.Module, images: Tensor, size: int) -> tuple[float, float]:
-    """How much the scores change, relative to the largest, and how many predictions, as other batches are formed.
+    """How much the scores change, relative to the largest, and how many predictions, when batches are formed anew.
 
-    Each example keeps its place in the batch, since in which row of a matrix product it stands may round differently;
-    the examples in place p move on by p batches. Where there are fewer batches than places, some stay together.
+    Each example keeps its place in the batch, because rounding may depend on the row of a matrix product; the examples
+    in place p move on by p batches. Where there are fewer batches than places, some examples stay together.
     """
     whole = len(images) // size
     before = torch.arange(whole * size).view(whole, size)

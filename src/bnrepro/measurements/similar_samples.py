@@ -1,4 +1,4 @@
-"""Readers: what the layer does to noise when the samples of a mini-batch hardly differ."""
+"""Readers: what the layer does to noise when the examples of a mini-batch hardly differ."""
 
 from __future__ import annotations
 
@@ -9,32 +9,27 @@ import torch
 from torch import Tensor
 
 from bnrepro.config.randomness import generator
+from bnrepro.measurements.layers import normal
 from bnrepro.norm import batch_norm_train
 
 COLUMNS = ["epsilon", "deviation", "quantity", "size"]
 
 
 def measure(
-    deviations: Sequence[float],
-    epsilons: Sequence[float],
-    probe: float,
-    noise: float,
-    examples: int,
-    features: int,
+    deviations: Sequence[float], epsilons: Sequence[float], probe: float, noise: float, examples: int, features: int
 ) -> pd.DataFrame:
-    """Noise added to the inputs of BN, as it arrives in its outputs; samples lie around 1, ``deviation`` apart.
+    """Effect of noise in the inputs of BN on its outputs; the examples lie around 1, ``deviation`` apart.
 
     Quantities, each a mean over features, in float64: ``gain of noise``, the standard deviation of the change of the
-    output ÷ that of the noise, for noise of size ``probe``; ``gain of the gradient``, root mean square of the inputs'
-    gradient ÷ that of the outputs'; ``noise in the output``, root mean square change of the output caused by noise of
-    size ``noise``, to be read beside the output's own size, which is at most 1.
+    output ÷ that of the noise, for noise of size ``probe``; ``gain of the gradient``, the root mean square of the
+    inputs' gradient ÷ that of the outputs'; ``noise in the output``, the root mean square change of the output under
+    noise of size ``noise``, to be compared with the output itself, whose root mean square is at most 1.
     """
     gen = generator(0, "similar_samples")
 
     def draw() -> Tensor:
-        """Standard normal, then exactly mean 0 and variance 1 per feature: deviations are what they are called."""
-        values = torch.randn(examples, features, dtype=torch.float64, generator=gen)
-        return batch_norm_train(values, None, None, 1e-300)[0]
+        """Normal numbers with mean 0 and variance 1 per feature exactly, so that ``deviation`` is exact too."""
+        return batch_norm_train(normal(gen, examples, features), None, None, 1e-300)[0]
 
     signal, disturbance, dy = draw(), draw(), draw()
     rows = []

@@ -1,4 +1,4 @@
-"""What code a measurement's numbers come from, as a digest that neither docstrings nor moves of files change."""
+"""A digest of the code behind a measurement, which neither docstrings nor moves of files change."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from collections.abc import Iterator
 from types import ModuleType
 
 ROOMS = ("bnrepro.norm", "bnrepro.models", "bnrepro.measurements")
-"""Where a measurement's own arithmetic stands. For training, the keys of its runs and the code epoch stand."""
+"""The packages with a measurement's own arithmetic. Training is covered by the keys of its runs and the code epoch."""
 PLUMBING = ("bnrepro.measurements.base", "bnrepro.measurements.source")
-"""What brings every measurement to its end, and enters no number."""
+"""Modules that run every measurement and affect no number."""
 
 
 @functools.cache
 def digest(module: str) -> str:
-    """16 hex digits over the syntax of ``module`` and of all that it imports from the same rooms.
+    """16 hex digits over the syntax of ``module`` and of all modules of ``ROOMS`` that it imports.
 
-    Left out are docstrings, comments, layout, and the places that names are imported from.
+    Docstrings, comments, layout and the places that names are imported from do not count.
     """
     parts = sorted(hashlib.blake2b(_normalised(each).encode(), digest_size=16).hexdigest() for each in modules(module))
     return hashlib.blake2b("".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def modules(name: str) -> list[ModuleType]:
-    """The module ``name``, and all that it uses of the same rooms."""
+    """The module ``name``, and all modules of ``ROOMS`` that it uses."""
     found: dict[str, ModuleType] = {}
     left = [importlib.import_module(name)]
     while left:
@@ -46,7 +46,7 @@ def _normalised(module: ModuleType) -> str:
 
 
 class _Bare(ast.NodeTransformer):
-    """Drops imports and strings that nothing uses."""
+    """Removes imports and strings that nothing uses."""
 
     def visit_Import(self, node: ast.Import) -> None:
         return None
@@ -74,7 +74,7 @@ def _used(module: ModuleType) -> Iterator[ModuleType]:
 
 
 def _home(named: object, origin: ModuleType) -> ModuleType:
-    """The module in which an imported object is defined."""
+    """The module that defines an imported object."""
     if isinstance(named, ModuleType):
         return named
     home = getattr(named, "__module__", None) or origin.__name__

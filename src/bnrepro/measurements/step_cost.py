@@ -1,4 +1,4 @@
-"""What a training step costs without and with Batch Normalization: slices of both runs in turn, in one process."""
+"""The cost of a training step with and without Batch Normalization: slices of both in turn, in one process."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def own_training(models: Mapping[str, Mapping[str, Sequence[str]]], **settings: 
 def measure(
     models: Mapping[str, Mapping[str, Sequence[str]]], rounds: int, slices: int, steps: Mapping[str, int]
 ) -> pd.DataFrame:
-    """Seconds of a training step of every arm of every model, by this repository's own loop.
+    """Seconds of a training step of every arm of every model, in this repository's own loop.
 
-    ``models`` names for each model its arms, and for each arm the overrides of its run; ``steps`` for each model how
-    many a slice has. Columns: ``model``, ``arm``,
-    ``data``, ``round``, ``seconds`` a step (median over the round's slices), and ``core``: the share of the time in
-    which this process had a core; well below 1, others were using the machine.
+    ``models`` maps each model to its arms, and each arm to the overrides of its run; ``steps`` maps each model to the
+    steps of a slice. Columns: ``model``, ``arm``, ``data``, ``round``; ``seconds`` of a step (median over the round's
+    slices); ``core``, the share of the time in which this process had a core: well below 1, other work used the
+    machine.
     """
     rows = []
     for model, arms in models.items():

@@ -1,4 +1,4 @@
-"""§2: one bias, one mini-batch, and a gradient that does or does not see the statistics."""
+"""§2: one bias, one mini-batch, and a gradient that includes the statistics or treats them as constants."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bnrepro.config.randomness import generator
+from bnrepro.measurements.layers import normal
 from bnrepro.norm import ReferenceBatchNorm
 from bnrepro.norm.pitfalls import DetachedStatistics
 
@@ -22,15 +23,16 @@ def measure(
 ) -> pd.DataFrame:
     """Gradient descent on b alone, with x = u + b transformed into logits, on one fixed mini-batch, in float64.
 
-    Transforms: ``none``; ``mean outside``, §2's own example, x − E[x] with E[x] taken for a constant; ``mean and
+    Transforms: ``none``; ``mean outside``, the example of §2, x − E[x] with E[x] treated as a constant; ``mean and
     variance outside``, the same with the whole normalisation; ``inside``, BN, differentiated through its statistics.
-    Columns: ``transform``, ``update``, ``b`` (its Euclidean norm), ``growth`` (smallest increase of it by one update
-    since the row before), ``gradient`` (norm of b's), ``loss``, ``change`` (largest |relative change| of the loss from
-    its first value since the row before).
+
+    Columns: ``transform``; ``update``; ``b``, its Euclidean norm; ``growth``, the smallest increase of this norm by one
+    update since the previous row; ``gradient``, the norm of the gradient of b; ``loss``; ``change``, the largest
+    |relative change| of the loss from its first value since the previous row.
     """
     gen = generator(0, "stepwise_normalization")
-    u = torch.randn(examples, features, dtype=torch.float64, generator=gen)
-    # Classes of unequal size: that is what a bias could learn, and why its gradient is not zero by accident.
+    u = normal(gen, examples, features)
+    # A bias can learn the unequal sizes of the classes, so its gradient does not vanish by accident.
     shares = torch.arange(1, features + 1, dtype=torch.float64)
     labels = torch.multinomial(shares, examples, replacement=True, generator=gen)
     transforms: dict[str, Transform] = {

@@ -1,8 +1,8 @@
-"""How times are taken: short slices of all competitors in turn, medians within a round, ratios round by round.
+"""How times are measured: short slices of all competitors in turn, medians within a round, ratios round by round.
 
-A round is many slices of every workload, alternately forwards and backwards, so that a slow moment of the machine
-meets all of them alike and none always follows the same other. The time of a workload in a round is the median of its
-slices; a ratio is formed within each round. What is reported is the median over rounds with their range.
+A round has many slices of every workload, alternately forwards and backwards, so that a slow moment of the machine
+affects all of them alike and no workload always follows the same other. The time of a workload in a round is the median
+of its slices; ratios are formed within each round. Results are medians over rounds, with their range.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ T = TypeVar("T")
 class Timings:
     """Seconds by workload, round and slice.
 
-    ``cpu_seconds`` / ``wall_seconds`` is the share of the time in which this process had a core: well below 1, others
-    were using the machine and all times are too long. It says nothing where the work ``waits`` for other processes.
+    ``cpu_seconds`` / ``wall_seconds`` is the share of the time in which this process had a core: well below 1, other
+    work used the machine and all times are too long. The share says nothing where the work ``waits`` for other
+    processes.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Timings:
         self.rounds.append({})
 
     def time(self, name: str, call: Callable[[], T]) -> T:
-        """Call it; the duration is one slice of ``name`` in the present round."""
+        """Call ``call``; its duration is one slice of ``name`` in the current round."""
         cpu, start = self._cpu(), self._clock()
         result = call()
         seconds = self._clock() - start
@@ -46,22 +47,25 @@ class Timings:
         return result
 
     def seconds(self, name: str) -> list[float]:
-        """Per round the median over the slices of ``name``."""
+        """The median over the slices of ``name``, for each round."""
         return [statistics.median(slices[name]) for slices in self.rounds]
 
     def totals(self, name: str) -> list[float]:
-        """Per round the sum over the slices of ``name``: for events whose rare slow ones count."""
+        """The sum over the slices of ``name``, for each round: for events whose rare slow ones count."""
         return [sum(slices[name]) for slices in self.rounds]
 
     def ratios(self, above: str, below: str) -> list[float]:
-        """Per round: time of ``above`` / time of ``below``."""
+        """Time of ``above`` / time of ``below``, for each round."""
         return [a / b for a, b in zip(self.seconds(above), self.seconds(below), strict=True)]
 
 
 def interleave(
     workloads: Mapping[str, Callable[[], object]], rounds: int, slices: int, timings: Timings | None = None
 ) -> Timings:
-    """Time all ``workloads`` against each other. Each is called once beforehand, untimed: first calls allocate."""
+    """Time all ``workloads`` against each other.
+
+    Each is first called once without timing, since first calls allocate memory.
+    """
     timings = timings or Timings()
     for call in workloads.values():
         call()

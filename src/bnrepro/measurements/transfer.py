@@ -1,7 +1,7 @@
-"""Readers: a trained network meets shifted images, with its statistics frozen, estimated anew, or beside a new output.
+"""Readers: a trained network gets shifted images, with its statistics frozen or re-estimated, or a new output layer.
 
-The shift acts on what the network gets. For MNIST these are binary images, so that a shifted image has grey values:
-were it made binary after the shift, less contrast would change nothing, and blur would only thicken the strokes.
+The shift acts on the input of the network. For MNIST this is a binary image, so a shifted image has grey values: made
+binary after the shift, lower contrast would change nothing, and blur would only thicken the strokes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bnrepro.data.torchvision_import import prepare
 from bnrepro.errors import ConfigError
 from bnrepro.measurements.base import Trained
 from bnrepro.measurements.networks import normalising_by_batch, scores
-from bnrepro.norm import freeze, has_running_statistics, population_statistics
+from bnrepro.norm import freeze, layers_with_running_statistics, population_statistics
 
 NEEDS = "mnist_training"
 UNSHIFTED = ("none", 0.0)
@@ -38,23 +38,23 @@ def measure(
     shifts: Mapping[str, Sequence[float]],
     trained: Sequence[Trained],
 ) -> pd.DataFrame:
-    """Test accuracy of every trained network under every shift, the unshifted images first, in every way to meet it.
+    """Test accuracy of every trained network for every shift and way, the unshifted images first.
 
     Columns: ``arm``, ``seed``; ``shift`` and its ``strength``, see :func:`shifted`; ``way``; ``rate``, the learning
-    rate that did best on the shifted validation images, where the way has one; ``examples`` of the test set, the
-    ``accuracy`` on them, and the shares of them that the way has ``gained`` and ``lost`` against the first way;
-    ``example``, once a shift: the first test image as the network gets it, see :func:`letters`.
+    rate that did best on the shifted validation images, if the way has one; ``examples`` of the test set; ``accuracy``
+    on them, and the shares of them that the way has ``gained`` and ``lost`` against the first way; ``example``, once
+    for each shift: the first test image as the network gets it, see :func:`letters`.
 
     Ways of a network with running statistics:
 
-    - ``frozen``: as it was trained, with its moving averages.
-    - ``re-estimated``: Algorithm 2 over the shifted training images; no label is used.
-    - ``last layer, BN frozen``: the output layer alone is trained further on labelled shifted images.
+    - ``frozen``: as trained, with its moving averages.
+    - ``re-estimated``: Algorithm 2 over the shifted training images; it uses no label.
+    - ``last layer, BN frozen``: only the output layer is trained further, on labelled shifted images.
     - ``last layer, BN not frozen``: the same while BN normalises by the mini-batch and its moving averages follow.
-      γ and β stay as they are: in both ways the output layer is all that the gradient changes.
+      γ and β stay: in both ways the gradient changes only the output layer.
 
-    A network without is seen ``as trained``, and with its ``last layer`` trained further.
-    Raises :class:`ConfigError` for shifts, rates or steps that make no sense, or images that are not in [0, 1].
+    A network without running statistics is evaluated ``as trained``, and with its ``last layer`` trained further.
+    Raises :class:`ConfigError` for shifts, rates or steps out of range, or images that are not in [0, 1].
     """
     if steps < 1 or not rates or not all(rate > 0 for rate in rates):
         raise ConfigError(f"steps={steps}, rates={list(rates)}: at least one step and one rate, all above 0")
@@ -97,9 +97,10 @@ def shifted(dataset: Dataset, kind: str, strength: float) -> Dataset:
 def shift(images: Tensor, kind: str, strength: float) -> Tensor:
     """``images`` (N, channels, height, width) in [0, 1], shifted; they stay in [0, 1].
 
-    ``contrast``: pixels at ``strength`` ≤ 1 times their distance from the mean of their image. ``blur``: Gaussian of
-    standard deviation ``strength`` in pixels, the image mirrored at its borders. ``inversion``: ``strength`` of the
-    way from x to 1 − x. ``none``: as they are. Raises :class:`ConfigError` for anything else.
+    ``contrast`` multiplies the distance of each pixel from the mean of its image by ``strength`` ≤ 1. ``blur`` is
+    Gaussian with a standard deviation of ``strength`` pixels; the image is mirrored at its borders. ``inversion`` moves
+    x by the share ``strength`` of the way to 1 − x. ``none`` changes nothing. Raises :class:`ConfigError` for anything
+    else.
     """
     if (kind, strength) == UNSHIFTED:
         return images
@@ -118,7 +119,7 @@ def _blurred(images: Tensor, sigma: float) -> Tensor:
     prepare()
     from torchvision.transforms.v2 import functional
 
-    # Three standard deviations to each side; mirrored, an image can lend no more than it has.
+    # Three standard deviations to each side, but no more pixels than the image has for mirroring.
     size = 2 * min(math.ceil(3 * sigma), *(side - 1 for side in images.shape[-2:])) + 1
     return torch.cat(
         [functional.gaussian_blur(part, [size, size], [sigma, sigma]) for part in images.split(BLURRED_AT_A_TIME)]
@@ -126,7 +127,7 @@ def _blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def letters(image: Tensor) -> str:
-    """The first channel of ``image`` in 16 levels, a letter a pixel: a is 0, p is 1; / ends a row of pixels."""
+    """The first channel of ``image`` in 16 levels, a letter for each pixel: a is 0, p is 1; / ends a row of pixels."""
     rows = image[0].mul(15).round().int().tolist()
     return "/".join("".join(chr(ord("a") + level) for level in row) for row in rows)
 
@@ -135,11 +136,13 @@ def letters(image: Tensor) -> str:
 
 
 def ways(each: Trained, seen: Dataset, steps: int, rates: Sequence[float]) -> Iterator[tuple[str, float, nn.Module]]:
-    """Every way in which the network of ``each`` can meet the images of ``seen``: its name, its rate if it has one,
-    and a network in evaluation mode. The network of ``each`` stays as it is; the first is that network itself."""
+    """Every way in which the network of ``each`` can process the images of ``seen``: name, rate if any, and network.
+
+    The networks are in evaluation mode. The first is that of ``each`` itself, which does not change.
+    """
     config, model = each.planned.config, each.model
     order = ExampleOrder(config, len(seen.train))
-    if not any(has_running_statistics(module) for module in model.modules()):
+    if not layers_with_running_statistics(model):
         yield AS_TRAINED, math.nan, model
         yield OUTPUT, *best(model, seen, order, steps, rates)
         return
@@ -153,7 +156,7 @@ def ways(each: Trained, seen: Dataset, steps: int, rates: Sequence[float]) -> It
 def best(
     model: nn.Module, seen: Dataset, order: ExampleOrder, steps: int, rates: Sequence[float]
 ) -> tuple[float, nn.Module]:
-    """The rate at which :func:`tuned` does best on validation (of equals the first), and that network."""
+    """The rate at which :func:`tuned` does best on validation (the first of equals), and that network."""
     networks = [tuned(model, seen.train, order, steps, rate) for rate in rates]
     found = [int(correct(network, seen.validation).sum()) for network in networks]
     chosen = found.index(max(found))
@@ -163,8 +166,8 @@ def best(
 def tuned(model: nn.Module, train: Split, order: ExampleOrder, steps: int, rate: float) -> nn.Module:
     """A copy of ``model`` after ``steps`` of SGD on its layer ``output`` alone, in evaluation mode.
 
-    Each layer works as ``model`` has it set: normalisations in training mode go by the mini-batch, and their moving
-    averages follow; no gradient reaches them.
+    Each layer works in the mode that ``model`` has set: normalisations in training mode use the mini-batch, and their
+    moving averages follow; no gradient reaches them.
     """
     network = copy.deepcopy(model).requires_grad_(False)
     output = network.get_submodule("output").requires_grad_(True)
@@ -179,5 +182,5 @@ def tuned(model: nn.Module, train: Split, order: ExampleOrder, steps: int, rate:
 
 
 def correct(network: nn.Module, split: Split) -> Tensor:
-    """Which examples (N,) the network gets right."""
+    """Which examples (N,) the network classifies correctly."""
     return scores(network, split.images, len(split)).argmax(1) == split.labels

@@ -1,4 +1,4 @@
-"""§2: the cost of normalising each feature by itself and of whitening all of them jointly, against their number."""
+"""§2: the cost of normalising each feature by itself and of whitening all of them jointly, by their number."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from bnrepro.norm import ReferenceBatchNorm
 from bnrepro.norm.pitfalls import ZCAWhitening
 
 SLICES_AT = 512
-"""Narrow layers take microseconds and are timed more often: this over the width, at least thrice a round."""
+"""Narrow layers take microseconds and are timed more often: this number ÷ the width, at least 3 slices a round."""
 
 
 def measure(widths: Sequence[int], examples: int, rounds: int) -> pd.DataFrame:
     """Forward and backward pass of both from-scratch layers in training, float32, timed in turn in one process.
 
-    Columns: ``width``, ``round``, ``per_feature`` and ``whitening`` (processor seconds, which other work on the cores
-    lengthens less than it does the elapsed time: median of the round's slices), ``ratio``, ``core_share`` (processor
-    time ÷ elapsed time at this width: well below 1, there was such work).
+    Columns: ``width``; ``round``; ``per_feature`` and ``whitening``, the median of the round's slices in seconds of
+    processor time, which other work on the cores lengthens less than elapsed time; ``ratio``; ``core_share``, processor
+    time ÷ elapsed time at this width: well below 1, there was other work.
     """
     rows = []
     for width in widths:

@@ -1,4 +1,4 @@
-"""The networks, a module each, and what builds them from a configuration."""
+"""The networks, one module each, and the function that builds them from a configuration."""
 
 from __future__ import annotations
 

@@ -1,20 +1,19 @@
-"""The paper's own network: the variant of the Inception that its appendix documents (Fig. 5), for 224×224 images."""
+"""The paper's own network, for 224×224 images: the Inception variant that its appendix documents (Fig. 5)."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor, nn
 
-from bnrepro.config.schema import BNInceptionConfig
+from bnrepro.config.schema import BNInceptionConfig, ModelConfig
 from bnrepro.errors import ConfigError
 from bnrepro.models.blocks import ACTIVATIONS, Activated, ConvBlock, Recipe, initialise
-from bnrepro.models.inception import Columns, InceptionBlock
+from bnrepro.models.inception import Columns, InceptionBlock, InceptionNetwork
 from bnrepro.norm import make_norm
 
-# Fig. 5, its rows from 3a on as they are printed:
+# The rows of Fig. 5 from 3a on, as printed:
 #             1×1  3×3r  3×3  d3×3r d3×3  pool + projection
 TABLE: dict[str, Columns] = {
     "3a": Columns(64, 64, 64, 64, 96, 32),
@@ -29,18 +28,18 @@ TABLE: dict[str, Columns] = {
     "5b": Columns(352, 192, 320, 192, 224, 128, "max"),
 }
 STEM = (64, 64, 192)
-"""Outputs of its rows above 3a: the 7×7 convolution, the reduction before the 3×3 convolution, that convolution."""
+"""Outputs of the rows above 3a: the 7×7 convolution, the reduction before the 3×3 convolution, that convolution."""
 DEPTH_MULTIPLIER = 8
 SMALLEST = 32
-"""Five layers halve the image. A smaller one would be a single position before the last of them, and all its
-convolutions would see is padding."""
+"""Five layers halve the image. A smaller one would shrink to a single position before the last of them, whose
+convolutions would then see one value and padding."""
 
 
 def columns(projection_4cd: int) -> dict[str, Columns]:
-    """The table's blocks with so many channels in the pool projections of 4c and 4d.
+    """The blocks of ``TABLE`` with ``projection_4cd`` channels in the pool projections of 4c and 4d.
 
-    With the 128 that it prints these two have 608 outputs, and 4e 1,056, where it prints 576 and 1,024: the channels
-    that a projection of 96 makes.
+    With the 128 that the table prints, these two blocks have 608 outputs, and 4e has 1,056. The table prints 576 and
+    1,024, which a projection of 96 gives.
     """
     return TABLE | {name: replace(TABLE[name], projection=projection_4cd) for name in ("4c", "4d")}
 
@@ -48,55 +47,48 @@ def columns(projection_4cd: int) -> dict[str, Columns]:
 class SeparableBlock(Activated):
     """A separable convolution, its normalisation over the channels and its activation.
 
-    Each input channel is convolved with ``DEPTH_MULTIPLIER`` kernels of its own; a 1×1 convolution mixes what comes
-    out (appendix). Nothing stands between the two. GoogLeNet's first layer is such a one already, as its 2.7 thousand
-    parameters tell (Szegedy et al. 2014, Table 1): 2,712 against a plain one's 9,408.
+    Each input channel is convolved with ``DEPTH_MULTIPLIER`` kernels of its own; a 1×1 convolution then mixes all the
+    results (appendix), with nothing between the two. GoogLeNet's first layer is already separable: Szegedy et al. 2014,
+    Table 1, gives it 2.7 thousand parameters; a separable convolution has 2,712, a plain one 9,408.
     (N, inputs, H, W) → (N, outputs, H/stride, W/stride), rounded up.
     """
 
-    def __init__(self, recipe: Recipe, inputs: int, outputs: int, kernel: int, name: str, stride: int = 1) -> None:
+    def __init__(
+        self, recipe: Recipe[ModelConfig], inputs: int, outputs: int, kernel: int, name: str, stride: int = 1
+    ) -> None:
         super().__init__()
         self.placement = recipe.placement
-        normalise = make_norm(recipe.norm, outputs)
-        bias = normalise is None or recipe.placement == "after"
+        norm = make_norm(recipe.norm, outputs)
+        bias = norm is None or recipe.placement == "after"
         between = DEPTH_MULTIPLIER * inputs
         self.depthwise = nn.Conv2d(inputs, between, kernel, stride, kernel // 2, groups=inputs, bias=False)
         self.pointwise = nn.Conv2d(between, outputs, 1, bias=bias)
-        initialise(self.depthwise, recipe.model, recipe.seed, f"{name}.depthwise")
-        initialise(self.pointwise, recipe.model, recipe.seed, f"{name}.pointwise")
-        self.norm = normalise
+        initialise(self.depthwise, recipe, f"{name}.depthwise")
+        initialise(self.pointwise, recipe, f"{name}.pointwise")
+        self.norm = norm
         self.activation = ACTIVATIONS[recipe.model.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         return self._activate(self.pointwise(self.depthwise(x)))
 
 
-class BNInception(nn.Module):
-    """The stem, the ten Inception blocks of ``TABLE``, the mean over positions, a linear layer of class scores.
+class BNInception(InceptionNetwork):
+    """The stem and the ten Inception blocks of ``TABLE``.
 
-    Input (N, C, H, W), output (N, classes). Each of the stem's convolutions and pools of stride 2, and 3c and 4e,
-    halves the image: 224 → 112 → 56 → 28 → 14 → 7. The mean over all positions is then the paper's 7×7 average pool;
-    for images of any other size it is the same layer, where a pool of 7×7 would not fit. ``example_shape`` is
-    (C, H, W). Raises :class:`ConfigError` for anything that is not an image of at least 32×32.
+    Each convolution and pool of stride 2 in the stem, and each of 3c and 4e, halves the image: 224 → 112 → 56 → 28 →
+    14 → 7. The mean over all positions is then the paper's 7×7 average pool; it also fits images of other sizes, where
+    a pool of 7×7 would not. ``example_shape`` is (C, H, W). Raises :class:`ConfigError` for anything but images of at
+    least 32×32.
     """
 
-    def __init__(
-        self,
-        model: BNInceptionConfig,
-        norm: dict[str, Any],
-        placement: str,
-        example_shape: tuple[int, ...],
-        classes: int,
-        seed: int,
-    ) -> None:
-        super().__init__()
+    def __init__(self, recipe: Recipe[BNInceptionConfig], example_shape: tuple[int, ...], classes: int) -> None:
         if len(example_shape) != 3 or min(example_shape[1:]) < SMALLEST:
             raise ConfigError(
-                f"model=bn_inception: examples of shape {'×'.join(map(str, example_shape))}, where it needs images of "
-                f"at least {SMALLEST}×{SMALLEST}, five times halved; the paper's are 224×224. Small images can be "
-                f"enlarged: data.enlarge={SMALLEST}"
+                f"model=bn_inception: it halves images five times and needs at least {SMALLEST}×{SMALLEST}, but the "
+                f"examples are {'×'.join(map(str, example_shape))}; the paper's images are 224×224. Small images can "
+                f"be enlarged: data.enlarge={SMALLEST}"
             )
-        recipe = Recipe(model, norm, placement, seed)
+        model = recipe.model
         first, reduced, width = STEM
         seven = SeparableBlock if model.separable_stem else ConvBlock
         stem: list[tuple[str, nn.Module]] = [
@@ -107,24 +99,14 @@ class BNInception(nn.Module):
             ("pool2", nn.MaxPool2d(3, 2, 1)),
         ]
         if model.local_response_norm:
-            # Where GoogLeNet has them: after the first pool, and before the second.
+            # GoogLeNet has them after the first pool and before the second.
             stem.insert(4, ("lrn2", nn.LocalResponseNorm(5)))
             stem.insert(2, ("lrn1", nn.LocalResponseNorm(5)))
-        self.stem = nn.Sequential(OrderedDict(stem))
         blocks: dict[str, InceptionBlock] = {}
         for name, widths in columns(model.pool_projection_4cd).items():
             blocks[name] = InceptionBlock(recipe, width, widths, f"blocks.{name}")
             width = blocks[name].outputs
-        self.blocks = nn.Sequential(OrderedDict(blocks))
-        self.dropout = nn.Dropout(model.dropout) if model.dropout else None
-        self.output = nn.Linear(width, classes)
-        initialise(self.output, model, seed, "output", scaled=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(self.stem(x)).mean((2, 3))
-        if self.dropout is not None:
-            x = self.dropout(x)
-        return self.output(x)
+        super().__init__(recipe, nn.Sequential(OrderedDict(stem)), nn.Sequential(OrderedDict(blocks)), width, classes)
 
 
 NETWORK = BNInception

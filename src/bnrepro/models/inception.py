@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bnrepro.config.schema import InceptionConfig
+from bnrepro.config.schema import BNInceptionConfig, InceptionConfig, ModelConfig
 from bnrepro.errors import ConfigError
 from bnrepro.models.blocks import ConvBlock, Recipe, divided, initialise
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Widths of an Inception block, named as the columns of the paper's table: 1×1, 3×3 with its reduction, double
-    3×3 with its reduction, and the projection after the pool. ``one`` and ``projection`` are 0 in a block of stride 2,
-    whose pool passes its input through."""
+    """Widths of an Inception block, named as the columns of the paper's table (Fig. 5): 1×1, 3×3 with its reduction,
+    double 3×3 with its reduction, and the projection after the pool. ``one`` and ``projection`` are 0 in a block of
+    stride 2, whose pool passes its input through."""
 
     one: int
     three_reduce: int
@@ -34,14 +33,20 @@ class Columns:
 
 
 class InceptionBlock(nn.Module):
-    """Up to four branches side by side, their channels one after another: (N, inputs, H, W) → (N, outputs, H', W').
+    """Up to four branches side by side, their channels concatenated: (N, inputs, H, W) → (N, outputs, H', W').
 
-    Every 5×5 of the first Inception is two 3×3 here (the paper's appendix); stride 2 is that of the last 3×3 of each
-    branch and of the pool. ``side`` is (H, W) where every activation is to be normalised by itself.
+    Two 3×3 convolutions replace every 5×5 of the first Inception (the paper's appendix). ``columns.stride`` is that of
+    the last 3×3 of each branch and of the pool. If ``side`` gives the (H, W) of the inputs, every activation is
+    normalised by itself.
     """
 
     def __init__(
-        self, recipe: Recipe, inputs: int, columns: Columns, name: str, side: tuple[int, int] | None = None
+        self,
+        recipe: Recipe[ModelConfig],
+        inputs: int,
+        columns: Columns,
+        name: str,
+        side: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         c, stride = columns, columns.stride
@@ -72,33 +77,51 @@ class InceptionBlock(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], 1)
 
 
-class Inception(nn.Module):
-    """A 3×3 convolution and a pool, Inception blocks, the mean over positions, a linear layer of class scores.
+class InceptionNetwork(nn.Module):
+    """A stem, Inception blocks, the mean over positions, dropout if configured, a linear layer of class scores.
 
-    Each entry of ``units`` and ``blocks`` is one resolution: so many blocks of stride 1, with columns in the
-    proportions of the paper's first blocks (2, 2, 2, 2, 3, 1 units: ten units' width leave them); then, but for the
-    last resolution, one block of stride 2. Input (N, C, H, W), output (N, classes). ``example_shape`` is (C, H, W): of
-    these, a network whose last blocks normalise every activation by itself takes no other. Raises :class:`ConfigError`
-    for more such blocks than there are.
+    Input (N, C, H, W), output (N, classes). ``width`` is the number of channels that leave the last block.
     """
 
     def __init__(
         self,
-        model: InceptionConfig,
-        norm: dict[str, Any],
-        placement: str,
-        example_shape: tuple[int, ...],
+        recipe: Recipe[InceptionConfig] | Recipe[BNInceptionConfig],
+        stem: nn.Sequential,
+        blocks: nn.Sequential,
+        width: int,
         classes: int,
-        seed: int,
     ) -> None:
         super().__init__()
-        recipe = Recipe(model, norm, placement, seed)
+        self.stem, self.blocks = stem, blocks
+        self.dropout = nn.Dropout(recipe.model.dropout) if recipe.model.dropout else None
+        self.output = nn.Linear(width, classes)
+        initialise(self.output, recipe, "output", scaled=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.stem(x)).mean((2, 3))
+        if self.dropout is not None:
+            x = self.dropout(x)
+        return self.output(x)
+
+
+class Inception(InceptionNetwork):
+    """A 3×3 convolution and a pool, then Inception blocks at several resolutions.
+
+    Resolution i has ``model.blocks[i]`` blocks of stride 1. Their columns are 2, 2, 2, 2, 3 and 1 times
+    ``model.units[i]``, the proportions of the paper's first blocks, so that eight units leave each. One block of stride
+    2 leads to the next resolution.
+
+    ``example_shape`` is (C, H, W); a network whose last blocks normalise every activation by itself takes no other.
+    Raises :class:`ConfigError` if ``model.per_activation_blocks`` exceeds the number of blocks.
+    """
+
+    def __init__(self, recipe: Recipe[InceptionConfig], example_shape: tuple[int, ...], classes: int) -> None:
+        model = recipe.model
         channels, height, across = example_shape
         stem: list[nn.Module] = [ConvBlock(recipe, channels, model.stem, 3, "stem"), nn.MaxPool2d(3, 2, 1)]
         side = divided((height, across), 2)
         if model.local_response_norm:
             stem.append(nn.LocalResponseNorm(5))
-        self.stem = nn.Sequential(*stem)
         count = sum(model.blocks) + len(model.units) - 1
         if model.per_activation_blocks > count:
             raise ConfigError(
@@ -113,16 +136,7 @@ class Inception(nn.Module):
                 own = side if len(blocks) >= count - model.per_activation_blocks else None
                 blocks.append(InceptionBlock(recipe, width, columns, f"blocks.{level}.{index}", own))
                 width, side = blocks[-1].outputs, divided(side, columns.stride)
-        self.blocks = nn.Sequential(*blocks)
-        self.dropout = nn.Dropout(model.dropout) if model.dropout else None
-        self.output = nn.Linear(width, classes)
-        initialise(self.output, model, seed, "output", scaled=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(self.stem(x)).mean((2, 3))
-        if self.dropout is not None:
-            x = self.dropout(x)
-        return self.output(x)
+        super().__init__(recipe, nn.Sequential(*stem), nn.Sequential(*blocks), width, classes)
 
 
 NETWORK = Inception

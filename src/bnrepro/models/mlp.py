@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 from torch import Tensor, nn
 
 from bnrepro.config.schema import MLPConfig
-from bnrepro.models.blocks import Block, initialise
+from bnrepro.models.blocks import Block, Recipe, initialise
 
 
 class MLP(nn.Module):
     """Hidden blocks of fully connected, normalised, activated units, then a linear layer of class scores.
 
     Input (N, …), flattened to (N, features); output (N, classes), unnormalised log-probabilities.
-    ``hidden[i].activation`` is where the probes look: its input is the "input to the sigmoid" of Fig. 1b, c.
+    Probes look at ``hidden[i].activation``: its input is the "input to the sigmoid" of Fig. 1b, c.
     """
 
-    def __init__(
-        self,
-        model: MLPConfig,
-        norm: dict[str, Any],
-        placement: str,
-        example_shape: tuple[int, ...],
-        classes: int,
-        seed: int,
-    ) -> None:
+    def __init__(self, recipe: Recipe[MLPConfig], example_shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        widths = [math.prod(example_shape), *model.hidden]
+        widths = [math.prod(example_shape), *recipe.model.hidden]
         self.hidden = nn.ModuleList(
-            Block(model, norm, placement, before, after, seed, f"hidden.{i}")
-            for i, (before, after) in enumerate(itertools.pairwise(widths))
+            Block(recipe, before, after, f"hidden.{i}") for i, (before, after) in enumerate(itertools.pairwise(widths))
         )
-        self.dropout = nn.Dropout(model.dropout) if model.dropout else None
+        self.dropout = nn.Dropout(recipe.model.dropout) if recipe.model.dropout else None
         self.output = nn.Linear(widths[-1], classes)
-        initialise(self.output, model, seed, "output")
+        initialise(self.output, recipe, "output")
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)

@@ -1,12 +1,12 @@
-"""Normalisation layers: Algorithms 1 and 2 from scratch, the library's kernels, others behind the same interface.
+"""Normalisation layers: Algorithms 1 and 2 from scratch, PyTorch's kernels, other normalisers with the same interface.
 
-``configs/norm`` names these classes, so that they are all found here.
+``configs/norm`` names these classes by this package.
 """
 
 from __future__ import annotations
 
 from bnrepro.norm.batch import BatchNorm
-from bnrepro.norm.factory import has_running_statistics, make_norm
+from bnrepro.norm.factory import layers_with_running_statistics, make_norm
 from bnrepro.norm.functional import batch_norm_inference, batch_norm_train
 from bnrepro.norm.noisy import NoisyBatchNorm
 from bnrepro.norm.per_example import GroupNorm, LayerNorm

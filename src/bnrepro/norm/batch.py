@@ -1,4 +1,4 @@
-"""The library's batch normalisation kernel behind one class for fully connected and convolutional layers."""
+"""PyTorch's batch normalisation kernel as one class for fully connected and convolutional layers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class BatchNorm(_BatchNorm):
-    """Algorithm 1 over the features of (N, C), or the channels of (N, C, L) and (N, C, H, W), inputs (§3.2).
+    """Algorithm 1 over the features of (N, C) inputs, or the channels of (N, C, L) and (N, C, H, W) inputs (§3.2).
 
-    The same layer as ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``, parameters, buffers and kernel included.
-    Raises ``ValueError`` for any other rank.
+    Parameters, buffers and kernel are those of ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``. Raises ``ValueError`` for any
+    other rank.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The one place that builds a normalisation layer from a configuration."""
+"""Builds normalisation layers from a configuration."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bnrepro.errors import ConfigError
 
 
 def make_norm(norm: dict[str, Any], num_features: int) -> nn.Module | None:
-    """The normalisation layer that ``norm`` describes, for ``num_features`` units or channels; None for none.
+    """The normalisation layer that ``norm`` describes, for ``num_features`` units or channels; None for no layer.
 
-    ``norm`` is a group choice of ``configs/norm``: ``_target_`` names a class that is called with ``num_features``
-    and every other key but ``name``. Raises :class:`ConfigError` if it cannot be built.
+    ``norm`` is a choice of the group ``configs/norm``: ``_target_`` names a class, which is called with
+    ``num_features`` and every other key except ``name``. Raises :class:`ConfigError` if the layer cannot be built.
     """
     if norm.get("_target_") is None:
         return None
@@ -26,6 +26,6 @@ def make_norm(norm: dict[str, Any], num_features: int) -> nn.Module | None:
         raise ConfigError(f"norm={norm.get('name', norm['_target_'])} cannot be built: {error}") from error
 
 
-def has_running_statistics(module: nn.Module) -> bool:
-    """Whether ``module`` normalises by the mini-batch in training and by running statistics at inference."""
-    return getattr(module, "running_mean", None) is not None
+def layers_with_running_statistics(model: nn.Module) -> list[nn.Module]:
+    """The layers of ``model`` that normalise by the mini-batch in training and by running statistics at inference."""
+    return [module for module in model.modules() if getattr(module, "running_mean", None) is not None]

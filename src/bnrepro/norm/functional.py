@@ -1,10 +1,10 @@
 """Algorithm 1 and the inference transform of Algorithm 2 as plain tensor functions.
 
-These are the formulas as printed, one operation a line, differentiated by autograd. The layer in
-``reference.py`` computes the same values and carries the paper's own derivatives.
+They are the formulas as printed, one operation a line, differentiated by autograd. The layer in ``reference.py``
+computes the same values with the paper's own derivatives.
 
-Shapes: ``x`` is (N, C), (N, C, L) or (N, C, H, W). A feature k of the paper is a channel: its mini-batch
-is every entry of ``x[:, k]``, so that m = N, N*L or N*H*W (section 3.2).
+Shapes: ``x`` is (N, C), (N, C, L) or (N, C, H, W). A feature k of the paper is a channel: its mini-batch is every entry
+of ``x[:, k]``, so m = N, N·L or N·H·W (§3.2).
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def reduced_dims(x: Tensor) -> tuple[int, ...]:
-    """The dimensions a channel's statistics are taken over: all but the second."""
+    """The dimensions that a channel's statistics are taken over: all but the second."""
     return (0, *range(2, x.dim()))
 
 
@@ -24,21 +24,20 @@ def per_channel(values: Tensor, x: Tensor) -> Tensor:
 
 
 def values_per_channel(x: Tensor) -> int:
-    """The effective mini-batch size m of section 3.2: N times the number of positions."""
+    """The effective mini-batch size m of §3.2: N times the number of positions."""
     return x.shape[0] * math.prod(x.shape[2:])
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:
-    """The type statistics are computed in: that of ``x``, but float32 for half precision."""
+    """The type that statistics are computed in: the type of ``x``, but float32 for half precision."""
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
 
 
 def check_input(x: Tensor) -> None:
-    """Refuse what no form of the layer can normalise.
+    """Refuse inputs that no form of the layer can normalise.
 
-    Raises:
-        ValueError: the rank is not 2, 3 or 4, or there are no channels.
-        TypeError: the entries are not real floating-point numbers.
+    Raises ``ValueError`` if the rank is not 2, 3 or 4, or there are no channels, and ``TypeError`` if the entries are
+    not real floating-point numbers.
     """
     if x.dim() not in (2, 3, 4):
         raise ValueError(f"expected a 2-D, 3-D or 4-D input (N, C, ...), got shape {tuple(x.shape)}")
@@ -49,33 +48,21 @@ def check_input(x: Tensor) -> None:
 
 
 def check_batch(x: Tensor) -> None:
-    """Refuse a mini-batch that has no variance: fewer than two values per channel.
-
-    Raises:
-        ValueError: m < 2; the message names the shape.
-    """
+    """Raise ``ValueError`` for a mini-batch without a variance: fewer than two values per channel."""
     if values_per_channel(x) < 2:
         raise ValueError(f"batch statistics need at least 2 values per channel, got shape {tuple(x.shape)}")
 
 
 def check_eps(eps: float) -> None:
-    """Refuse an epsilon that does not keep the square root away from zero.
-
-    Raises:
-        ValueError: ``eps`` is not a positive finite number.
-    """
+    """Raise ``ValueError`` unless ``eps`` is positive and finite and so keeps the square root away from 0."""
     if not 0.0 < eps < math.inf:
         raise ValueError(f"eps must be a positive finite number, got {eps}")
 
 
 def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of each channel over the mini-batch: lines 1 and 2 of Algorithm 1.
+    """Mean mu_B and biased variance sigma2_B, each (C,), over the mini-batch: lines 1 and 2 of Algorithm 1.
 
-    Args:
-        x: (N, C), (N, C, L) or (N, C, H, W).
-
-    Returns:
-        mu_B and sigma2_B, each of shape (C,), in :func:`statistics_dtype` of ``x``.
+    Both are in :func:`statistics_dtype` of ``x``.
     """
     dims = reduced_dims(x)
     mean = x.mean(dims, dtype=statistics_dtype(x))
@@ -88,19 +75,12 @@ def batch_norm_train(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Algorithm 1: normalise each channel by the statistics of its mini-batch, then scale and shift.
 
-    Args:
-        x: mini-batch, (N, C), (N, C, L) or (N, C, H, W).
-        gamma: scale, (C,); None for 1.
-        beta: shift, (C,); None for 0.
-        eps: added to the variance.
+    ``gamma`` (C,) is the scale, None for 1; ``beta`` (C,) is the shift, None for 0; ``eps`` is added to the variance.
+    Returns y, of the shape and type of ``x``, then the mean and the *biased* variance of the batch, each (C,). All
+    three are differentiable.
 
-    Returns:
-        y of the shape and type of ``x``; the batch mean and the *biased* batch variance, each (C,). All
-        three are differentiable.
-
-    Raises:
-        ValueError: wrong rank, no channels, fewer than 2 values per channel, or ``eps`` <= 0.
-        TypeError: ``x`` is not floating-point.
+    Raises ``ValueError`` for a wrong rank, no channels, fewer than 2 values per channel, or an ``eps`` that is not
+    positive and finite; ``TypeError`` if ``x`` is not floating-point.
     """
     check_input(x)
     check_batch(x)
@@ -117,23 +97,15 @@ def batch_norm_inference(
 ) -> Tensor:
     """Algorithm 2, step 11: the fixed affine map that replaces the layer once its statistics are given.
 
-    y = gamma/sqrt(var + eps) * x + (beta - gamma*mean/sqrt(var + eps)). The map is applied as one scale and
-    one shift, as printed, so that autograd keeps only ``x`` and per-channel values.
+    y = gamma/sqrt(var + eps) * x + (beta - gamma*mean/sqrt(var + eps)). The map is applied as one scale and one shift,
+    as printed, so that autograd keeps only ``x`` and per-channel values.
 
-    Args:
-        x: (N, C), (N, C, L) or (N, C, H, W); N may be 0 or 1.
-        mean: E[x], (C,).
-        var: Var[x], (C,).
-        gamma: scale, (C,); None for 1.
-        beta: shift, (C,); None for 0.
-        eps: added to the variance.
+    ``mean`` and ``var`` are E[x] and Var[x], each (C,); ``gamma`` (C,) is the scale, None for 1; ``beta`` (C,) is the
+    shift, None for 0; ``eps`` is added to the variance. N may be 0 or 1. Returns y, of the shape, type and memory
+    format of ``x``.
 
-    Returns:
-        y of the shape, type and memory format of ``x``.
-
-    Raises:
-        ValueError: wrong rank, no channels, or ``eps`` <= 0.
-        TypeError: ``x`` is not floating-point.
+    Raises ``ValueError`` for a wrong rank, no channels, or an ``eps`` that is not positive and finite; ``TypeError`` if
+    ``x`` is not floating-point.
     """
     check_input(x)
     check_eps(eps)

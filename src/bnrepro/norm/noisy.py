@@ -1,6 +1,6 @@
-"""Batch Normalization followed by noise whose distribution moves: covariate shift put in on purpose.
+"""Batch Normalization followed by noise whose distribution changes: deliberate covariate shift.
 
-Santurkar et al. 2018 (§2.1 and appendix) train such a network to ask whether stable distributions are why Batch
+Santurkar et al. 2018 (§2.1 and appendix) train such a network to test whether stable distributions are why Batch
 Normalization works. The constants are those of their appendix as we remember it.
 """
 
@@ -15,11 +15,11 @@ from bnrepro.norm.batch import BatchNorm
 class NoisyBatchNorm(BatchNorm):
     """y = s·BN(x) + m in training, BN(x) at inference; same shapes as :class:`~bnrepro.norm.BatchNorm`.
 
-    Each unit of the layer draws at every training step a mean μ ~ U(−``mean``, ``mean``) and a scale
+    At every training step, each unit of the layer draws a mean μ ~ U(−``mean``, ``mean``) and a scale
     σ ~ U(1, ``scale``); each of its activations then draws m ~ U(μ − ``spread``, μ + ``spread``) and
-    s ~ N(σ, ``spread``²). So the noise has another mean and another variance from unit to unit and step to step.
-    All of it comes from torch's global generator, as dropout's does. Raises ``ValueError`` for a ``mean`` or
-    ``spread`` below 0, or a ``scale`` below 1.
+    s ~ N(σ, ``spread``²). The mean and the variance of the noise thus differ from unit to unit and from step to step.
+    All draws come from torch's global generator, as dropout's do. Raises ``ValueError`` for a ``mean`` or ``spread``
+    below 0, or a ``scale`` below 1.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class NoisyBatchNorm(BatchNorm):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine)
         if mean < 0 or scale < 1 or spread < 0:
-            raise ValueError(f"mean={mean}, scale={scale}, spread={spread}: at least 0, 1 and 0")
+            raise ValueError(f"mean={mean}, scale={scale}, spread={spread}: they must be at least 0, 1 and 0")
         self.mean, self.scale, self.spread = mean, scale, spread
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Normalisations over the features of each example alone: the library's kernels behind BN's calling convention."""
+"""Normalisations over the features of each example alone: PyTorch's kernels with the calling convention of BN."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import nn
 class GroupNorm(nn.GroupNorm):
     """Group normalisation (Wu & He 2018) of (N, C) or (N, C, …) inputs; ``num_features`` comes first, as for BN.
 
-    ``num_groups`` is lowered to the largest divisor of ``num_features``, so that one setting serves layers of any
-    width. Raises ``ValueError`` if it is below 1.
+    ``num_groups`` is lowered to the largest divisor of ``num_features``, so one setting serves layers of any width.
+    Raises ``ValueError`` if it is below 1.
     """
 
     def __init__(self, num_features: int, num_groups: int = 10, eps: float = 1e-5, affine: bool = True) -> None:
@@ -20,9 +20,9 @@ class GroupNorm(nn.GroupNorm):
 
 
 class LayerNorm(nn.GroupNorm):
-    """Layer normalisation (Ba et al. 2016): all features of an example are one group; γ and β are per feature.
+    """Layer normalisation (Ba et al. 2016): all features of an example form one group; γ and β are per feature.
 
-    For (N, C) the same as ``nn.LayerNorm(C)``; for (N, C, H, W) over channels and positions together.
+    For (N, C) inputs it equals ``nn.LayerNorm(C)``; for (N, C, H, W) it normalises over channels and positions.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = True) -> None:

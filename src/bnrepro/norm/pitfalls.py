@@ -1,7 +1,7 @@
 """The readers' variants: batch normalisation as notes and tutorials write it, each with one thing changed.
 
-They exist to be measured beside :class:`~bnrepro.norm.ReferenceBatchNorm` and are exported nowhere. Each is
-the reference layer but for what its docstring says, and takes (num_features, eps, momentum); the one without
+They exist to be measured beside :class:`~bnrepro.norm.ReferenceBatchNorm`; the package does not export them. Each
+equals the reference layer except for what its docstring says, and takes (num_features, eps, momentum); the one without
 eps takes num_features alone.
 """
 
@@ -27,7 +27,7 @@ class WholeTensorNorm(nn.Module):
 
 
 class WholeTensorNormNoEps(nn.Module):
-    """Wrong twice: one mean and variance for the entire tensor, always the batch's; no eps, so 0/0 is NaN."""
+    """Wrong twice: one mean and variance for the entire tensor, always the batch's; no eps, so 0/0 gives NaN."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class WholeTensorNormNoEps(nn.Module):
 
 
 class SwappedMomentum(ReferenceBatchNorm):
-    """Another convention: new = momentum*old + (1-momentum)*batch; with 0.1 nearly the last batch alone."""
+    """Another convention: new = momentum*old + (1-momentum)*batch; with 0.1, almost the last batch alone."""
 
     def batch_weight(self, dtype: torch.dtype) -> float | Tensor:
         return 1.0 - super().batch_weight(dtype)
@@ -65,7 +65,7 @@ class UnbiasedTrainingVariance(ReferenceBatchNorm):
 
 
 class PlainTensorAffine(ReferenceBatchNorm):
-    """Wrong: gamma and beta are plain tensors: no optimiser trains them, nothing saves or moves them."""
+    """Wrong: gamma and beta are plain tensors, so no optimiser trains them and nothing saves or moves them."""
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         super().__init__(num_features, eps, momentum)
@@ -85,7 +85,7 @@ class GraphedRunningMean(ReferenceBatchNorm):
 
 
 class DetachedStatistics(ReferenceBatchNorm):
-    """Wrong: the gradient takes mu_B and sigma2_B for constants, the failure that section 2 describes."""
+    """Wrong: the gradient treats mu_B and sigma2_B as constants, the failure that §2 describes."""
 
     def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean, var = batch_statistics(x.detach())
@@ -93,22 +93,21 @@ class DetachedStatistics(ReferenceBatchNorm):
 
 
 class NoAffine(ReferenceBatchNorm):
-    """Right but weaker: no gamma and beta: it cannot undo itself and holds a sigmoid in its linear part."""
+    """Right but weaker: no gamma and beta, so it cannot undo itself and keeps a sigmoid in its linear part."""
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         super().__init__(num_features, eps, momentum, affine=False)
 
 
 class ZCAWhitening(nn.Module):
-    """Right but dear (section 2): x_hat = (x - mu)(Cov + eps I)^(-1/2) decorrelates the features as well.
+    """Right but expensive (§2): x_hat = (x - mu)(Cov + eps I)^(-1/2) also decorrelates the features.
 
-    For (N, C) inputs. The inverse root is taken through the eigenvectors of the covariance, and so is its
-    gradient, which divides by differences of eigenvalues: it loses digits where two of them are close, and
-    does not exist where they are equal. With N <= C the covariance has repeated zeros, so such a batch is
-    refused in training. Evaluation uses the running mean and the running (unbiased) covariance.
+    Inputs are (N, C). The inverse root is computed from the eigenvectors of the covariance. Its gradient divides by
+    differences of eigenvalues: it loses digits where two of them are close, and does not exist where they are equal.
+    With N <= C the covariance has repeated zeros, so training refuses such a batch. Evaluation uses the running mean
+    and the running (unbiased) covariance.
 
-    Raises:
-        ValueError: in the call, an input that is not (N, C); in training, N <= C.
+    The call raises ``ValueError`` for an input that is not (N, C) and, in training, for N <= C.
     """
 
     running_mean: Tensor

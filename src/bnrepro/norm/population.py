@@ -1,11 +1,11 @@
-"""Algorithm 2: population statistics, the layers frozen into affine maps, and the maps folded away.
+"""Algorithm 2: population statistics, layers frozen into affine maps, and the maps folded into their neighbours.
 
     statistics = population_statistics(model, batches)   # steps 7 to 10
     frozen = freeze(model, statistics)                    # step 11
     folded = fold(frozen)                                 # the affine map joins the layer before it
 
-Batch normalisation layers are the library's (``nn.BatchNorm1d`` and its kin) and ``ReferenceBatchNorm``.
-None of the functions changes the model it is given: each works on a deep copy.
+Batch normalisation layers are PyTorch's (``nn.BatchNorm1d`` and its relatives) and ``ReferenceBatchNorm``. No function
+changes the model it is given: each works on a deep copy.
 """
 
 import copy
@@ -31,15 +31,8 @@ class PopulationStatistics(NamedTuple):
 class FrozenBatchNorm(nn.Module):
     """The fixed affine map of Algorithm 2, step 11: no parameters, the same in training and evaluation.
 
-    Its buffers ``running_mean``, ``running_var``, ``weight`` and ``bias`` are those of the layer it replaces,
-    with E[x] and Var[x] in the place of the moving averages.
-
-    Args:
-        layer: the batch normalisation layer to replace.
-        statistics: E[x] and Var[x], each (C,).
-
-    Raises:
-        ValueError: the statistics are not of shape (C,).
+    Its buffers ``running_mean``, ``running_var``, ``weight`` and ``bias`` are those of ``layer``, except that E[x] and
+    Var[x] of ``statistics`` replace the moving averages. Raises ``ValueError`` if these are not of shape (C,).
     """
 
     running_mean: Tensor
@@ -69,7 +62,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 class _Moments:
-    """One layer's batch statistics over the mini-batches, collected by a forward pre-hook."""
+    """Collects one layer's batch statistics over the mini-batches, as a forward pre-hook."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -101,24 +94,19 @@ class _Moments:
 def population_statistics(
     model: nn.Module, batches: Iterable[Tensor | Sequence[Tensor]]
 ) -> dict[str, PopulationStatistics]:
-    """Algorithm 2, steps 7 to 10: E[x] and Var[x] of every batch normalisation layer's input.
+    """Algorithm 2, steps 7 to 10: E[x] and Var[x] of the input of every batch normalisation layer.
 
-    The network runs as in training: each layer normalises by the mini-batch's own statistics, and dropout
-    drops. For a convolutional layer m is the effective mini-batch N*H*W (section 3.2). The model is left
-    as it was: weights, running statistics, mode, and the random state of the CPU and of its GPUs.
+    The network runs as in training: each layer normalises by the statistics of the mini-batch, and dropout drops. For a
+    convolutional layer m is the effective mini-batch N·H·W (§3.2). The model stays as it was: weights, running
+    statistics, mode, and the random state of the CPU and of its GPUs.
 
-    Args:
-        model: the trained network. Its copy runs entirely in training mode.
-        batches: mini-batches of N examples each, tensors or tuples that begin with one, on the model's
-            device. The first sets N; a shorter *last* one is dropped.
+    ``model`` is the trained network; its copy runs entirely in training mode. ``batches`` are mini-batches of N
+    examples each, tensors or tuples that begin with one, on the model's device. The first batch sets N; a shorter
+    *last* batch is dropped.
 
-    Returns:
-        For each layer that was reached, by its name in ``model.named_modules()``, the statistics in the
-        layer's input type, or float32 if that is of half precision.
-
-    Raises:
-        ValueError: no batches or no such layers; batches of different sizes, other than a short last one; or
-            a batch of one value per channel, whose m/(m-1) is undefined.
+    Returns the statistics of every layer that was reached, by its name in ``model.named_modules()``, in the type of the
+    layer's input, or float32 for half precision. Raises ``ValueError`` for no batches, no such layers, batches of
+    different sizes other than a short last one, or a batch of one value per channel, where m/(m-1) is undefined.
     """
     network = copy.deepcopy(model).train()
     moments = {name: _Moments(name) for name, _ in _batch_norms(network)}
@@ -139,15 +127,9 @@ def population_statistics(
 def freeze(model: nn.Module, statistics: Mapping[str, PopulationStatistics]) -> nn.Module:
     """Algorithm 2, step 11: a copy of ``model`` whose batch normalisation layers are fixed affine maps.
 
-    Args:
-        model: the network that the statistics belong to.
-        statistics: of every batch normalisation layer, from :func:`population_statistics`.
-
-    Returns:
-        The frozen network, in evaluation mode.
-
-    Raises:
-        ValueError: a layer has no statistics, statistics name no layer, or their shapes differ.
+    ``statistics`` come from :func:`population_statistics` and cover every batch normalisation layer of ``model``. The
+    copy is in evaluation mode. Raises ``ValueError`` if a layer has no statistics, if statistics name no layer, or if
+    their shapes differ.
     """
     frozen = copy.deepcopy(model).eval()
     layers = dict(_batch_norms(frozen))
@@ -160,7 +142,7 @@ def freeze(model: nn.Module, statistics: Mapping[str, PopulationStatistics]) -> 
     }
     if frozen in maps:
         return maps[frozen]
-    # A layer may sit in several places: all of them are replaced.
+    # A layer may appear in several places: replace all of them.
     for path, module in list(frozen.named_modules(remove_duplicate=False)):
         if module in maps:
             frozen.set_submodule(path, maps[module])
@@ -168,19 +150,14 @@ def freeze(model: nn.Module, statistics: Mapping[str, PopulationStatistics]) -> 
 
 
 def fold_pair(layer: nn.Linear | nn.Conv2d, norm: FrozenBatchNorm) -> nn.Linear | nn.Conv2d:
-    """A new layer that computes ``norm(layer(x))``: the affine map goes into weight and bias (section 3.1).
+    """A new layer that computes ``norm(layer(x))``: the affine map goes into weight and bias (§3.1).
 
-    Args:
-        layer: a Linear applied to (N, features) inputs, or a Conv2d.
-        norm: the frozen normalisation of its outputs.
+    ``layer`` is a Linear applied to (N, features) inputs, or a Conv2d; ``norm`` is the frozen normalisation of its
+    outputs. The new layer is of the same kind, with a bias, in evaluation mode.
 
-    Returns:
-        A layer of the same kind, with a bias, in evaluation mode.
-
-    Raises:
-        TypeError: ``layer`` is of another type; subclasses, parametrised layers among them, may compute
-            something else from their weights and are refused.
-        ValueError: ``norm`` has another number of channels than ``layer`` puts out.
+    Raises ``TypeError`` for a layer of another type: subclasses, such as parametrised layers, may compute something
+    else from their weights. Raises ``ValueError`` if ``norm`` has another number of channels than ``layer`` has
+    outputs.
     """
     if type(layer) not in (nn.Linear, nn.Conv2d):
         raise TypeError(f"only a Linear or a Conv2d can be folded, got {type(layer).__name__}")
@@ -197,18 +174,13 @@ def fold_pair(layer: nn.Linear | nn.Conv2d, norm: FrozenBatchNorm) -> nn.Linear 
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` with the frozen layers that directly follow a linear map folded into it.
+    """A copy of ``model`` in which frozen layers that directly follow a linear map are folded into it.
 
-    Which pairs follow each other is read from the modules, in two cases: a block with ``placement ==
-    "before"``, a ``norm`` and a ``linear`` or ``conv``; and neighbours in an ``nn.Sequential``. A folded
-    norm becomes ``nn.Identity``. All other frozen layers, those placed after the activation among them, stay
-    the affine maps they are. A Linear's inputs are taken to be (N, features).
-
-    Args:
-        model: a network returned by :func:`freeze`.
-
-    Returns:
-        The folded network, in evaluation mode; equal to ``model`` up to rounding.
+    ``model`` comes from :func:`freeze`. A frozen layer follows directly as a neighbour in an ``nn.Sequential``, and as
+    the ``norm`` of a block that has a ``linear`` or ``conv`` and whose ``placement`` is ``before``. A folded norm
+    becomes ``nn.Identity``. All other frozen layers, such as those after the activation, remain affine maps. Inputs of
+    a Linear are assumed to be (N, features). The folded network is in evaluation mode and equals ``model`` up to
+    rounding.
     """
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
@@ -218,7 +190,7 @@ def fold(model: nn.Module) -> nn.Module:
             if _can_fold(layer, norm):
                 setattr(module, name, fold_pair(cast(Any, layer), cast(Any, norm)))
                 module.norm = nn.Identity()
-        # A subclass with a forward of its own may run its children in another order.
+        # A subclass with its own forward may run its children in another order.
         elif isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
             for i in range(len(module) - 1):
                 layer, norm = module[i], module[i + 1]
@@ -245,7 +217,7 @@ def _equal_batches(batches: Iterable[Tensor | Sequence[Tensor]]) -> Iterator[Ten
         inputs = batch if isinstance(batch, Tensor) else batch[0]
         size = size or len(inputs)
         if short or len(inputs) > size:
-            raise ValueError(f"batches must be equal but for a short last one; the first has {size} examples")
+            raise ValueError(f"batches must be equal except for a short last one; the first has {size} examples")
         short = len(inputs) < size
         if not short:
             yield inputs

@@ -1,8 +1,8 @@
 """Algorithm 1 with the paper's own derivatives, and the layer built on it.
 
-:class:`BatchNormFunction` writes the forward pass of Algorithm 1 and the backward pass of section 3 beside
-their equations. :class:`ReferenceBatchNorm` adds the parameters, the running statistics and the input
-checks, and takes the place of ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``.
+:class:`BatchNormFunction` writes the forward pass of Algorithm 1 and the backward pass of §3 beside their equations.
+:class:`ReferenceBatchNorm` adds the parameters, the running statistics and the input checks, and replaces
+``nn.BatchNorm1d`` and ``nn.BatchNorm2d``.
 """
 
 from typing import Any, cast
@@ -23,10 +23,10 @@ from bnrepro.norm.functional import (
 
 
 class BatchNormFunction(torch.autograd.Function):
-    """(x, gamma, beta, eps) -> (y, mu_B, sigma2_B), with the derivatives of section 3.
+    """(x, gamma, beta, eps) -> (y, mu_B, sigma2_B), with the derivatives of §3.
 
-    The two statistics are outputs like ``y``: a loss may depend on them, and since the backward pass reads
-    them as outputs and is itself made of differentiable operations, differentiating it again is right.
+    The two statistics are outputs like ``y``, so a loss may depend on them. The backward pass reads them as outputs and
+    consists of differentiable operations, so it can itself be differentiated.
     """
 
     generate_vmap_rule = True
@@ -40,7 +40,7 @@ class BatchNormFunction(torch.autograd.Function):
         # sigma2_B = 1/m sum (x_i - mu_B)^2
         var = centered.square().mean(dims)
         # x_hat_i = (x_i - mu_B) / sqrt(sigma2_B + eps);  y_i = gamma x_hat_i + beta.
-        # gamma and the root are one factor per channel, so that x_hat needs no memory of its own.
+        # gamma and the root form one factor per channel, so that x_hat needs no memory of its own.
         inv_std = torch.rsqrt(var + eps)
         scale = inv_std if gamma is None else gamma * inv_std
         if beta is None:
@@ -53,7 +53,7 @@ class BatchNormFunction(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         x, gamma, beta, eps = inputs
         _, mean, var = output
-        # The input and per-channel values only: x - mu_B is cheaper to compute again than to keep.
+        # Only the input and per-channel values: recomputing x - mu_B is cheaper than keeping it.
         ctx.save_for_backward(x, gamma, beta, mean, var)
         ctx.eps = eps
 
@@ -64,8 +64,8 @@ class BatchNormFunction(torch.autograd.Function):
         dims, m = reduced_dims(x), values_per_channel(x)
         centered = x - per_channel(mean, x)
         inv_std = torch.rsqrt(var + ctx.eps)
-        # gamma and sigma2_B are constant within a channel. They are taken out of the paper's sums, which
-        # leaves these three to compute over the batch.
+        # gamma and sigma2_B are constant within a channel. Taken out of the paper's sums, they leave these three sums
+        # over the batch.
         sum_dy = grad_y.sum(dims, dtype=mean.dtype)
         sum_dy_centered = (grad_y * centered).sum(dims)
         sum_centered = centered.sum(dims)
@@ -76,11 +76,11 @@ class BatchNormFunction(torch.autograd.Function):
         # dl/dsigma2_B = sum dl/dx_hat_i (x_i - mu_B) (-1/2) (sigma2_B + eps)^(-3/2)
         d_var = grad_var + sum_dx_hat_centered * (-0.5) * inv_std**3
         # dl/dmu_B = -sum dl/dx_hat_i / sqrt(sigma2_B + eps) + dl/dsigma2_B (-2/m) sum (x_i - mu_B).
-        # The last sum is zero but for the rounding of mu_B; kept, it cancels that rounding's effect on dl/dx.
+        # The last sum is zero except for the rounding of mu_B; kept, it cancels the effect of that rounding on dl/dx.
         d_mean = grad_mean - sum_dx_hat * inv_std + d_var * (-2.0 / m) * sum_centered
         # dl/dx_i = dl/dx_hat_i / sqrt(sigma2_B + eps) + dl/dsigma2_B 2 (x_i - mu_B) / m + dl/dmu_B / m
         scale = inv_std if gamma is None else gamma * inv_std
-        # Summed in place: to allocate a third array of the input's size costs more than the arithmetic.
+        # Summed in place: allocating a third array of the input's size costs more than the arithmetic.
         d_x = centered * per_channel(d_var * (2.0 / m), x)
         del centered
         d_x.add_(per_channel(d_mean / m, x)).add_(grad_y * per_channel(scale, x))
@@ -92,38 +92,32 @@ class BatchNormFunction(torch.autograd.Function):
 
 
 class ReferenceBatchNorm(nn.Module):
-    """Batch Normalization of (N, C), (N, C, L) or (N, C, H, W) inputs (Algorithm 1; section 3.2).
+    """Batch Normalization of (N, C), (N, C, L) or (N, C, H, W) inputs (Algorithm 1; §3.2).
 
-    A drop-in for ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``: same arguments, same ``state_dict``, same
-    behaviour in training and evaluation. In training, and always when no running statistics are kept, the
-    mini-batch's own statistics normalise it; otherwise the running ones do. Half-precision inputs are
-    computed in float32 and may have float32 parameters. The layer can be differentiated in reverse any number
-    of times; PyTorch refuses it in forward mode (``jvp``), which the paper does not derive. Under ``vmap`` it
-    works where it has no running statistics to update, like the library's.
+    A drop-in replacement for ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``: same arguments, same ``state_dict``, same
+    behaviour in training and evaluation. In training, and always if it keeps no running statistics, the layer
+    normalises by the statistics of the mini-batch; otherwise by the running ones. Half-precision inputs are computed in
+    float32 and may have float32 parameters. The layer can be differentiated in reverse any number of times; PyTorch
+    refuses it in forward mode (``jvp``), which the paper does not derive. Under ``vmap`` it works where it has no
+    running statistics to update, like PyTorch's layer.
 
-    A NaN or an infinity in a channel makes that channel's output NaN and, in training, its running mean and
-    variance too; an average never forgets it, so that both stay NaN until ``reset_running_stats``. Other
-    channels are untouched. With ``track_running_stats=False`` nothing outlives the batch.
+    A NaN or an infinity in a channel makes that channel's output NaN and, in training, its running mean and variance
+    too. An average never forgets it, so both stay NaN until ``reset_running_stats``. Other channels are unaffected.
+    With ``track_running_stats=False`` nothing outlives the batch.
 
-    Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: weight of the new batch in the running statistics, new = (1 - momentum) * old + momentum *
-            batch; None for the plain average over all batches so far.
-        affine: whether to learn gamma (``weight``) and beta (``bias``).
-        track_running_stats: whether to keep ``running_mean``, ``running_var`` (of the *unbiased* batch
-            variances) and ``num_batches_tracked``.
-        device, dtype: of the parameters and the running statistics.
-        bias: with ``affine``, whether to learn beta.
+    ``num_features`` is C; ``eps`` is added to the variance. ``momentum`` is the weight of the new batch in the running
+    statistics, new = (1 - momentum) * old + momentum * batch; None averages all batches so far. ``affine`` adds a
+    learned gamma (``weight``) and, with ``bias``, a learned beta (``bias``). ``track_running_stats`` keeps
+    ``running_mean``, ``running_var`` (of the *unbiased* batch variances) and ``num_batches_tracked``. ``device`` and
+    ``dtype`` are those of the parameters and the running statistics.
 
-    Raises:
-        ValueError: no features, ``eps`` <= 0 or not finite, ``momentum`` outside [0, 1]; in the call, wrong
-            rank, wrong number of channels, or one value per channel in training.
-        TypeError: ``num_features`` is not an integer; in the call, an input that is not floating-point or
-            does not go with the type of the parameters.
+    Raises ``ValueError`` for no features, ``eps`` <= 0 or not finite, or ``momentum`` outside [0, 1], and ``TypeError``
+    if ``num_features`` is not an integer. The call raises ``ValueError`` for a wrong rank, a wrong number of channels,
+    or one value per channel in training, and ``TypeError`` for an input that is not floating-point or whose type does
+    not match that of the parameters.
     """
 
-    _version = 2  # the library layer's: from 2 on a state_dict holds num_batches_tracked
+    _version = 2  # as in PyTorch's layer: from 2 on, a state_dict holds num_batches_tracked
     weight: Tensor | None
     bias: Tensor | None
     running_mean: Tensor | None
@@ -168,14 +162,14 @@ class ReferenceBatchNorm(nn.Module):
         self.reset_parameters()
 
     def reset_running_stats(self) -> None:
-        """Running mean 0, running variance 1, no batch counted."""
+        """Set the running mean to 0, the running variance to 1 and the count of batches to 0."""
         if self.running_mean is not None and self.running_var is not None:
             self.running_mean.zero_()
             self.running_var.fill_(1)
             cast(Tensor, self.num_batches_tracked).zero_()
 
     def reset_parameters(self) -> None:
-        """gamma 1, beta 0 (section 3: the layer starts as the plain normalisation), and new statistics."""
+        """Set gamma to 1 and beta to 0 (§3: the layer starts as the plain normalisation); reset the statistics."""
         self.reset_running_stats()
         if self.weight is not None:
             nn.init.ones_(self.weight)
@@ -200,11 +194,11 @@ class ReferenceBatchNorm(nn.Module):
         return y
 
     def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Algorithm 1: y, and the batch mean and biased variance, each (C,)."""
+        """Algorithm 1: y, and the mean and the biased variance of the batch, each (C,)."""
         return cast(tuple[Tensor, Tensor, Tensor], BatchNormFunction.apply(x, self.weight, self.bias, self.eps))
 
     def update_running_stats(self, mean: Tensor, var: Tensor, m: int) -> None:
-        """Move the running statistics towards the (C,) mean and biased variance of a batch of ``m``."""
+        """Move the running statistics towards mean and biased variance, each (C,), of a batch of ``m`` values."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         with torch.no_grad():
@@ -225,7 +219,7 @@ class ReferenceBatchNorm(nn.Module):
         """The weight of a new batch in the running statistics."""
         if self.momentum is not None:
             return self.momentum
-        # Left on the device: reading the count would stop a GPU, and break a compiled graph, every step.
+        # It stays on the device: reading the count would stall a GPU and break a compiled graph at every step.
         return (cast(Tensor, self.num_batches_tracked) + 1).to(dtype).reciprocal()
 
     def variance_to_track(self, var: Tensor, m: int) -> Tensor:
@@ -246,11 +240,11 @@ class ReferenceBatchNorm(nn.Module):
         key = prefix + "num_batches_tracked"
         count, version = self.num_batches_tracked, local_metadata.get("version")
         if count is not None and key not in state_dict and (version is None or version < 2):
-            # Files older than the count: keep the layer's own, as the library does.
+            # Files older than the count: keep the layer's own, as PyTorch does.
             state_dict[key] = count
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
 
 def move_average(running: Tensor, batch: Tensor, weight: float | Tensor) -> None:
-    """In place, running = (1 - weight) * running + weight * batch, computed in the type of ``batch``."""
+    """Set running = (1 - weight) * running + weight * batch in place, computed in the type of ``batch``."""
     running.copy_(torch.lerp(running.to(batch.dtype), batch, weight))

@@ -1,9 +1,9 @@
-"""What is looked at inside a network while it trains, a probe a file.
+"""The probes that look inside a network while it trains, one file each.
 
-A probe reads; it never changes weights, running statistics, mode or any random state. Its rows are CSV lines.
+A probe only reads: it never changes weights, running statistics, modes or random states. Its rows are CSV lines.
 """
 
 from __future__ import annotations
 
-from bnrepro.probes.base import Observation, Probe, watching
+from bnrepro.probes.base import Observation, Probe, forward_on_copies, watching
 from bnrepro.probes.build import build_probes

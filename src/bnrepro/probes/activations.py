@@ -1,4 +1,4 @@
-"""The distribution of every hidden layer over training: the percentiles of Fig. 1b, c, and histograms."""
+"""The distribution of every hidden layer over training: percentiles (Fig. 1b, c) and histograms."""
 
 from __future__ import annotations
 
@@ -11,29 +11,32 @@ from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
 from bnrepro.errors import ConfigError
 from bnrepro.models import parameter_dtype
-from bnrepro.norm import has_running_statistics
-from bnrepro.probes.base import Observation, watching
+from bnrepro.norm import layers_with_running_statistics
+from bnrepro.probes.base import Observation, forward_on_copies, watching
 
 PERCENTILES = (15, 50, 85)
 UNIT = 0
-"""The unit of the last hidden layer that is shown while a run trains: the one of the figure."""
+"""The unit of the last hidden layer that live views show."""
 SATURATED = (0.05, 0.95)
-"""A sigmoid's output outside this interval counts as saturated (its slope is below a fifth of the largest)."""
+"""A sigmoid output outside this interval is saturated: the slope is below a fifth of its maximum."""
 HISTOGRAM_BINS = {"input": np.linspace(-10, 10, 81), "sigmoid": np.linspace(0, 1, 51), "relu": np.linspace(0, 10, 51)}
 
 
 class ActivationProbe:
-    """Percentiles of the *inputs* of the activations, and histograms of inputs and outputs, on fixed validation images.
+    """Percentiles of the *inputs* of the activations, histograms of inputs and outputs, on fixed validation images.
 
     Tables: ``activations`` holds every unit of the last hidden layer, a row for each percentile and a column for each
-    unit; ``layers`` the mean over the units of each hidden layer and its share of saturated outputs; ``histograms`` the
-    counts. ``statistics`` is ``running`` for the network as it is evaluated, ``batch`` for the same with the probe
-    batch's own mean and variance.
+    unit; ``layers`` holds the mean over the units of each hidden layer and its share of saturated outputs;
+    ``histograms`` holds the counts. ``statistics`` is ``running`` for the network as it is evaluated, and ``batch`` for
+    the network with the mean and variance of the probe's own images. Raises :class:`ConfigError` for networks without
+    ``hidden`` layers.
     """
 
     def __init__(self, config: Config, data: Dataset, model: nn.Module) -> None:
         if not hasattr(model, "hidden"):
-            raise ConfigError(f"probes.activations looks at fully connected hidden layers; model={config.model.name}")
+            raise ConfigError(
+                f"probes.activations needs fully connected hidden layers; model={config.model.name} has none"
+            )
         probe = config.probes.activations
         self.batch = data.validation.images[: probe.examples].to(config.device, parameter_dtype(config))
         self.activation = config.model.activation
@@ -53,7 +56,7 @@ class ActivationProbe:
         seen = Observation({name: [] for name in self.headers})
         layers = activation_inputs_outputs(model, self.batch)
         if not finite(layers):
-            # A network that has just diverged, which the loop is about to find out: of that there are no rows.
+            # A network that has just diverged gets no rows; the loop is about to stop it.
             return seen
         if step in self.percentile_steps:
             self._percentiles(seen, step, layers, "running")
@@ -66,17 +69,17 @@ class ActivationProbe:
         return seen
 
     def _percentiles(self, seen: Observation, step: int, layers: list[tuple[Tensor, Tensor]], statistics: str) -> None:
-        for index, (inputs, outputs) in enumerate(layers):
-            values = unit_percentiles(inputs)
-            saturated = "" if self.activation != "sigmoid" else f"{saturated_share(outputs):.6g}"
+        percentiles = [unit_percentiles(inputs) for inputs, _ in layers]
+        for index, (values, (_, outputs)) in enumerate(zip(percentiles, layers, strict=True)):
+            saturated = f"{saturated_share(outputs):.6g}" if self.activation == "sigmoid" else ""
             mean = ",".join(f"{value:.6g}" for value in values.mean(axis=0))
             seen.rows["layers"].append(f"{step},{index},{statistics},{mean},{saturated}")
         if statistics == "running":
-            seen.values |= shown_percentiles(values)
-        # Four digits resolve a hundredth of a line's width in the figure, and keep the committed table small.
+            seen.values |= shown_percentiles(percentiles[-1])
+        # Four digits resolve a hundredth of a line's width in the figure and keep the committed table small.
         seen.rows["activations"] += [
             f"{step},{statistics},{percentile}," + ",".join(f"{value:.4g}" for value in column)
-            for percentile, column in zip(PERCENTILES, values.T, strict=True)
+            for percentile, column in zip(PERCENTILES, percentiles[-1].T, strict=True)
         ]
 
     def _histograms(self, seen: Observation, step: int, layers: list[tuple[Tensor, Tensor]]) -> None:
@@ -85,7 +88,7 @@ class ActivationProbe:
                 ("input", inputs, HISTOGRAM_BINS["input"]),
                 ("output", outputs, HISTOGRAM_BINS[self.activation]),
             ):
-                # What lies outside the bins is counted in the outermost ones: nothing is dropped.
+                # The outermost bins also count the values beyond them: nothing is dropped.
                 clipped = np.clip(values.float().cpu().numpy(), bins[0], bins[-1])
                 counts, _ = np.histogram(clipped, bins)
                 seen.histograms[f"hidden.{index}.{quantity}"] = (counts, bins)
@@ -100,8 +103,8 @@ def activation_inputs_outputs(
 ) -> list[tuple[Tensor, Tensor]]:
     """Input and output (examples, units) of the activation of every hidden layer, for one pass of ``batch``.
 
-    The network evaluates as at inference, or, with ``batch_statistics``, normalises by the statistics of ``batch``
-    itself, as it would in a training step. Nothing of the network changes.
+    The network runs as at inference or, with ``batch_statistics``, normalises by the statistics of ``batch`` itself, as
+    in a training step. Nothing changes in the network.
     """
     caught: list[tuple[Tensor, Tensor]] = []
 
@@ -112,14 +115,9 @@ def activation_inputs_outputs(
     try:
         with watching(model):
             if batch_statistics:
-                for module in model.modules():
-                    if has_running_statistics(module):
-                        module.train()
-                # Called with copies of the buffers, so that the running statistics learn nothing from this.
-                copies = {name: buffer.clone() for name, buffer in model.named_buffers()}
-                torch.func.functional_call(model, copies, (batch,))
-            else:
-                model(batch)
+                for layer in layers_with_running_statistics(model):
+                    layer.train()
+            forward_on_copies(model, batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -132,13 +130,13 @@ def finite(layers: list[tuple[Tensor, Tensor]]) -> bool:
 
 
 def has_batch_statistics(model: nn.Module) -> bool:
-    """Whether inference and training normalise differently, so that the two versions of the figure differ."""
-    return any(has_running_statistics(module) for module in model.modules())
+    """Whether training and inference normalise differently, so that the figure has two versions."""
+    return bool(layers_with_running_statistics(model))
 
 
 def unit_percentiles(values: Tensor) -> np.ndarray:
-    """The 15th, 50th and 85th percentile (units, 3) of ``values`` (examples, units), linear between ranks."""
-    # numpy's sort: many times faster than torch's on a CPU, and a probe must cost next to nothing.
+    """15th, 50th and 85th percentile (units, 3) of ``values`` (examples, units), linear between ranks."""
+    # numpy sorts many times faster than torch on a CPU, and a probe must cost next to nothing.
     ranked = np.sort(values.t().contiguous().cpu().numpy(), axis=1).astype(np.float64)
     position = np.array(PERCENTILES) / 100 * (ranked.shape[1] - 1)
     low = position.astype(int)
@@ -147,7 +145,7 @@ def unit_percentiles(values: Tensor) -> np.ndarray:
 
 
 def shown_percentiles(values: np.ndarray) -> dict[str, float]:
-    """What a curve shows of percentiles (units, 3): those of one unit, and of each the median over the units."""
+    """The curves of a live view from percentiles (units, 3): those of one unit, and the median over all units."""
     shown = {"inputs/first": values[UNIT], "inputs/median": np.median(values, axis=0)}
     return {
         f"{name}_p{percentile}": float(value)

@@ -1,22 +1,22 @@
-"""What every probe is: a schedule and a function from a network to rows, and the guard that keeps it pure."""
+"""The interface of all probes, and the guards that keep them from changing the network they look at."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass
 class Observation:
-    """What a probe saw at one step: CSV lines per table, histograms (counts, bin edges) and single numbers per name.
+    """What a probe saw at one step: CSV lines by table, histograms (counts, bin edges) and single numbers by name.
 
-    Results come from the lines alone; the rest is for those who watch.
+    The results come from the lines alone; histograms and numbers are for live views.
     """
 
     rows: dict[str, list[str]] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Observation:
 
 
 class Probe(Protocol):
-    """``headers`` names each table's columns; ``steps`` says when ``observe`` is to be called."""
+    """``headers`` names the columns of each table; ``steps`` are the steps at which training calls ``observe``."""
 
     headers: dict[str, str]
     steps: frozenset[int]
@@ -33,16 +33,36 @@ class Probe(Protocol):
     def observe(self, model: nn.Module, step: int) -> Observation: ...
 
 
+def gpus(model: nn.Module) -> list[int]:
+    """The indices of the GPUs that hold parameters of ``model``."""
+    return sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+
+
 @contextlib.contextmanager
-def watching(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; on leaving, the mode of every module and all random states are as before."""
+def restoring(model: nn.Module) -> Iterator[None]:
+    """On leaving, the mode of every module of ``model`` and all random states are as before."""
     modes = [(module, module.training) for module in model.modules()]
-    # The generator of the network's own device: fork_rng would otherwise touch every GPU of the machine.
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices), torch.inference_mode():
-        model.eval()
+    # Only the network's own devices: fork_rng would otherwise touch every GPU of the machine.
+    with torch.random.fork_rng(devices=gpus(model)):
         try:
             yield
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+@contextlib.contextmanager
+def watching(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, inside :func:`restoring`."""
+    with restoring(model), torch.inference_mode():
+        model.eval()
+        yield
+
+
+def forward_on_copies(model: nn.Module, images: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    """The output of ``model`` for ``images``, with ``parameters`` in place of its own if given.
+
+    The pass uses copies of the buffers, so the running statistics learn nothing from it.
+    """
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    return torch.func.functional_call(model, {**(parameters or {}), **buffers}, (images,))

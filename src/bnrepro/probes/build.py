@@ -1,4 +1,4 @@
-"""The one place that builds the probes: each section of ``probes`` is named after its module in this package."""
+"""Builds the probes: each section of ``probes`` in the configuration is named after its module in this package."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bnrepro.probes.base import Probe
 
 
 def build_probes(config: Config, data: AnyDataset, model: nn.Module) -> list[Probe]:
-    """The probes that the configuration switches on."""
+    """The probes that ``config`` enables. Raises :class:`ConfigError` if it enables any for streamed data."""
     enabled = [place.name for place in fields(config.probes) if getattr(config.probes, place.name).enabled]
     if enabled and not isinstance(data, Dataset):
-        raise ConfigError("data.stream=true: the probes look at images in memory; leave them off")
+        raise ConfigError("data.stream=true: the probes need their images in memory; disable them")
     return [importlib.import_module(f"bnrepro.probes.{name}").PROBE(config, data, model) for name in enabled]

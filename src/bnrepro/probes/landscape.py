@@ -13,26 +13,15 @@ from bnrepro.config.schedule import evenly
 from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
 from bnrepro.probes.base import Observation
-from bnrepro.probes.next_step import (
-    Loss,
-    NextLoss,
-    NextStep,
-    Parameters,
-    distance,
-    gradient,
-    moved,
-    norm,
-    parameters_of,
-    shown,
-)
+from bnrepro.probes.next_step import Loss, NextStep, Parameters, distance, gradient, moved, norm, shown
 
 
 @dataclass(frozen=True)
 class Line:
-    """Loss and gradient on a straight line from a start w, along its negative gradient −g.
+    """Loss and gradient on a straight line from the weights w along their negative gradient −g.
 
-    ``lengths`` (η) are in units of g: at η the weights are w − η·g. ``losses`` and ``changes`` belong to them, the
-    latter the L2 distances ‖g(w − η·g) − g‖; ``loss`` and ``gradient`` (‖g‖) to the start.
+    ``lengths`` (η) are in units of g: the weights at η are w − η·g. ``losses`` and ``changes`` hold one value per
+    length; ``changes`` are the L2 distances ‖g(w − η·g) − g‖. ``loss`` and ``gradient`` (‖g‖) belong to w.
     """
 
     loss: float
@@ -51,22 +40,23 @@ class Line:
 
     @property
     def loss_range(self) -> float:
-        """Largest minus smallest loss over the lengths, the start not among them, as in Fig. 4."""
+        """Largest minus smallest loss over the lengths, without the start, as in Fig. 4."""
         return self.highest - self.lowest
 
     @property
     def smoothness(self) -> float:
-        """Effective β-smoothness: the largest change of the gradient for the distance gone, ‖Δg‖ / (η‖g‖). If the
-        loss is quadratic, ‖Hg‖ / ‖g‖: the curvature along the gradient where that is an eigenvector, else more. Not
-        finite where the gradient is 0."""
-        gone = [length * self.gradient for length in self.lengths]
-        return float(
-            np.max([change / far if far else math.inf for change, far in zip(self.changes, gone, strict=True)])
-        )
+        """Effective β-smoothness: the largest change of the gradient per distance, ‖Δg‖ / (η‖g‖).
+
+        For a quadratic loss this is ‖Hg‖ / ‖g‖: the curvature along the gradient if the gradient is an eigenvector,
+        else more. Infinite where the gradient is 0.
+        """
+        distances = [length * self.gradient for length in self.lengths]
+        ratios = [change / far if far else math.inf for change, far in zip(self.changes, distances, strict=True)]
+        return float(np.max(ratios))
 
 
 def along_gradient(loss: Loss, parameters: Parameters, lengths: Sequence[float]) -> Line:
-    """Loss and gradient at ``parameters``, and at each of ``lengths`` along the negative gradient from there."""
+    """Loss and gradient at ``parameters`` and at each of ``lengths`` along the negative gradient there."""
     start, slope = gradient(loss, parameters)
     seen = [gradient(loss, moved(parameters, slope, length)) for length in lengths]
     changes = tuple(distance(there, slope) for _, there in seen)
@@ -74,12 +64,14 @@ def along_gradient(loss: Loss, parameters: Parameters, lengths: Sequence[float])
 
 
 class LandscapeProbe:
-    """From the present weights and the mini-batch of the next step: loss and gradient at steps of ``shortest`` to
-    ``longest`` learning rates along the negative gradient, the network in training mode.
+    """Loss and gradient along the negative gradient of the next step, from the current weights.
 
-    Table ``landscape``, a row a point: the rate, the loss at the start, its smallest and largest value and their
-    difference over the steps, the norm of the gradient at the start, the smallest, mean and largest L2 distance of the
-    gradient from there, and the effective β-smoothness. The step is the plain gradient's, without momentum and decay.
+    The lengths run from ``shortest`` to ``longest`` learning rates, the network is in training mode, and the mini-batch
+    is that of the next step. The step is the plain gradient's, without momentum and weight decay.
+
+    Table ``landscape`` has a row for each point: the learning rate; the loss at the start, its smallest and largest
+    value along the line and their difference; the norm of the gradient at the start; the smallest, mean and largest L2
+    distance of the gradient from there; and the effective β-smoothness.
     """
 
     def __init__(self, config: Config, data: Dataset, model: nn.Module) -> None:
@@ -93,23 +85,14 @@ class LandscapeProbe:
         self.steps = frozenset(evenly(config.steps, probe.points))
 
     def observe(self, model: nn.Module, step: int) -> Observation:
-        rate = self.next.rate(step)
-        loss = NextLoss(model, *self.next.batch(step))
-        line = along_gradient(loss, parameters_of(model), [rate * length for length in self.lengths])
+        loss, parameters, rate = self.next.at(model, step)
+        line = along_gradient(loss, parameters, [rate * length for length in self.lengths])
         seen = Observation({"landscape": []})
-        # Of a network that has just diverged, which the loop is about to find out, there are no rows.
+        # A network that has just diverged gets no row; the loop is about to stop it.
         if math.isfinite(line.loss) and math.isfinite(line.gradient):
+            losses = (line.loss, line.lowest, line.highest, line.loss_range)
             changes = [float(summary(line.changes)) for summary in (np.min, np.mean, np.max)]
-            values = (
-                rate,
-                line.loss,
-                line.lowest,
-                line.highest,
-                line.loss_range,
-                line.gradient,
-                *changes,
-                line.smoothness,
-            )
+            values = (rate, *losses, line.gradient, *changes, line.smoothness)
             seen.rows["landscape"].append(",".join([str(step), *map(shown, values)]))
         return seen
 

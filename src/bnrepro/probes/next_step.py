@@ -13,45 +13,51 @@ from bnrepro.config.schedule import learning_rate
 from bnrepro.config.schema import Config
 from bnrepro.data import Dataset, ExampleOrder, augment
 from bnrepro.models import memory_format, parameter_dtype
+from bnrepro.probes.base import forward_on_copies, gpus, restoring
 
 Parameters = dict[str, Tensor]
 Loss = Callable[[Parameters], Tensor]
-"""A differentiable loss (a scalar) of named parameters; the same value whenever it is called with the same ones."""
+"""A differentiable scalar loss of named parameters; equal parameters always give the same value."""
 
 
 class NextStep:
-    """What the training step that follows a given number of updates sees: also after a run's last one, since the
-    order of examples goes on for ever."""
+    """The training step that follows a given number of updates, even after the last one of a run.
+
+    The order of examples continues forever, so every step has a mini-batch.
+    """
 
     def __init__(self, config: Config, data: Dataset) -> None:
         self.config, self.examples = config, data.train
         self.order = ExampleOrder(config, len(data.train))
 
+    def at(self, model: nn.Module, step: int) -> tuple[NextLoss, Parameters, float]:
+        """The loss of the step, the current parameters of ``model``, and the learning rate."""
+        return NextLoss(model, *self.batch(step)), parameters_of(model), self.rate(step)
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (batch_size, channels, height, width), augmented, and labels (batch_size,)."""
         config, chosen = self.config, self.order.batch(step)
         images = self.examples.images.index_select(0, chosen)
-        layout = memory_format(config)
-        images = images.to(config.device, parameter_dtype(config), memory_format=layout)
+        images = images.to(config.device, parameter_dtype(config), memory_format=memory_format(config))
         labels = self.examples.labels.index_select(0, chosen).to(config.device)
         return augment(images, config.augmentation, config.seed, step), labels
 
     def rate(self, step: int) -> float:
-        """The learning rate of the update."""
+        """The learning rate of the step."""
         return learning_rate(self.config.optimizer, step, self.config.steps)
 
 
 class NextLoss:
-    """The mean cross-entropy of a mini-batch as a function of the network's parameters, as the next training step
-    computes it: in training mode, by the mini-batch's statistics, with the random numbers that it will draw.
+    """The mean cross-entropy of a mini-batch as a function of the network's parameters, as the next step computes it.
 
-    It can be asked any number of times and answers each time alike. Nothing of the network is touched: it is called
-    with the parameters that are given and with copies of its buffers, and modes and random states are put back.
+    The network runs in training mode, with the statistics of the mini-batch and the random numbers that the next step
+    will draw. Equal calls give equal values. Nothing changes in the network: each pass uses the given parameters and
+    copies of its buffers, and modes and random states are restored.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         self.model, self.images, self.labels = model, images, labels
-        self.devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+        self.devices = gpus(model)
 
     def __call__(self, parameters: Parameters) -> Tensor:
         with self._training():
@@ -65,7 +71,7 @@ class NextLoss:
             return not all(map(torch.equal, before, self._random_states()))
 
     def redrawn_before(self, layer: nn.Module) -> Loss:
-        """The same loss, but all that runs before ``layer`` draws the random numbers of one training step later."""
+        """The same loss, except that all layers before ``layer`` draw the random numbers of one training step later."""
 
         def loss(parameters: Parameters) -> Tensor:
             there: list[list[Tensor]] = []
@@ -88,21 +94,13 @@ class NextLoss:
         return loss
 
     def _loss(self, parameters: Parameters) -> Tensor:
-        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        return F.cross_entropy(
-            torch.func.functional_call(self.model, parameters | buffers, (self.images,)), self.labels
-        )
+        return F.cross_entropy(forward_on_copies(self.model, self.images, parameters), self.labels)
 
     @contextlib.contextmanager
     def _training(self) -> Iterator[None]:
-        modes = [(module, module.training) for module in self.model.modules()]
-        with torch.random.fork_rng(devices=self.devices), torch.enable_grad():
+        with restoring(self.model), torch.enable_grad():
             self.model.train()
-            try:
-                yield
-            finally:
-                for module, mode in modes:
-                    module.training = mode
+            yield
 
     def _random_states(self) -> list[Tensor]:
         return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self.devices)]
@@ -114,12 +112,12 @@ class NextLoss:
 
 
 def parameters_of(model: nn.Module) -> Parameters:
-    """The parameters of ``model`` by name, outside any graph. Not copies: they are not to be changed in place."""
+    """The parameters of ``model`` by name, outside any graph. They are not copies: do not change them in place."""
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def gradient(loss: Loss, parameters: Parameters, of: Sequence[str] | None = None) -> tuple[float, Parameters]:
-    """The loss at ``parameters``, and its gradient with respect to those named in ``of`` (None: all of them)."""
+    """The loss at ``parameters``, and its gradient with respect to the parameters named in ``of`` (None: all)."""
     wanted = list(parameters) if of is None else list(of)
     leaves = {name: parameters[name].detach().requires_grad_() for name in wanted}
     value = loss(parameters | leaves)
@@ -128,12 +126,12 @@ def gradient(loss: Loss, parameters: Parameters, of: Sequence[str] | None = None
 
 
 def moved(parameters: Parameters, gradients: Parameters, rate: float) -> Parameters:
-    """``parameters`` after a step of ``rate`` against ``gradients``; those without a gradient stay."""
+    """``parameters`` after a step of ``rate`` against ``gradients``; parameters without a gradient stay."""
     return parameters | {name: parameters[name] - rate * found for name, found in gradients.items()}
 
 
 def norm(gradients: Parameters) -> float:
-    """L2 norm of all of ``gradients`` as one vector, in double precision."""
+    """L2 norm of ``gradients`` as one vector, in double precision."""
     return sum(found.double().square().sum().item() for found in gradients.values()) ** 0.5
 
 
@@ -143,5 +141,5 @@ def distance(one: Parameters, other: Parameters) -> float:
 
 
 def shown(value: float) -> str:
-    """A number as a probe's table holds it: what is not finite is ``inf``, beyond what can be computed."""
+    """A number as it appears in a table: ``inf`` for anything that is not finite."""
     return f"{value:.6g}" if abs(value) < float("inf") else "inf"

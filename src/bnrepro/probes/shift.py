@@ -1,4 +1,4 @@
-"""Internal covariate shift as Santurkar et al. 2018 measure it: what the updates of earlier layers do to a gradient."""
+"""Internal covariate shift as Santurkar et al. 2018 measure it: how updates of earlier layers change a gradient."""
 
 from __future__ import annotations
 
@@ -13,27 +13,19 @@ from bnrepro.config.schema import Config
 from bnrepro.data import Dataset
 from bnrepro.models.blocks import Activated
 from bnrepro.probes.base import Observation
-from bnrepro.probes.next_step import (
-    Loss,
-    NextLoss,
-    NextStep,
-    Parameters,
-    distance,
-    gradient,
-    moved,
-    norm,
-    parameters_of,
-    shown,
-)
+from bnrepro.probes.next_step import Loss, NextStep, Parameters, distance, gradient, moved, norm, shown
 
 Layers = Mapping[str, list[str]]
-"""The parameters of each layer, its weight first, by the layer's name, in the order of the network."""
+"""The parameter names of each layer, its weight first, by layer, in the order of the network."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """The gradient G of a layer's weight, and G′, the same once the layers before it have moved: ‖G‖, ‖G − G′‖, and
-    the cosine of the angle between the two (not a number where one of them is 0)."""
+    """How the gradient G of a layer's weight compares with G′, the same gradient once the layers before have moved.
+
+    ``gradient`` is ‖G‖, ``distance`` is ‖G − G′‖, and ``cosine`` is that of the angle between the two: NaN if one of
+    them is 0.
+    """
 
     gradient: float
     distance: float
@@ -43,10 +35,11 @@ class Shift:
 def gradient_shifts(
     loss: Loss, parameters: Parameters, layers: Layers, rate: float, after: Callable[[str], Loss] | None = None
 ) -> dict[str, Shift]:
-    """Definition 2.1 of the follow-up, layer by layer: G by ``loss`` at ``parameters``; G′ on the same mini-batch after
-    all parameters of the layers before this one took their gradient step of ``rate``, and it and all later ones none.
+    """Definition 2.1 of Santurkar et al. 2018 for every layer.
 
-    ``after`` gives the loss by which a layer's G′ is taken, if it is another one than G's.
+    G is the gradient of ``loss`` at ``parameters``. G′ is taken on the same mini-batch after all layers before this one
+    took their gradient step of ``rate``, while this layer and all later ones stay. ``after`` gives the loss for the G′
+    of a layer, if it differs from that for G.
     """
     _, slopes = gradient(loss, parameters)
     before: Parameters = {}
@@ -61,15 +54,18 @@ def gradient_shifts(
 
 
 def cosine(one: Parameters, other: Parameters) -> float:
-    """Cosine of the angle between two gradients, each as one vector; not a number where one of them is 0."""
+    """Cosine of the angle between two gradients, each as one vector; NaN if one of them is 0."""
     product = sum((one[name].double() * other[name].double()).sum().item() for name in one)
     norms = norm(one) * norm(other)
     return product / norms if norms else math.nan
 
 
 def layers_of(model: nn.Module) -> dict[str, list[str]]:
-    """The layers of ``model``, in the order of their definition: a block (its weight and bias, and its norm's γ and β)
-    is one, and so is what stands outside the blocks. Branches side by side count as one after another."""
+    """The layers of ``model`` in the order of their definition.
+
+    A block is one layer (its weight and bias, and the γ and β of its norm), and so is every module with parameters
+    outside the blocks. Parallel branches count as consecutive layers.
+    """
     blocks = [name for name, module in model.named_modules() if isinstance(module, Activated)]
     layers: dict[str, list[str]] = {}
     for name, _ in model.named_parameters():
@@ -79,12 +75,12 @@ def layers_of(model: nn.Module) -> dict[str, list[str]]:
 
 
 class ShiftProbe:
-    """:func:`gradient_shifts` of every layer, from the present weights, on the mini-batch of the next step.
+    """:func:`gradient_shifts` of every layer, from the current weights, on the mini-batch of the next step.
 
-    Table ``shift``, a row a point and layer: ‖G‖, ‖G − G′‖ and cosine with the same random numbers in G and G′, and
-    the two again, ``redrawn``, where the layers before also draw those of the next step, as in training they would:
-    what dropout and injected noise add; the same where nothing is drawn. The update is the plain gradient's, without
-    momentum and decay. ‖G − G′‖ of the first layer is 0.
+    Table ``shift`` has a row for each point and layer: ‖G‖, then ‖G − G′‖ and the cosine with the same random numbers
+    in G and G′, then both again as ``redrawn``, where the layers before also draw new random numbers, as they do in
+    training. The difference is what dropout and injected noise add; without random draws there is none. The update is
+    the plain gradient's, without momentum and weight decay. ‖G − G′‖ of the first layer is 0.
     """
 
     def __init__(self, config: Config, data: Dataset, model: nn.Module) -> None:
@@ -93,8 +89,7 @@ class ShiftProbe:
         self.steps = frozenset(evenly(config.steps, config.probes.shift.points))
 
     def observe(self, model: nn.Module, step: int) -> Observation:
-        loss, parameters, layers = NextLoss(model, *self.next.batch(step)), parameters_of(model), layers_of(model)
-        rate = self.next.rate(step)
+        (loss, parameters, rate), layers = self.next.at(model, step), layers_of(model)
         found = redrawn = gradient_shifts(loss, parameters, layers, rate)
         if loss.draws(parameters):
 
@@ -103,7 +98,7 @@ class ShiftProbe:
 
             redrawn = gradient_shifts(loss, parameters, layers, rate, after)
         seen = Observation({"shift": []})
-        # Of a network that has just diverged, which the loop is about to find out, there are no rows.
+        # A network that has just diverged gets no rows; the loop is about to stop it.
         if all(math.isfinite(shift.gradient) for shift in found.values()):
             for index, (name, shift) in enumerate(found.items()):
                 values = [shown(shift.gradient), *_changes(shift), *_changes(redrawn[name])]
@@ -112,7 +107,7 @@ class ShiftProbe:
 
 
 def _changes(shift: Shift) -> tuple[str, str]:
-    """Distance and cosine as the table holds them; a cosine that does not exist is left empty."""
+    """Distance and cosine as they appear in the table; a cosine that does not exist is left empty."""
     return shown(shift.distance), "" if math.isnan(shift.cosine) else shown(shift.cosine)
 
 

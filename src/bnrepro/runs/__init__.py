@@ -1,1 +1,1 @@
-"""Runs brought to their end: one, from its configuration to its finished folder, and many on all cores."""
+"""Runs from start to end: one, from its configuration to its finished folder, and many on all cores."""

@@ -1,4 +1,4 @@
-"""What a sweep shows while it trains: runs done, what trains now, the time left; plain lines without a terminal."""
+"""The display of a sweep in training: runs done, current runs, time left; plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from bnrepro.runs.run import Planned, Report
 
 PLAIN_EVERY_S = 15.0
 STEP_COST = 100
-"""What a training step costs whatever its size, in examples of the fully connected network."""
+"""The cost of a training step beyond its examples, in examples of the fully connected network."""
 
 
 def cost(item: Planned) -> float:
-    """Relative length of a run: enough to tell the long from the short, whatever their network."""
+    """Relative length of a run: precise enough to tell long runs from short ones, whatever their network."""
     config = item.config
     return config.steps * (config.batch_size * config.model.example_cost + STEP_COST)
 
 
 class Display:
-    """Runs done and total, what runs now with step, loss and steps a second, and the time left."""
+    """Runs done and in total, current runs with step, loss and steps per second, and the time left."""
 
     def __init__(self, console: Console, pending: Sequence[Planned], done: int) -> None:
         self.console, self.live = console, console.is_terminal
@@ -49,7 +49,7 @@ class Display:
         self.progress.stop()
 
     def report(self, report: Report) -> None:
-        """A worker's message about a run under way."""
+        """Show the message of a worker about its current run."""
         if report.name not in self.costs:
             return
         self.shares[report.name] = report.step / max(report.steps, 1)
@@ -65,7 +65,7 @@ class Display:
             self._say(f"{line}  {self.time_left()}")
 
     def ended(self, item: Planned, status: str) -> None:
-        """A run came to its end."""
+        """Count a run that has ended."""
         name = item.folder.name
         self.done += 1
         self.finished_work += self.costs.pop(name)
@@ -77,7 +77,7 @@ class Display:
             self._say(f"[{self.done}/{self.total}] {item.config.experiment}/{name}  {status}  {self.time_left()}")
 
     def time_left(self) -> str:
-        """From the work done so far, in examples: runs of unequal length count by their length."""
+        """Estimated from the work done so far: runs count by their length."""
         under_way = sum(self.costs[name] * share for name, share in self.shares.items())
         done = self.finished_work + under_way
         if done <= 0:

@@ -1,6 +1,6 @@
-"""Many runs on all cores: the one engine of every sweep, behind `make reproduce` and behind Hydra's ``-m``.
+"""Many runs on all cores: one engine for every sweep, behind `make reproduce` and Hydra's ``-m``.
 
-What is done is skipped, the longest run comes first, one single-threaded process works on each core.
+It skips finished runs and starts with the longest; every core runs one single-threaded process.
 """
 
 from __future__ import annotations
@@ -32,20 +32,23 @@ REPORT_EVERY_S = 0.5
 
 @dataclass
 class Outcome:
-    """How the runs ended: counts by status, and the message of each that could not be trained."""
+    """How the runs ended: counts by status, and the message of each run that could not be trained."""
 
     counts: dict[str, int] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
     def require_all(self) -> None:
-        """Raise :class:`UserError` if any run could not be brought to its end."""
+        """Raise :class:`UserError` if any run failed."""
         if self.errors:
             name, message = next(iter(self.errors.items()))
-            raise UserError(f"{len(self.errors)} could not be brought to their end. The first, {name}: {message}")
+            raise UserError(f"{len(self.errors)} failed. The first, {name}: {message}")
 
 
 def plan(sweep: Sequence[tuple[Config, str]]) -> list[Planned]:
-    """The runs of a sweep, each with its detail. Refuses, before anything starts, what one of them would refuse."""
+    """The runs of a sweep, each with its detail.
+
+    Raises :class:`UserError`, before anything starts, if the data, the device or the mini-batches of a run do not work.
+    """
     planned = [run.plan(config, detail) for config, detail in sweep]
     for item in planned:
         config, dataset = item.config, data.open_dataset(item.config.data)
@@ -57,10 +60,9 @@ def plan(sweep: Sequence[tuple[Config, str]]) -> list[Planned]:
 
 
 def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Console | None = None) -> Outcome:
-    """Bring every run to its end; a run that is done is skipped without starting a process.
+    """Train every run to its end; finished runs are skipped without starting a process.
 
-    Raises :class:`Interrupted` on Ctrl-C, on SIGTERM, or if a worker died: what is finished stays, and so do the
-    checkpoints.
+    Raises :class:`Interrupted` on Ctrl-C, on SIGTERM, or if a worker died: finished runs and checkpoints stay.
     """
     outcome = Outcome()
     unique = {item.folder.path: item for item in planned}
@@ -68,10 +70,10 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     outcome.counts[lifecycle.SKIPPED] = len(unique) - len(pending)
     if not pending:
         return outcome
-    # The longest first: at the end of a sweep no core waits for one long run of another.
+    # The longest first, so that no core waits for one long run at the end of the sweep.
     pending.sort(key=lambda item: (-cost(item), item.folder.name))
     if any(item.config.processes > 1 for item in pending):
-        raise ConfigError("processes: a sweep trains every run in one process; torchrun is for scripts/train.py alone")
+        raise ConfigError("processes: a sweep trains every run in one process; only a single run can use torchrun")
     threads = max(item.config.threads for item in pending)
     workers = jobs or max(1, (os.cpu_count() or 1) // threads)
     display = Display(console or Console(), pending, done=len(unique) - len(pending))
@@ -108,7 +110,7 @@ def _follow(pending: Sequence[Planned], workers: int, display: Display, outcome:
 
 
 def _train(planned: Planned, emit: Emit) -> str:
-    """One run, in a worker."""
+    """Train one run in a worker."""
     last = 0.0
 
     def watch(report: Report) -> None:
@@ -126,7 +128,7 @@ SHOWN = {"train/loss": "train loss", "validation/accuracy": "val. acc.", "test/a
 
 
 def summary(planned: Sequence[Planned], outcome: Outcome) -> Table:
-    """A row a run of the sweep: what it is, how it ended, its last values, its key."""
+    """A table with a row for each run of the sweep: label, seed, status, last values, key."""
     table = Table(title="last evaluation of every run", title_justify="left", box=SIMPLE)
     table.add_column("run", no_wrap=True)
     for column in ("seed", "status", "steps", *SHOWN.values(), "key"):

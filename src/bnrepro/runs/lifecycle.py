@@ -1,4 +1,4 @@
-"""The one life of a run and of a measurement: skip what is done, hold the folder, do the work, vouch for it."""
+"""The life cycle of runs and measurements: skip finished ones, lock the folder, do the work, mark it done."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from bnrepro.training.distributed import ALONE, Group
 
 log = logging.getLogger(__name__)
 WAIT_S = 0.5
-"""Between two looks at a folder that another process holds."""
+"""Time between two attempts to lock a folder that another process holds."""
 SKIPPED = "skipped"
 
 Work = Callable[[], tuple[RunRecord, Files]]
-"""What fills a folder: its record, and every other file."""
+"""Produces the contents of a folder: its record, and every other file."""
 
 
 def complete(folder: RunFolder, work: Work, group: Group = ALONE) -> str:
-    """Bring ``folder`` to its end: ``skipped`` if it is there already, else the status of the record.
+    """Do ``work`` for ``folder`` unless it is done: returns ``skipped``, or the status of the record.
 
-    Two processes never work on one folder: the second waits, then skips. The leader of a ``group`` alone writes.
+    Two processes never work on one folder: the second waits, then skips. Only the leader of ``group`` writes.
     """
     if group.share(folder.is_done):
         return SKIPPED
@@ -39,10 +39,10 @@ def complete(folder: RunFolder, work: Work, group: Group = ALONE) -> str:
 
 @contextlib.contextmanager
 def _alone_in(folder: RunFolder, group: Group) -> Iterator[None]:
-    """No other call works on the folder meanwhile.
+    """Keep all other calls out of the folder.
 
-    The leader holds it, and asks for it again and again where another does: the others, which wait for its answer,
-    would give up if it took long. The system frees the folder if the process is killed.
+    The leader locks it, and retries while another process holds the lock: the other processes of the group wait for its
+    answer, and would give up if it took long. The system releases the lock if the process is killed.
     """
     with contextlib.ExitStack() as stack:
         files: list[IO[str]] = []

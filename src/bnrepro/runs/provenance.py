@@ -16,7 +16,7 @@ from bnrepro import store
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Of Python, torch, numpy and this repository."""
+    """The versions of Python, torch, numpy and this repository."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """The hardware that a run is timed on."""
+    """The hardware that runs are timed on."""
     name = torch.cuda.get_device_name() if device == "cuda" else _cpu_model()
     return {"hardware": name, "cores": os.cpu_count()}
 
@@ -44,7 +44,7 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str:
-    """The commit of the code, marked where code or configuration differ from it; generated files do not count."""
+    """The commit of the code, with ``-dirty`` if code or configuration differ from it; generated files do not count."""
     git = ["git", "-C", str(store.REPOSITORY)]
     try:
         found = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=10)

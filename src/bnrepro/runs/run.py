@@ -22,11 +22,13 @@ from bnrepro.training.loop import METRICS_HEADER, Callbacks, Trainer
 
 log = logging.getLogger(__name__)
 WEIGHTS = "weights.pt"
+SINGLE = "single"
+"""The experiment of runs that belong to none."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run with its identity, before or after it is trained. ``detail`` names what its sweep varies."""
+    """A run with its identity, trained or not. ``detail`` names what its sweep varies."""
 
     config: Config
     key: str
@@ -35,13 +37,13 @@ class Planned:
 
     @property
     def label(self) -> str:
-        """How people tell this run from the others: its arm, and what its sweep varies."""
+        """The name that tells people this run from the others: its arm, and what its sweep varies."""
         return labelled(self.config, self.detail)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a running training tells those who watch: losses and accuracies by ``split/metric``, and its speed."""
+    """The progress of a training run: losses and accuracies by ``split/metric``, and its speed."""
 
     name: str
     step: int
@@ -56,32 +58,28 @@ def labelled(config: Config, detail: str) -> str:
 
 
 def plan(config: Config, detail: str = "") -> Planned:
-    """The identity of a run. Loads its data, whose fingerprint is part of it.
+    """The identity of a run. It loads the data, whose fingerprint is part of the identity.
 
-    ``detail`` goes into the name of the folder, but for an experiment of ``configs/experiment``: its tables name runs
-    by arm, seed and key.
+    Only runs without an experiment have ``detail`` in the name of their folder: the tables of ``configs/experiment``
+    name runs by arm, seed and key.
     """
     key = run_key(config, data.open_dataset(config.data).fingerprint)
     label = labelled(config, detail) if config.experiment == SINGLE else arm_label(config)
     return Planned(config, key, store.run_folder(config.experiment, label, config.seed, key), detail)
 
 
-SINGLE = "single"
-"""The experiment of runs that belong to none."""
-
-
 def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: None) -> str:
-    """Bring a run to its end: ``skipped`` if it is already there, else ``finished`` or ``diverged``.
+    """Train a run to its end: returns ``skipped`` if it is done already, else ``finished`` or ``diverged``.
 
     Continues from the last checkpoint, if there is one. Two processes never train one run: the second waits, then
-    skips. Raises :class:`~bnrepro.errors.UserError` for what the user can mend; nothing finished is touched.
+    skips. Raises :class:`~bnrepro.errors.UserError` for errors that the user can fix; finished runs stay as they are.
     """
     config = planned.config
     require_device(config)
     with distributed.join(config.processes, config.device) as group:
         if group.share(planned.folder.is_done):
             return lifecycle.SKIPPED
-        # Refuses, before a folder is made, a network that cannot be built.
+        # The trainer refuses a network that cannot be built before a folder is made.
         run = _Run(planned, Trainer(config, data.open_dataset(config.data), group=group), watch)
         try:
             return lifecycle.complete(planned.folder, run.train, group)
@@ -90,13 +88,13 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
 
 
 def require_device(config: Config) -> None:
-    """Raise :class:`ConfigError` if the run's device is not here."""
+    """Raise :class:`ConfigError` if the device of the run is not available."""
     if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: no CUDA device is available here; use device=cpu")
+        raise ConfigError("device=cuda: no CUDA device is available; use device=cpu")
 
 
 class _Run:
-    """The training of one process of a run, and what the leader makes of it."""
+    """The training of a run in one process, and what the leader writes of it."""
 
     def __init__(self, planned: Planned, trainer: Trainer, watch: Callable[[Report], None]) -> None:
         self.planned, self.trainer, self.watch = planned, trainer, watch
@@ -112,7 +110,7 @@ class _Run:
         return self._record(), self._files() if trainer.group.leads else {}
 
     def _follow(self) -> None:
-        """Tell those who watch, and keep checkpoints."""
+        """Report the progress and keep checkpoints."""
         planned, trainer = self.planned, self.trainer
         first_step, began = trainer.progress.step, time.perf_counter()
         self.tracker.start(planned.config, planned.key, planned.label, continues=first_step > 0)
@@ -125,19 +123,19 @@ class _Run:
         trainer.callbacks = Callbacks(evaluated, self.tracker.observation, planned.folder.write_checkpoint)
 
     def _resume(self) -> None:
-        """Go to where the last checkpoint stands, if there is one."""
+        """Continue from the last checkpoint, if there is one."""
         trainer, folder = self.trainer, self.planned.folder
         payload = trainer.group.share(lambda: _checkpoint(folder))
-        if payload is not None:
-            try:
-                checkpoint.restore(trainer, payload)
-            except StoreError as error:
-                # A part of it may have been restored: with a fresh trainer.
-                _start_over(folder, error)
-                dataset = data.open_dataset(trainer.config.data)
-                self.trainer, payload = Trainer(trainer.config, dataset, group=trainer.group), None
-                trainer = self.trainer
-        if payload is not None and trainer.group.leads:
+        if payload is None:
+            return
+        try:
+            checkpoint.restore(trainer, payload)
+        except StoreError as error:
+            _start_over(folder, error)
+            # A fresh trainer, since a part of the checkpoint may have been restored.
+            self.trainer = Trainer(trainer.config, data.open_dataset(trainer.config.data), group=trainer.group)
+            return
+        if trainer.group.leads:
             log.info("%s: continues at step %d", folder.name, trainer.progress.step)
 
     def _record(self) -> RunRecord:
@@ -161,10 +159,10 @@ class _Run:
         )
 
     def _files(self) -> Files:
-        """Its tables; its configuration; its weights, if they are to be kept."""
+        """The tables, the configuration, and the weights if ``keep_weights``."""
         config, progress = self.planned.config, self.trainer.progress
         if progress.unreadable:
-            log.warning("%s: passed over %d unreadable images", self.planned.folder.name, len(progress.unreadable))
+            log.warning("%s: skipped %d unreadable images", self.planned.folder.name, len(progress.unreadable))
         headers = {"metrics": METRICS_HEADER}
         for probe in self.trainer.probes:
             headers |= probe.headers
@@ -188,6 +186,6 @@ def _checkpoint(folder: RunFolder) -> bytes | None:
 
 
 def _start_over(folder: RunFolder, error: StoreError) -> None:
-    """An unfinished run alone is lost, and says so."""
+    """Discard the checkpoint, with a warning: only an unfinished run is lost."""
     log.warning("%s: %s; this run starts over", folder.name, error)
     folder.checkpoint.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The arithmetic behind every claim: intervals, curves, pairs, rules, choices on validation. No torch, no drawing."""
+"""The statistics of the claims: intervals, curves, pairs, rules, choices on validation. No torch, no drawing."""
 
 from __future__ import annotations
 

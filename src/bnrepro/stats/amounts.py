@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them, by unit: 0.53×, +0.21 points, 97.90%."""
+"""Numbers formatted by unit: 0.53×, +0.21 points, 97.90%."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bnrepro.stats.intervals import Interval
 
 
 def amount(interval: Interval | None, unit: str) -> str:
-    """An estimate with its interval: 0.53× (0.47× to 0.60×), +0.21 points (+0.05 to +0.37), 97.90%."""
+    """An estimate with its interval: 0.53× (0.47× to 0.60×), +0.21 points (+0.05 to +0.37); a dash for None."""
     if interval is None:
         return "–"
     value, low, high = (number(each, unit) for each in (interval.value, interval.low, interval.high))
@@ -21,7 +21,7 @@ def amount(interval: Interval | None, unit: str) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    """One value of ``unit`` (see :class:`~bnrepro.stats.Estimate`); a dash where it is not finite."""
+    """One value of ``unit`` (see :class:`~bnrepro.stats.Estimate`); a dash if it is not finite."""
     if not math.isfinite(value):
         return "–"
     forms = {"ratio": f"{value:.3g}×", "share": f"{100 * value:.2f}%", "difference": f"{100 * value:+.2f}"}
@@ -29,5 +29,5 @@ def number(value: float, unit: str) -> str:
 
 
 def times(interval: Interval) -> str:
-    """A ratio in a sentence."""
+    """A ratio for a sentence, with its interval if there is more than one seed."""
     return f"{interval.value:.3g}×" + (f" ({interval.low:.4g}× to {interval.high:.4g}×)" if interval.n > 1 else "")

@@ -1,4 +1,4 @@
-"""Curves over training: ends, steps to a target, means over time."""
+"""Curves over training: final values, steps to a target, means over time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ FINAL_EVALUATIONS = 5
 
 
 def curve(metrics: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
-    """One metric as columns of runs over rows of steps; NaN where a run was not evaluated (any more)."""
+    """One metric as a frame of steps × runs; NaN where a run was not evaluated, or had diverged."""
     chosen = metrics[(metrics["split"] == split) & (metrics["metric"] == metric)]
     return chosen.pivot(index="step", columns="run", values="value")
 
 
 def final(curves: pd.DataFrame) -> pd.Series:
-    """Per run the mean of its last five evaluations."""
+    """Per run, the mean of its last :data:`FINAL_EVALUATIONS` evaluations."""
     return pd.Series({run: curves[run].dropna().tail(FINAL_EVALUATIONS).mean() for run in curves}, dtype=float)
 
 
 def steps_to(curves: pd.DataFrame, target: float | pd.Series, *, falling: bool = False) -> pd.Series:
-    """Per run the step of its first evaluation at or above ``target`` (at or below, if ``falling``); NaN if never.
+    """Per run, the step of its first evaluation at or above ``target`` (at or below, if ``falling``); NaN if never.
 
-    ``target`` is one number, or one per run. A target reached at step 0 counts as one step, so that ratios exist.
+    ``target`` is one number, or one per run. Step 0 counts as step 1, so that ratios exist.
     """
     found = {}
     for run in curves.columns:
@@ -36,5 +36,5 @@ def steps_to(curves: pd.DataFrame, target: float | pd.Series, *, falling: bool =
 
 
 def time_weighted_mean(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Mean over training of ``values`` (steps, …) seen at ``steps``, by the trapezoidal rule."""
+    """Mean over training of ``values`` (steps, …) at ``steps`` (steps,), by the trapezoidal rule."""
     return np.trapezoid(values, steps, axis=0) / (steps[-1] - steps[0])

@@ -24,7 +24,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One number of a claim. The one that decides the verdict is ``primary``; the others are printed beside it."""
+    """One number of a claim. The ``primary`` one decides the verdict; the others are printed beside it."""
 
     name: str
     arm: str
@@ -35,7 +35,7 @@ class Estimate:
 
 
 def paired_difference(differences: Sequence[float] | np.ndarray) -> Interval:
-    """Mean of paired differences with Student's t interval. Raises ``ValueError`` for an empty or non-finite one."""
+    """Mean of paired differences (seeds,) with Student's t interval. Raises ``ValueError`` if empty or not finite."""
     sample = np.asarray(differences, dtype=float)
     if sample.size == 0 or not np.isfinite(sample).all():
         raise ValueError("paired differences must be finite, and at least one")
@@ -49,7 +49,7 @@ def paired_difference(differences: Sequence[float] | np.ndarray) -> Interval:
 
 
 def paired_ratio(numerators: Sequence[float] | np.ndarray, denominators: Sequence[float] | np.ndarray) -> Interval:
-    """Geometric mean of paired ratios, its interval that of the log-ratios. All values must be positive."""
+    """Geometric mean of paired ratios, with the interval of their logs. Raises ``ValueError`` if not positive."""
     over, under = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
     if (over <= 0).any() or (under <= 0).any():
         raise ValueError("ratios need positive values")
@@ -64,5 +64,5 @@ def share(successes: int, n: int) -> Interval:
 
 
 def exact(value: float) -> Interval:
-    """A number without an interval: measured exactly, once."""
+    """A number measured exactly, with an interval of no width."""
     return Interval(value, value, value, 1)

@@ -1,4 +1,4 @@
-"""Runs of one seed side by side, and one number a run from many points of training."""
+"""Pairs of runs with the same seed, and one number per run from many points of training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BASELINE = "none"
 
 @dataclass(frozen=True)
 class Pairs:
-    """Runs of one seed side by side: ``frame`` has a row a seed and the run names of baseline and treatment.
+    """Pairs of runs with the same seed: ``frame`` (seeds × 2) holds the run names of ``baseline`` and ``treatment``.
 
-    Its methods take one value a run (a series indexed by run name).
+    The methods take one value per run, as a series indexed by run name.
     """
 
     frame: pd.DataFrame
@@ -51,14 +51,14 @@ class Pairs:
         return paired_ratio(self.treated(values), self.without(values))
 
     def each(self, name: str, values: pd.Series, treatment: str, unit: str, baseline: str = BASELINE) -> list[Estimate]:
-        """The means of both arms, to be printed beside their difference or ratio."""
+        """The means of both arms, to print beside their difference or ratio."""
         return [
             Estimate(name, arm, paired_difference(found), unit=unit)
             for arm, found in ((baseline, self.without(values)), (treatment, self.treated(values)))
         ]
 
     def listed(self, values: pd.Series, comparison: str) -> pd.DataFrame:
-        """Every seed's values and their ``ratio`` or ``difference``."""
+        """The values of every seed, and their ``ratio`` or ``difference``."""
         without, treated = self.without(values), self.treated(values)
         compared = treated / without if comparison == "ratio" else treated - without
         return pd.DataFrame({"without": without, "with": treated, comparison: compared}, index=self.frame.index)
@@ -67,9 +67,9 @@ class Pairs:
 def pair_by_seed(
     runs: pd.DataFrame, treatment: str, treatment_runs: pd.DataFrame | None = None, baseline: str = BASELINE
 ) -> Pairs:
-    """Seeds that both arms finished. What had to be left out, and why, is in ``notes``.
+    """The seeds that both arms finished; ``notes`` says how many runs are left out, and why.
 
-    ``treatment_runs`` is the ``runs`` table that holds the treatment's runs, if it is another experiment's.
+    ``treatment_runs`` is the ``runs`` table of the treatment, if that is in another experiment.
     """
     other = runs if treatment_runs is None else treatment_runs
     columns, notes, diverged = {}, [], 0
@@ -87,28 +87,30 @@ def pair_by_seed(
 
 
 def geometric_means(rows: pd.DataFrame, column: str) -> pd.Series:
-    """Per run the geometric mean of ``column`` over all of its ``rows``: a ratio of two is the mean ratio of the
-    points, whatever their size. NaN for a run in which a value is 0 or beyond what can be computed."""
+    """Per run, the geometric mean of ``column`` over all of its ``rows``; NaN if a value is not positive and finite.
+
+    A ratio of two such means is the mean ratio of the points, whatever their size.
+    """
     values = rows[column].astype(float)
     logs = values.where((values > 0) & np.isfinite(values)).apply(np.log)
     return logs.groupby(rows["run"]).agg(lambda each: each.mean(skipna=False)).apply(np.exp)
 
 
 def means(rows: pd.DataFrame, column: str) -> pd.Series:
-    """Per run the mean of ``column`` over all of its ``rows``; NaN for a run in which one is missing."""
+    """Per run, the mean of ``column`` over all of its ``rows``; NaN for a run with a missing value."""
     return rows[column].astype(float).groupby(rows["run"]).agg(lambda each: each.mean(skipna=False))
 
 
 def with_values(pairs: Pairs, values: pd.Series) -> Pairs:
-    """The seeds of which both runs have a value; what was left out is in the notes, and a run of the treatment that
-    has none counts like one that diverged."""
+    """The seeds for which both runs have a value; the notes say how many are left out.
+
+    A run of the treatment without a value counts as diverged.
+    """
     present = pairs.frame.apply(lambda arm: values.reindex(arm).notna().to_numpy())
     kept = Pairs(pairs.frame[present.all(axis=1)], list(pairs.notes), pairs.treatment_diverged)
     lost = int((~present["treatment"]).sum())
     if len(kept) < len(pairs):
-        kept.notes.append(
-            f"{len(pairs) - len(kept)} of {len(pairs)} seeds are left out: a value is 0, or beyond what can be computed"
-        )
+        kept.notes.append(f"{len(pairs) - len(kept)} of {len(pairs)} seeds are left out: a value is 0 or not finite")
     return Pairs(kept.frame, kept.notes, pairs.treatment_diverged + lost)
 
 
@@ -119,15 +121,15 @@ def quarter(rows: pd.DataFrame, last: bool = False) -> pd.DataFrame:
 
 
 def points_below(pairs: Pairs, rows: pd.DataFrame, column: str) -> tuple[int, int]:
-    """At how many points of training the treatment's values lie below the baseline's, in the geometric mean of the
-    seeds, and how many points there are."""
+    """The number of points of training at which the treatment is below the baseline, in the geometric mean over seeds;
+    and the number of all points."""
     logs = rows.pivot(index="step", columns="run", values=column).astype(float).apply(np.log)
     gaps = (logs[pairs.treatment].to_numpy() - logs[pairs.baseline].to_numpy()).mean(axis=1)
     return int((gaps < 0).sum()), len(gaps)
 
 
 def ratio(pairs: Pairs, rows: pd.DataFrame, column: str) -> Interval | None:
-    """Treatment over baseline of the geometric means of ``column``; None where no seed has both."""
+    """Treatment over baseline of the geometric means of ``column``; None if no seed has both."""
     found = geometric_means(rows, column)
     kept = with_values(pairs, found)
     return paired_ratio(kept.treated(found), kept.without(found)) if len(kept) else None

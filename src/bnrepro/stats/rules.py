@@ -1,14 +1,13 @@
-"""Rules: the number that a claim was declared with, the verdict on an estimate, and the sentence that says so.
+"""Rules: the number that a claim declares, the verdict on an estimate, and the sentence that explains both.
 
-A rule is declared beside its claim, before the full runs. Margin, words and verdict all come from it, so that none of
-them can say something else than the others.
+A rule is declared beside its claim, before the full runs. Margin, sentence and verdict come from one object, so that
+they cannot contradict each other.
 """
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from bnrepro.stats.intervals import Interval
 
@@ -17,25 +16,30 @@ INCONCLUSIVE, MEASURED, NOT_RUN = "inconclusive", "measured", "not run"
 VERDICTS = (SUPPORTED, WEAKER, CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN)
 
 
-class Rule(Protocol):
-    """``margin`` is the declared number, None where nothing is claimed; ``exact`` marks an identity, not a sample."""
+class Rule(ABC):
+    """``margin`` is the declared number, None if nothing is claimed; ``exact`` marks an identity, not a sample."""
 
-    exact: bool
-
-    @property
-    def margin(self) -> float | None: ...
+    margin: float | None
+    exact = False
 
     def verdict(self, interval: Interval, lost: int = 0, condition: bool | None = True) -> str:
         """The verdict on ``interval``.
 
         ``lost`` counts runs of the treatment that diverged or never reached the target: with any of them nothing is
-        supported. ``condition`` is what a rule asks besides its number: False contradicts, None leaves it open.
+        supported. ``condition`` is what a rule asks besides its number: False contradicts, None is inconclusive.
         """
-        ...
+        if condition is not True:
+            return CONTRADICTED if condition is False else INCONCLUSIVE
+        found = self._verdict(interval)
+        return INCONCLUSIVE if lost and found == SUPPORTED else found
 
+    @abstractmethod
+    def _verdict(self, interval: Interval) -> str:
+        """The verdict on the number alone."""
+
+    @abstractmethod
     def sentence(self, unit: str) -> str:
-        """When the claim counts as supported, weaker and contradicted, for a number of ``unit``."""
-        ...
+        """When the claim is supported, weaker and contradicted, for a number of ``unit``."""
 
 
 def written(value: float, unit: str) -> str:
@@ -45,28 +49,27 @@ def written(value: float, unit: str) -> str:
     return {"ratio": f"{value:g}×", "share": f"{100 * value:g}%"}.get(unit, f"{value:g}")
 
 
+def _side(interval: Interval, value: float) -> int:
+    """1 if the whole interval lies above ``value``, -1 if below, 0 if it includes ``value`` or is NaN."""
+    return int(interval.low > value) - int(interval.high < value)
+
+
+UNSUPPORTED = {1: WEAKER, 0: INCONCLUSIVE, -1: CONTRADICTED}
+"""The verdict short of the margin: 1 is the side of the null on which the claim lies."""
+
+
 @dataclass(frozen=True)
-class _Beyond:
-    """The whole interval beyond ``margin``, on one side of ``null``; without ``null`` the two are one number."""
+class _Beyond(Rule):
+    """The whole interval beyond ``margin``, on one side of ``null``, which is the margin by default."""
 
     margin: float
     null: float | None = None
-    exact = False
     _sign = 1
 
-    def verdict(self, interval: Interval, lost: int = 0, condition: bool | None = True) -> str:
-        """Beyond the margin, beyond the null, beyond it on the other side, or across."""
-        if condition is not True:
-            return CONTRADICTED if condition is False else INCONCLUSIVE
-        if math.isnan(interval.low):
-            return INCONCLUSIVE
-        sign, null = self._sign, self.margin if self.null is None else self.null
-        low, high = sorted((sign * interval.low, sign * interval.high))
-        if low > sign * self.margin:
-            return INCONCLUSIVE if lost else SUPPORTED
-        if low > sign * null:
-            return WEAKER
-        return CONTRADICTED if high < sign * null else INCONCLUSIVE
+    def _verdict(self, interval: Interval) -> str:
+        if _side(interval, self.margin) == self._sign:
+            return SUPPORTED
+        return UNSUPPORTED[self._sign * _side(interval, self.margin if self.null is None else self.null)]
 
     def sentence(self, unit: str) -> str:
         claimed, other = ("above", "below") if self._sign > 0 else ("below", "above")
@@ -81,35 +84,26 @@ class _Beyond:
 
 
 class Above(_Beyond):
-    """The whole interval above ``margin``; between ``null`` and it the claim is weaker, below ``null`` contradicted."""
+    """The whole interval above ``margin``; weaker between ``null`` and ``margin``, contradicted below ``null``."""
 
 
 class Below(_Beyond):
-    """The whole interval below ``margin``; between it and ``null`` the claim is weaker, above ``null`` contradicted."""
+    """The whole interval below ``margin``; weaker between ``margin`` and ``null``, contradicted above ``null``."""
 
     _sign = -1
 
 
 @dataclass(frozen=True)
-class Around:
-    """The whole interval within ``margin`` of ``expected``; on its side of 0 weaker, on the other contradicted."""
+class Around(Rule):
+    """The whole interval within ``margin`` of ``expected``; weaker on its side of 0, contradicted on the other."""
 
     expected: float
     margin: float
-    exact = False
 
-    def verdict(self, interval: Interval, lost: int = 0, condition: bool | None = True) -> str:
-        if condition is not True:
-            return CONTRADICTED if condition is False else INCONCLUSIVE
-        if math.isnan(interval.low):
-            return INCONCLUSIVE
+    def _verdict(self, interval: Interval) -> str:
         if interval.low >= self.expected - self.margin and interval.high <= self.expected + self.margin:
-            return INCONCLUSIVE if lost else SUPPORTED
-        sign = 1 if self.expected > 0 else -1
-        low, high = sorted((sign * interval.low, sign * interval.high))
-        if low > 0:
-            return WEAKER
-        return CONTRADICTED if high < 0 else INCONCLUSIVE
+            return SUPPORTED
+        return UNSUPPORTED[(1 if self.expected > 0 else -1) * _side(interval, 0.0)]
 
     def sentence(self, unit: str) -> str:
         sign, other = ("above", "below") if self.expected > 0 else ("below", "above")
@@ -120,22 +114,18 @@ class Around:
 
 
 @dataclass(frozen=True)
-class Within:
-    """An exact claim: supported if and only if the error is at most ``margin``; a NaN is no such error.
+class Within(Rule):
+    """An exact claim: supported if the error is at most ``margin``, else contradicted, also by NaN.
 
-    ``and_also`` says in words what the ``condition`` asks besides.
+    ``and_also`` describes the ``condition`` in words.
     """
 
     margin: float
     and_also: str = ""
     exact = True
 
-    def verdict(self, interval: Interval, lost: int = 0, condition: bool | None = True) -> str:
-        if condition is not True:
-            return CONTRADICTED if condition is False else INCONCLUSIVE
-        if not interval.value <= self.margin:
-            return CONTRADICTED
-        return INCONCLUSIVE if lost else SUPPORTED
+    def _verdict(self, interval: Interval) -> str:
+        return SUPPORTED if interval.value <= self.margin else CONTRADICTED
 
     def sentence(self, unit: str) -> str:
         limit = f"at most {written(self.margin, unit)}" if self.margin else "exactly 0"
@@ -143,13 +133,15 @@ class Within:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Rule):
     """Nothing is claimed: the number is printed without a verdict."""
 
     margin = None
-    exact = False
 
     def verdict(self, interval: Interval, lost: int = 0, condition: bool | None = True) -> str:
+        return MEASURED
+
+    def _verdict(self, interval: Interval) -> str:
         return MEASURED
 
     def sentence(self, unit: str) -> str:

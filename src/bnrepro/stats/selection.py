@@ -1,4 +1,4 @@
-"""Where the runs of a sweep end, and the choices that are made on validation: the best cell of a grid, or value."""
+"""Final values of the runs of a sweep, and choices on validation: the best value, or cell of a grid."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ SCALE, RATE = "model.init_scale", "optimizer.lr"
 
 
 def ends(tables: Tables, split: str = "test", metric: str = "accuracy") -> pd.DataFrame:
-    """The runs table, indexed by run, with each run's ``end``: the mean of its last five evaluations; NaN for a run
-    that diverged."""
+    """The runs table, indexed by run, with the ``end`` of each: the mean of its last five evaluations.
+
+    NaN for a run that diverged.
+    """
     return _with_end(tables, stats.final(stats.curve(tables.metrics, split, metric)))
 
 
 def lasts(tables: Tables, split: str = "test", metric: str = "accuracy") -> pd.DataFrame:
-    """As :func:`ends`, with the last evaluation alone."""
+    """As :func:`ends`, from the last evaluation only."""
     curves = stats.curve(tables.metrics, split, metric)
     return _with_end(tables, pd.Series({run: curves[run].dropna().iloc[-1] for run in curves}, dtype=float))
 
@@ -29,18 +31,18 @@ def _with_end(tables: Tables, found: pd.Series) -> pd.DataFrame:
 
 
 def best_by(runs: pd.DataFrame, factor: str) -> float | None:
-    """The value of ``factor`` with the highest mean ``end`` over the seeds; of equals, the smaller.
+    """The value of ``factor`` with the highest mean ``end`` over the seeds, the smallest of equals.
 
-    A value at which a seed diverged is not to be chosen; None if there is none left.
+    A value at which a seed diverged is never chosen; None if that leaves no value.
     """
     means = runs.groupby(factor)["end"].agg(lambda values: values.mean(skipna=False)).dropna()
-    return None if means.empty else float(str(means.idxmax()))
+    return None if means.empty else float(means.index[int(means.argmax())])
 
 
 def grid_of(tables: Tables, arm: str) -> pd.DataFrame:
-    """Final validation accuracy of an arm, mean over seeds: init scales (rows) × learning rates (columns).
+    """Final validation accuracy of an arm, the mean over seeds, as a frame of init scales × learning rates.
 
-    A cell in which a seed diverged is NaN: a divergence is no accuracy, and such a cell is not to be chosen.
+    A cell in which a seed diverged is NaN, so that it is never chosen.
     """
     runs = ends(tables, "validation")
     cells = runs[runs["arm"] == arm].groupby([SCALE, RATE])["end"]
@@ -48,28 +50,26 @@ def grid_of(tables: Tables, arm: str) -> pd.DataFrame:
 
 
 def best_cell(grid: pd.DataFrame) -> tuple[float, float]:
-    """Init scale and learning rate of the highest mean; of equals, the smaller rate. Raises ``ValueError`` if none."""
-    values = grid.to_numpy(dtype=float)
-    cells = [(float(scale), float(rate)) for scale in grid.index for rate in grid.columns]
-    ranked = [
-        (value, -rate, -scale) for (scale, rate), value in zip(cells, values.ravel(), strict=True) if value == value
-    ]
-    if not ranked:
+    """Init scale and learning rate of the best cell, the smallest of equals. Raises ``ValueError`` if all diverged."""
+    cells = grid.unstack()  # by rate, then by scale: the first of equals is the smallest
+    assert isinstance(cells, pd.Series)
+    cells = cells.dropna()
+    if cells.empty:
         raise ValueError("every cell of the grid diverged")
-    _, rate, scale = max(ranked)
-    return -scale, -rate
+    rate, scale = cells.index[int(cells.argmax())]
+    return float(scale), float(rate)
 
 
 def on_edge(grid: pd.DataFrame) -> bool:
-    """Whether the best cell lies on the border of the grid, which then has to be extended."""
+    """Whether the best cell lies on the edge of the grid, which is then too small."""
     scale, rate = best_cell(grid)
     return scale in (grid.index[0], grid.index[-1]) or rate in (grid.columns[0], grid.columns[-1])
 
 
 def steps_ratio(tables: Tables, treatment: str) -> pd.DataFrame:
-    """For every cell the ratio of steps, treatment over none, to the final test accuracy of none in the same cell.
+    """For every cell, the ratio of steps, treatment over none, to the final test accuracy of none in that cell.
 
-    Geometric mean over seeds; NaN where the plain network stays near chance (below 50%), since nothing is reached.
+    The geometric mean over seeds; NaN where the plain network stays below 50%, near chance.
     """
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
     final = stats.final(accuracy)

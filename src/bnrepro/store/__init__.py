@@ -1,4 +1,4 @@
-"""What lies on disk: its paths, its files, the folders of runs and their records. The only room that writes."""
+"""The disk: paths, files, and the folders and records of runs. Only this room writes."""
 
 from __future__ import annotations
 

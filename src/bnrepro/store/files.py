@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, digests, tables as text, locks."""
+"""Files that are complete or absent: atomic writes, digests, tables as text, locks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ GZIP_ABOVE_BYTES = 1_000_000
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace ``path`` by ``content``, wholly or not at all, also if the machine stops in between."""
+    """Replace ``path`` by ``content``, completely or not at all, even if the machine stops in between.
+
+    Raises :class:`StoreError` if the disk refuses it.
+    """
     data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f"{_part_prefix(path)}{os.getpid()}.part")
-    _remove_parts_of_the_dead(path)
+    prefix = f".{path.name}.{platform.node()}."
+    part = path.with_name(f"{prefix}{os.getpid()}.part")
+    _remove_parts_of_the_dead(path.parent, prefix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -34,18 +38,13 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         raise StoreError(
-            f"cannot write {path}: {error.strerror}. Nothing finished is lost; make room and run again."
+            f"cannot write {path}: {error.strerror}. No finished work is lost; make room and run again."
         ) from error
 
 
-def _part_prefix(path: Path) -> str:
-    return f".{path.name}.{platform.node()}."
-
-
-def _remove_parts_of_the_dead(path: Path) -> None:
-    """Drop what processes of this machine that were killed while they wrote ``path`` left beside it."""
-    prefix = _part_prefix(path)
-    for part in path.parent.glob(f"{glob.escape(prefix)}*.part"):
+def _remove_parts_of_the_dead(folder: Path, prefix: str) -> None:
+    """Remove the parts of processes on this machine that were killed while writing; those of living ones stay."""
+    for part in folder.glob(f"{glob.escape(prefix)}*.part"):
         with contextlib.suppress(ValueError, OSError):
             try:
                 os.kill(int(part.name.removeprefix(prefix).removesuffix(".part")), 0)
@@ -54,10 +53,11 @@ def _remove_parts_of_the_dead(path: Path) -> None:
 
 
 def write_table(folder: Path, name: str, text: str) -> Path:
-    """Write a CSV table, gzipped above 1 MB with nothing of the moment in its header. Returns its path."""
+    """Write a CSV table, gzipped above 1 MB, if it has changed. Equal texts give equal bytes. Returns its path."""
     data = text.encode()
     plain, packed = folder / f"{name}.csv", folder / f"{name}.csv.gz"
     if len(data) > GZIP_ABOVE_BYTES:
+        # gzip.compress names the operating system in the header, or not, by the version of Python.
         buffer = io.BytesIO()
         with gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0, compresslevel=9) as file:
             file.write(data)
@@ -71,6 +71,7 @@ def write_table(folder: Path, name: str, text: str) -> Path:
 
 
 def find_table(folder: Path, name: str) -> Path | None:
+    """The path of a CSV table, plain or gzipped; None if there is none."""
     for path in (folder / f"{name}.csv", folder / f"{name}.csv.gz"):
         if path.exists():
             return path
@@ -78,7 +79,7 @@ def find_table(folder: Path, name: str) -> Path | None:
 
 
 def try_lock(file: IO[str]) -> bool:
-    """Hold the run of this lock file, if nobody else does."""
+    """Lock this file until it is closed. False if another process holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -87,6 +88,7 @@ def try_lock(file: IO[str]) -> bool:
 
 
 def digest(data: bytes) -> str:
+    """32 hex digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""The folder of one run or measurement: a checkpoint while it goes on, its files and ``DONE`` once it is finished.
+"""The folder of a run or measurement: a checkpoint while it is unfinished, its files and ``DONE`` afterwards.
 
-``DONE`` lists every file with its digest and is written last, by one atomic rename: nothing reads what it does not
-vouch for.
+``DONE`` lists every file with its digest and is written last, by an atomic rename. Files that it does not list
+are never read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Files = Mapping[str, str | bytes]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder, ``outputs/runs/<experiment>/<arm>-s<seed>-<key8>``."""
+    """The folder of one run, ``outputs/runs/<experiment>/<arm>-s<seed>-<key8>``."""
 
     path: Path
 
@@ -39,7 +39,7 @@ class RunFolder:
         return (self.path / "DONE").exists()
 
     def lock_file(self) -> IO[str]:
-        """What :func:`~bnrepro.store.try_lock` takes; to close it is to let the run go."""
+        """The file for :func:`~bnrepro.store.try_lock`; closing it releases the run. Raises :class:`StoreError`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             return (self.path / "lock").open("w", encoding="utf-8")
@@ -47,7 +47,7 @@ class RunFolder:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
 
     def finish(self, record: RunRecord, files: Files) -> None:
-        """Write the run's files and its record, then vouch for them in ``DONE``, then drop the checkpoint."""
+        """Write the run's files and record, then ``DONE``, then remove the checkpoint. Raises :class:`StoreError`."""
         digests = {}
         for name, content in {**files, FILE: record.to_json()}.items():
             write_atomic(self.path / name, content)
@@ -56,31 +56,30 @@ class RunFolder:
         self.checkpoint.unlink(missing_ok=True)
 
     def read(self) -> tuple[RunRecord, dict[str, bytes]]:
-        """A finished run's record, and its other files by name. Raises :class:`StoreError` if one is not what was
-        written."""
+        """A finished run's record, and its other files by name. Raises :class:`StoreError` if one has changed."""
         try:
             digests = json.loads((self.path / "DONE").read_bytes())
             if not isinstance(digests, dict):
-                raise ValueError("DONE is not a list of files")
+                raise ValueError("DONE is no list of files")
             found = {}
             for name, expected in digests.items():
                 found[name] = (self.path / name).read_bytes()
                 if digest(found[name]) != expected:
-                    raise ValueError(f"{name} has changed since")
+                    raise ValueError(f"{name} has changed")
             if FILE not in found:
                 raise ValueError(f"{FILE} is missing")
             return RunRecord.from_json(found.pop(FILE)), found
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"the finished run {self.path} is not as it was written ({error}). Delete that folder and run again: "
-                "it alone is trained anew."
+                f"the finished run {self.path} is damaged ({error}). Delete that folder and run again: no other run is "
+                "repeated."
             ) from error
 
     def write_checkpoint(self, payload: bytes) -> None:
         write_atomic(self.checkpoint, digest(payload).encode() + payload)
 
     def read_checkpoint(self) -> bytes | None:
-        """The last whole checkpoint, None if there is none. Raises :class:`StoreError` if it is cut or altered."""
+        """The last checkpoint, None if there is none. Raises :class:`StoreError` if it is cut short or altered."""
         if not self.checkpoint.exists():
             return None
         data = self.checkpoint.read_bytes()
@@ -90,17 +89,17 @@ class RunFolder:
         return payload
 
     def remove_unfinished_parts(self) -> None:
-        """Drop the half-written files of a process that was killed while it wrote; call with the run locked."""
+        """Remove the half-written files of killed processes; the caller must hold the run's lock."""
         for part in self.path.glob(".*.part"):
             part.unlink(missing_ok=True)
 
 
 def run_folder(experiment: str, label: str, seed: int, key: str) -> RunFolder:
-    """The folder of a run: the one that holds this key already, or ``<label>-s<seed>-<key8>``.
+    """The folder of a run: the existing one with this key, else ``<label>-s<seed>-<key8>``.
 
-    A sweep may name a run after what it sweeps; the key alone says which run it is.
+    Only the key identifies a run: another sweep may have given it another label.
     """
-    runs, suffix = outputs_folder() / "runs" / experiment, f"-{key[:8]}"
+    runs, suffix = _runs(experiment), f"-{key[:8]}"
     usual = runs / f"{label}-s{seed}{suffix}"
     if not usual.exists() and (others := sorted(runs.glob(f"*{suffix}"))):
         return RunFolder(others[0])
@@ -108,11 +107,14 @@ def run_folder(experiment: str, label: str, seed: int, key: str) -> RunFolder:
 
 
 def run_named(experiment: str, name: str) -> RunFolder:
-    """A run by its folder's name."""
-    return RunFolder(outputs_folder() / "runs" / experiment / Path(name).name)
+    """The folder of a run by its name, which cannot lead elsewhere."""
+    return RunFolder(_runs(experiment) / Path(name).name)
 
 
 def runs_of(experiment: str) -> list[RunFolder]:
-    """Every finished run of an experiment that is on this disk, by name."""
-    folder = outputs_folder() / "runs" / experiment
-    return [RunFolder(path.parent) for path in sorted(folder.glob("*/DONE"))]
+    """The finished runs of an experiment on this disk, sorted by name."""
+    return [RunFolder(path.parent) for path in sorted(_runs(experiment).glob("*/DONE"))]
+
+
+def _runs(experiment: str) -> Path:
+    return outputs_folder() / "runs" / experiment

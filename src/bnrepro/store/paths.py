@@ -1,4 +1,4 @@
-"""Where runs and results lie on disk: the only module that knows."""
+"""The paths of runs and results; no other module knows them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def outputs_folder() -> Path:
-    """Everything that git ignores; $BNREPRO_OUTPUTS moves it."""
+    """The folder of everything that git ignores: $BNREPRO_OUTPUTS, else outputs/."""
     return Path(os.environ.get("BNREPRO_OUTPUTS") or REPOSITORY / "outputs")
 
 
@@ -26,9 +26,12 @@ def committed_results() -> Path:
 
 
 def results_folder(profile: str, treatment: str = "batch", substitute: str | None = None) -> Path:
-    """Where a profile's tables, figures and report go. Only the full profile, on the data that the claims are
-    about and with the paper's own treatment, is what the repository commits."""
+    """The folder of a profile's tables, figures and report.
+
+    It is the committed one (or $BNREPRO_RESULTS) only for the full profile with the paper's own treatment, on the data
+    of the claims rather than on a ``substitute``.
+    """
     if profile == "full" and treatment == "batch" and substitute is None:
         return Path(os.environ.get("BNREPRO_RESULTS") or committed_results())
-    parts = [profile] + ([treatment] if treatment != "batch" else []) + ([substitute] if substitute else [])
-    return outputs_folder() / "-".join(parts)
+    parts = (profile, treatment if treatment != "batch" else None, substitute)
+    return outputs_folder() / "-".join(filter(None, parts))

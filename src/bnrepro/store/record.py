@@ -1,7 +1,7 @@
-"""What a run or a measurement says of itself: one record, spelled here alone.
+"""The record of a run or a measurement, in each of its forms.
 
-It is a JSON file in the folder of the run, a row of ``X.runs.csv`` and a row of ``X.timing.csv``; a measurement's is
-``X.meta.csv``.
+A run's record is a JSON file in its folder, a row of ``X.runs.csv`` and a row of ``X.timing.csv``; a measurement's is a
+JSON file and ``X.meta.csv``.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ FILE = "meta.json"
 IDENTITY = ("run", "experiment", "arm", "seed")
 DESCRIBED = ("key", "status", "last_step", "data", "fingerprint")
 VERSIONS = ("python", "torch", "numpy", "commit")
-"""What the numbers of a run depend on besides its configuration."""
+"""Besides the configuration, the numbers of a run depend on these."""
 RUN_COLUMNS = (*IDENTITY, *DESCRIBED)
 TEXT = ("norm.name", "norm._target_")
-"""Keys whose value is text even where it looks like a number; the schema knows the type of every other one."""
+"""Keys whose value is text even if it looks like a number; the schema knows the type of all others."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """``config`` is the scientific configuration as nested data, or a measurement's settings; ``machine`` names
-    ``hardware`` and ``cores``; ``seconds`` is the time of the work, ``finished`` its end in seconds since 1970;
-    ``unreadable`` are the images that were passed over."""
+    """A run or a measurement: identity, status, data, configuration, versions, machine and times.
+
+    ``config`` is the scientific configuration as nested data, or the settings of a measurement; ``machine`` holds
+    ``hardware`` and ``cores``; ``seconds`` is the working time, ``finished`` its end in seconds since 1970;
+    ``unreadable`` are the paths of skipped images.
+    """
 
     run: str
     key: str
@@ -51,23 +54,23 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunRecord:
-        """Raises ``ValueError`` if ``text`` is not the record of a run."""
+        """The record in ``text``. Raises ``ValueError`` if there is none."""
         values = json.loads(text)
         names = {place.name for place in fields(cls)}
         if not isinstance(values, dict) or not names - {"unreadable"} <= set(values) <= names:
-            raise ValueError("not the record of a run")
+            raise ValueError("it is no record of a run")
         given: dict[str, Any] = {**values, "unreadable": tuple(values.get("unreadable", ()))}
         return cls(**given)
 
     # ---------------------------------------------------------------------------------------- rows of tables
 
     def run_row(self) -> dict[str, Any]:
-        """The row of ``X.runs.csv``: identity, status, versions and every scientific key of the configuration."""
+        """The row of ``X.runs.csv``: identity, status, data, versions and all scientific keys of the configuration."""
         row = {name: getattr(self, name) for name in RUN_COLUMNS} | self.versions
         return row | {key: value for key, value in self.flat_config().items() if key != "seed"}
 
     def timing_row(self) -> dict[str, Any]:
-        """The row of ``X.timing.csv``, the one table in which two identical sweeps may differ."""
+        """The row of ``X.timing.csv``, the only table in which two identical sweeps may differ."""
         row = {name: getattr(self, name) for name in IDENTITY}
         return row | {"seconds": self.seconds, "finished": self.finished} | self.machine
 
@@ -83,9 +86,9 @@ class RunRecord:
 
     @classmethod
     def from_rows(cls, row: Mapping[str, str], timing: Mapping[str, str]) -> RunRecord:
-        """The record behind a row of ``X.runs.csv`` and one of ``X.timing.csv``, as text; an empty cell is no value.
+        """The record of a run from its rows of ``X.runs.csv`` and ``X.timing.csv``, as text; an empty cell is no value.
 
-        Columns are known by name: what neither identifies nor describes the run is a key of its configuration.
+        A column of unknown name is a key of the configuration.
         """
         known = {*RUN_COLUMNS, *VERSIONS}
         config = {key: _plain(key, text) for key, text in row.items() if key not in known and text != ""}
@@ -102,7 +105,7 @@ class RunRecord:
 
 
 def _plain(key: str, text: str) -> Any:
-    """A cell of the table as the value that was written."""
+    """The value in a cell of a table."""
     if text in ("True", "False"):
         return text == "True"
     try:

@@ -1,6 +1,6 @@
-"""Processes that work side by side: one pool, for training and for drawing.
+"""A pool of processes, for training and for drawing.
 
-Ctrl-C reaches the parent alone, which ends its workers; a worker whose parent dies ends itself.
+Only the parent handles Ctrl-C, and ends its workers; a worker whose parent dies ends itself.
 """
 
 from __future__ import annotations
@@ -9,28 +9,34 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
 POLL_S = 0.5
-"""The parent looks up at least this often, so that a display can move on."""
+"""The parent wakes up at least this often, so that a display can update."""
+CONTEXT: Any = multiprocessing.get_context("spawn")
+"""How a worker starts: as an interpreter of its own, which shares only the environment with its parent."""
 
 Emit = Callable[[Any], None]
-"""Sends a message about a task under way to the parent."""
+"""Sends a message about a running task to the parent."""
 
 
 class WorkerDied(Exception):
-    """A worker was killed, or ran out of memory; its task is unfinished."""
+    """A worker was killed or ran out of memory; its task is unfinished."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to the task of this number: a ``message`` from it, its ``result``, or the ``error`` that it raised.
-    ``idle`` events have no task; they come where nothing else does."""
+    """A ``message`` from the task of this number, its ``result``, or the ``error`` it raised.
+
+    ``idle`` events have no task: nothing has happened for :data:`POLL_S` seconds.
+    """
 
     kind: Literal["message", "result", "error", "idle"]
     task: int = -1
@@ -38,19 +44,18 @@ class Event:
 
 
 def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any], workers: int) -> Iterator[Event]:
-    """Call ``call(task, emit)`` for every task, in order, in ``workers`` processes; yields what happens.
+    """Call ``call(task, emit)`` for every task, in order, in ``workers`` processes; yields the events.
 
-    ``call``, the tasks and all that is sent must be picklable. The workers end with the iterator: once all tasks are
-    done, or when it is closed. Raises :class:`WorkerDied`.
+    ``call``, the tasks and everything sent must be picklable. The workers end with the iterator: after the last
+    task, or when it is closed. Raises :class:`WorkerDied` if a worker is killed.
     """
-    context = multiprocessing.get_context("spawn")
     left = list(enumerate(tasks))[::-1]
     busy: dict[Connection, int] = {}
-    processes: dict[Connection, Any] = {}
+    processes: dict[Connection, Any] = {}  # by connection, which must stay open until its worker ends
     try:
         for _ in range(min(workers, len(tasks))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, call), daemon=True)
+            ours, theirs = CONTEXT.Pipe()
+            process = CONTEXT.Process(target=_work, args=(theirs, call), daemon=True)
             process.start()
             theirs.close()
             processes[ours] = process
@@ -79,13 +84,13 @@ def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any], workers
 def _give(connection: Connection, left: list[tuple[int, Any]], busy: dict[Connection, int]) -> None:
     if left:
         number, task = left.pop()
-        with contextlib.suppress(ConnectionError):  # a worker that has died is found by the next wait
+        with contextlib.suppress(ConnectionError):  # the next wait finds a worker that has died
             connection.send((number, task))
         busy[connection] = number
 
 
 def _work(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:
-    """The life of a worker: tasks until it is ended."""
+    """Run in a worker: work on tasks until the parent ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -95,11 +100,22 @@ def _work(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:
             result = call(task, lambda value, number=number: connection.send(Event("message", number, value)))
             connection.send(Event("result", number, result))
         except Exception as error:
-            connection.send(Event("error", number, error))
+            connection.send(Event("error", number, _portable(error)))
+
+
+def _portable(error: Exception) -> Exception:
+    """An exception as the parent can read it, with the worker's own traceback as a note."""
+    error.add_note("In a worker:\n" + traceback.format_exc())
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error, notes = RuntimeError(f"{type(error).__name__}: {error}"), error.__notes__
+        error.__notes__ = notes
+    return error
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot end its workers: they end themselves, as safely as by a kill of their own."""
+    """End this worker when its parent dies: a killed parent cannot end its workers."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,10 +1,10 @@
-"""Finished runs and measurements as tidy CSV tables, and tables back as data frames. No torch from here on.
+"""Finished runs and measurements as tidy CSV tables, and the tables as data frames. No torch from here on.
 
-``X.csv``         long: run, experiment, arm, seed, step, examples, split, metric, value
-``X.runs.csv``    one row per run: identity, status, last step, versions and every scientific key of its configuration
-``X.timing.csv``  seconds, hardware, cores: the one table in which two identical sweeps may differ
-``X.<probe>.csv`` what a probe saw, wide
-``X.meta.csv``    beside a measurement's ``X.csv``: its key, settings, versions, hardware, seconds
+``X.csv``         long format: run, experiment, arm, seed, step, examples, split, metric, value
+``X.runs.csv``    one row per run: identity, status, data, versions and all scientific keys of its configuration
+``X.timing.csv``  one row per run: seconds, hardware, cores; the only table in which two identical sweeps may differ
+``X.<probe>.csv`` the observations of a probe, wide format
+``X.meta.csv``    beside the ``X.csv`` of a measurement: its key, settings, versions, hardware, seconds
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tables back as data frames, checked; and the tables of one results folder as claims ask for them."""
+"""Tables as checked data frames, and the tables of one results folder for the claims."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONG = (*IDENTITY, "step", "examples", "split", "metric", "value")
 
 @dataclass
 class Tables:
-    """An experiment's tables as data frames. ``metrics`` is the long one, ``probes`` maps a probe's name to its own."""
+    """An experiment's tables: ``metrics`` is ``X.csv``, ``probes`` maps the name of each probe to its table."""
 
     experiment: str
     metrics: pd.DataFrame
@@ -31,13 +31,13 @@ class Tables:
 
     @property
     def data_label(self) -> str:
-        """What the runs were trained on, as every figure and table names it."""
+        """The name of the runs' data in figures and tables."""
         return ", ".join(sorted(set(self.runs["data"])))
 
 
 @dataclass
 class Measured:
-    """A measurement's table and, as one row, what it was made with."""
+    """A measurement's table, and the row of its ``X.meta.csv``."""
 
     name: str
     frame: pd.DataFrame
@@ -47,18 +47,18 @@ class Measured:
 def read_experiment(name: str, results: Path) -> Tables | None:
     """The tables of an experiment, None if there are none.
 
-    Raises :class:`StoreError` that names the file if a column is missing or a line does not belong there.
+    Raises :class:`StoreError` that names the file if a table is missing or damaged, or has a line of an unknown run.
     """
     folder = results / "tables"
     if store.find_table(folder, f"{name}.meta") is not None:
-        return None  # a measurement, which has no runs
+        return None  # a measurement, without runs
     metrics = read_table(folder, name, LONG)
     if metrics is None:
         return None
     runs = read_table(folder, f"{name}.runs", RUN_COLUMNS)
     timing = read_table(folder, f"{name}.timing", ["run", "seconds"])
     if runs is None or timing is None:
-        raise StoreError(f"{folder}: {name}.runs.csv or {name}.timing.csv is missing; restore or delete")
+        raise StoreError(f"{folder}: {name}.runs.csv or {name}.timing.csv is missing; restore it, or delete the others")
     probes = {}
     for path in sorted(folder.glob(f"{name}.*.csv*")):
         kind = path.name.removeprefix(f"{name}.").removesuffix(".gz").removesuffix(".csv")
@@ -71,13 +71,13 @@ def read_experiment(name: str, results: Path) -> Tables | None:
         unknown = set(frame["run"]) - known
         if unknown:
             raise StoreError(
-                f"{folder / title}.csv has lines of {sorted(map(str, unknown))[0]}, a run that is not in its runs"
+                f"{folder / title}.csv has lines of {min(map(str, unknown))}, a run that is not in {name}.runs.csv"
             )
     return Tables(name, metrics, runs, timing, probes)
 
 
 def read_measurement(name: str, results: Path) -> Measured | None:
-    """The table of a measurement, None if it has not been made; :class:`StoreError` if it is damaged."""
+    """The table of a measurement, None if there is none. Raises :class:`StoreError` if it is damaged."""
     meta = read_table(results / "tables", f"{name}.meta", ["key", "seconds"])
     frame = None if meta is None else read_table(results / "tables", name, [])
     if meta is None or frame is None:
@@ -86,7 +86,7 @@ def read_measurement(name: str, results: Path) -> Measured | None:
 
 
 def read_table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame | None:
-    """One CSV table, None if it is not there; :class:`StoreError` if it is not the table it should be."""
+    """A CSV table with these ``columns`` and more; None if there is none. Raises :class:`StoreError` if damaged."""
     path = store.find_table(folder, name)
     if path is None:
         return None
@@ -96,21 +96,19 @@ def read_table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame 
         if missing:
             raise ValueError(f"column {missing[0]} is missing")
         for column in {"step", "value", "seed", "last_step"} & set(frame.columns):
-            if len(frame) and not pd.api.types.is_numeric_dtype(frame[column]):
-                bad = frame.index[pd.to_numeric(frame[column], errors="coerce").isna()][0]
-                raise ValueError(f"line {bad + 2}: {column} is {frame[column][bad]!r}")
-            if frame[column].isna().any():
-                raise ValueError(f"line {frame.index[frame[column].isna()][0] + 2} is incomplete")
+            bad = frame.index[pd.to_numeric(frame[column], errors="coerce").isna()]
+            if len(bad):
+                raise ValueError(f"line {bad[0] + 2}: {column} is no number ({frame[column][bad[0]]})")
         return frame
     except (ValueError, OSError, EOFError) as error:
         raise StoreError(
-            f"{path} is not a whole table ({error}). Restore it (git checkout), or delete it and run make reproduce: "
-            "it is rebuilt from the finished runs."
+            f"{path} is not a whole table ({error}). Restore it (git checkout), or delete it and run make reproduce, "
+            "which rebuilds it from the finished runs."
         ) from error
 
 
 def text_of(folder: Path, name: str) -> str:
-    """A table as the text that was written, unpacked if it is. Raises :class:`StoreError` if it is not there."""
+    """A table as text, unpacked if it is gzipped. Raises :class:`StoreError` if there is none."""
     path = store.find_table(folder, name)
     if path is None:
         raise StoreError(f"{folder / name}.csv is missing; restore it (git checkout)")
@@ -119,23 +117,23 @@ def text_of(folder: Path, name: str) -> str:
 
 
 def records(folder: Path, name: str) -> list[dict[str, str]]:
-    """The rows of a table as text, as they stand in the file: a commit may look like a number."""
+    """The rows of a table with all cells as text: a commit may look like a number."""
     return list(csv.DictReader(io.StringIO(text_of(folder, name))))
 
 
-@dataclass(frozen=True, eq=False)  # equal only to itself: its cache is of the tables as they were
+@dataclass(frozen=True, eq=False)  # hashed by identity, so that each instance has a cache of its own
 class Results:
-    """The tables of one results folder, seen as one treatment against the network without it."""
+    """The tables of one results folder, for the comparison of ``treatment`` with the network without it."""
 
     folder: Path
     treatment: str = "batch"
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as one report
+    @functools.cache  # noqa: B019 - lives as long as one report
     def tables(self, experiment: str) -> Tables | None:
-        """An experiment's tables, None where it has not been run."""
+        """As :func:`read_experiment`, read once."""
         return read_experiment(experiment, self.folder)
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019
+    @functools.cache  # noqa: B019
     def measured(self, name: str) -> Measured | None:
-        """A measurement's table, None where it has not been made."""
+        """As :func:`read_measurement`, read once."""
         return read_measurement(name, self.folder)

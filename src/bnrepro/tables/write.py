@@ -1,4 +1,4 @@
-"""Finished runs as tidy tables: a run's own lines, digit for digit, behind what identifies it."""
+"""Finished runs as tidy tables: each line of a run, digit for digit, after the columns that identify the run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from bnrepro.tables.read import read_table
 
 
 def collect(experiment: str, runs: Iterable[store.RunFolder]) -> dict[str, str]:
-    """The CSV texts of an experiment's tables, by table name, from its finished runs; sorted, so that neither the
-    order of training nor the launcher shows.
+    """The CSV texts of an experiment's tables, by table name, from its finished runs.
 
-    A run's own lines are taken over as they stand: a table says, to the digit, what the run wrote.
-    Raises :class:`StoreError` for a run that is not as it was written.
+    The runs are sorted, so that the tables do not depend on the order of training. Their lines are copied unchanged.
+    Raises :class:`StoreError` for a damaged run, or one whose columns differ from those of the others.
     """
     found = sorted((_read(run) for run in runs), key=lambda item: _order(item[0]))
     if not found:
@@ -34,7 +33,7 @@ def collect(experiment: str, runs: Iterable[store.RunFolder]) -> dict[str, str]:
                 head, _, body = files[name].partition("\n")
                 header = header or head
                 if head != header:
-                    raise StoreError(f"{record.run}: {name} has other columns than the runs before it")
+                    raise StoreError(f"{record.run}: the columns of {name} differ from those of the other runs")
                 lines += [prefix + line for line in body.splitlines()]
         texts[experiment + suffix] = "\n".join([",".join(IDENTITY) + "," + header, *lines, ""])
     texts[f"{experiment}.runs"] = as_csv([record.run_row() for record, _ in found], RUN_COLUMNS)
@@ -43,7 +42,7 @@ def collect(experiment: str, runs: Iterable[store.RunFolder]) -> dict[str, str]:
 
 
 def write_experiment(name: str, runs: Iterable[store.RunFolder], results: Path) -> list[Path]:
-    """Build the tables of an experiment below ``results``; a table that no run contributes to is removed."""
+    """Write the tables of an experiment below ``results``, and remove those without a run. Returns their paths."""
     folder = results / "tables"
     texts = collect(name, runs)
     for stale in folder.glob(f"{name}.*csv*"):
@@ -53,17 +52,17 @@ def write_experiment(name: str, runs: Iterable[store.RunFolder], results: Path) 
 
 
 def held(experiment: str, runs: Iterable[store.RunFolder], results: Path) -> list[store.RunFolder]:
-    """Those of ``runs`` that the tables of an experiment below ``results`` hold."""
+    """Those of ``runs`` that are in the tables of an experiment below ``results``."""
     try:
         frame = read_table(results / "tables", f"{experiment}.runs", ["run"])
     except StoreError:
-        return []  # not a whole table: what it held is gone already
+        return []  # a damaged table has lost its runs already
     names = set() if frame is None else set(frame["run"])
     return [run for run in runs if run.name in names]
 
 
 def write_measurement(run: store.RunFolder, results: Path) -> list[Path]:
-    """A measurement's table below ``results``, and ``X.meta.csv``: its key, settings, versions, hardware, seconds."""
+    """Write a measurement's ``X.csv`` and ``X.meta.csv`` below ``results``. Returns their paths."""
     record, files = _read(run)
     folder, name = results / "tables", record.experiment
     table = store.write_table(folder, name, files[f"{name}.csv"])
@@ -71,7 +70,7 @@ def write_measurement(run: store.RunFolder, results: Path) -> list[Path]:
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> str:
-    """Rows with unequal keys as one table: ``first``, then every other column in the order of its appearance."""
+    """Rows, whose keys may differ, as CSV: the columns ``first``, then all others in order of appearance."""
     columns = list(dict.fromkeys([*first, *(key for row in rows for key in row)]))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n", restval="")
@@ -81,13 +80,13 @@ def as_csv(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> str:
 
 
 def _read(run: store.RunFolder) -> tuple[RunRecord, dict[str, str]]:
-    """A finished run's record, and its tables as text."""
+    """A finished run's record, and its tables as text by file name."""
     record, files = run.read()
     return record, {name: content.decode() for name, content in files.items() if name.endswith(".csv")}
 
 
 def _order(record: RunRecord) -> tuple[Any, ...]:
-    """Arms by name, then by every scientific value, then seeds: numbers as numbers."""
+    """Sort key: arm, data, all scientific values, seed; numbers are compared as numbers."""
     factors = tuple(
         (key, isinstance(value, str), value)
         for key, value in record.flat_config().items()

@@ -1,6 +1,6 @@
-"""Several processes that train one network together, as `torchrun` starts them; alone, everything here does nothing.
+"""Several processes that train one network together, started by `torchrun`; a single process pays nothing.
 
-One of them leads: it alone writes, evaluates what is not shared out, and decides what depends on the clock or the disk.
+One process leads: it alone writes, evaluates what is not shared, and decides what depends on the clock or the disk.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
 def started() -> int:
-    """How many processes `torchrun` started with this one; 1 without it."""
+    """How many processes `torchrun` started, this one included; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def leads() -> bool:
-    """Whether this is the process that speaks to the user."""
+    """Whether this process speaks to the user."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True)
 class Group:
-    """This process's place among those that train one network. Every method but ``wrap`` must be called by all."""
+    """The place of this process among those that train one network.
+
+    All processes must call every method but ``wrap``.
+    """
 
     rank: int = 0
     size: int = 1
@@ -45,19 +48,22 @@ class Group:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """``model`` with gradients averaged over the processes. Every process normalises by its own part of the
-        mini-batch, as the paper's replicas did (§4.2); the running statistics are the leader's."""
+        """``model`` with gradients averaged over the processes.
+
+        Every process normalises by its own part of the mini-batch, as the paper's replicas did (§4.2); the running
+        statistics are the leader's.
+        """
         if self.size == 1:
             return model
         on_cpu = next(model.parameters()).device.type == "cpu"
         if on_cpu:
             warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
-        # Else it regroups the gradients after its first backward pass, in a resumed run at another step than in an
-        # undisturbed one, and three processes or more add them up in another order.
+        # Otherwise it regroups the gradients after its first backward pass, at another step in a resumed run than in an
+        # uninterrupted one, and three or more processes would sum them in another order.
         return DistributedDataParallel(model, find_unused_parameters=on_cpu)
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give all processes the leader's running statistics, which else they get with the next training step."""
+        """Give all processes the leader's running statistics, which they otherwise get with the next training step."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
@@ -75,7 +81,7 @@ class Group:
         return total
 
     def share(self, decide: Callable[[], T]) -> T:
-        """What ``decide`` returns to the leader, which alone calls it. A :class:`UserError` is raised by all."""
+        """The result of ``decide``, which only the leader calls. All processes raise its :class:`UserError`."""
         if self.size == 1:
             return decide()
         box: list[Any] = [None, None]
@@ -92,7 +98,7 @@ class Group:
         return decided
 
     def gather(self, value: T) -> list[T]:
-        """Every process's ``value``, in the order of their ranks."""
+        """The ``value`` of every process, in the order of their ranks."""
         if self.size == 1:
             return [value]
         boxes: list[Any] = [None] * self.size
@@ -105,14 +111,14 @@ ALONE = Group()
 
 @contextlib.contextmanager
 def join(processes: int, device: str) -> Iterator[Group]:
-    """Meet the other processes, and part from them once all are done.
+    """Join the other processes, and leave once all are done.
 
-    Raises :class:`ConfigError` if there are not as many as the configuration says, or more than GPUs. A process that
-    fails leaves without a word to the others, which may be waiting for it: `torchrun` ends them.
+    Raises :class:`ConfigError` if their number is not that of the configuration, or exceeds the number of GPUs. A
+    process that fails does not tell the others, which may be waiting for it: `torchrun` ends them.
     """
     if processes != started():
         raise ConfigError(
-            f"processes={processes}, but there is {started()}: it is the number that torchrun starts, "
+            f"processes={processes}, but {started()} started; torchrun starts several: "
             f"torchrun --nproc-per-node={processes} scripts/train.py …"
         )
     if processes == 1:
@@ -121,9 +127,9 @@ def join(processes: int, device: str) -> Iterator[Group]:
     if device == "cuda":
         here, cards = int(os.environ.get("LOCAL_WORLD_SIZE", processes)), torch.cuda.device_count()
         if here > cards:
-            raise ConfigError(f"device=cuda: {here} processes, but {cards} GPU{'' if cards == 1 else 's'}: one each")
+            raise ConfigError(f"device=cuda: {here} processes need a GPU each, but there are only {cards}")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(BACKENDS[device])
     yield Group(dist.get_rank(), dist.get_world_size())
-    dist.barrier()  # nobody leaves while another is still talking to it
+    dist.barrier()  # no process leaves while another still talks to it
     dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What a network makes of a split: loss, accuracy, and whether the label is among its five best."""
+"""Loss and accuracy of a network on a split."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from bnrepro.errors import DataError
 from bnrepro.training.distributed import ALONE, Group
 
 EVALUATION_CHUNK, COLOUR_CHUNK, SMALLEST_CHUNK = 2000, 250, 16
-"""Images evaluated at a time: fewer where a convolutional network's layers would not fit the processor's caches. Of
-colour images as many pixels as 250 of 32×32 have, but never fewer than the last of these numbers."""
+"""Images evaluated at a time: fewer where the layers of a convolutional network would not fit the caches.
+
+A chunk of colour images has the pixels of ``COLOUR_CHUNK`` images of 32×32, but at least ``SMALLEST_CHUNK`` images.
+"""
 TOP_K, FEW_CLASSES = 5, 10
-"""With no more classes than the second number, top-5 accuracy says little."""
+"""Top-5 accuracy is informative only with more than ``FEW_CLASSES`` classes."""
 
 
 class Evaluation(NamedTuple):
-    """Mean cross-entropy; the shares of the examples whose label has the highest score, and one of the five highest
-    (NaN where there are few classes)."""
+    """Mean cross-entropy, and the shares of the examples whose label has the highest or one of the five highest scores.
+
+    ``top5_accuracy`` is NaN where there are few classes.
+    """
 
     loss: float
     accuracy: float
@@ -37,9 +41,9 @@ def chunk_size(example_shape: tuple[int, ...]) -> int:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluation:
-    """``model``, in its present mode, over ``split``, whose chunks the processes of ``group`` share out.
+    """Evaluate ``model``, in its current mode, on ``split``, whose chunks the processes of ``group`` share.
 
-    Examples without a label (a negative one) do not count. Raises :class:`DataError` if none has one.
+    Examples without a label (a negative one) do not count. Raises :class:`DataError` if no example has a label.
     """
     device = split.device
     loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -52,12 +56,12 @@ def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluat
             counts[1] += (scores.topk(TOP_K).indices == labels[:, None]).sum()
             counts[2] += (labels >= 0).sum()
         counts[3] += (labels >= 0).sum()
-    # A process may have got no chunk at all: what it cannot know, the sums tell it.
+    # A process may have got no chunk at all; the sums tell it what the others saw.
     correct, among, ranked, seen = group.sum(counts).tolist()
     total = group.sum(loss).item()
     if not seen:
-        assert isinstance(split, StreamedSplit)  # in memory everything has been read
-        error = DataError(f"{split.files.folder}: not one of {len(split):,} images to be evaluated can be read")
+        assert isinstance(split, StreamedSplit)  # a split in memory has been read completely
+        error = DataError(f"{split.files.folder}: not one of {len(split):,} images for the evaluation can be read")
         error.told = not group.leads
         raise error
     return Evaluation(total / seen, correct / seen, among / ranked if ranked else float("nan"))

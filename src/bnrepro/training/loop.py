@@ -1,6 +1,6 @@
 """The training loop, visible in one file: step, evaluate, probe, checkpoint.
 
-Nothing here knows folders, dashboards or Hydra: a configuration, data and two callbacks come in, rows come out.
+It knows no folders, dashboards or Hydra: a configuration, data and callbacks come in, rows come out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bnrepro.config.schema import Config
 from bnrepro.data import AnyDataset, ExampleOrder, open_batches, part_of
 from bnrepro.errors import ConfigError
 from bnrepro.models import build_model, memory_format, parameter_dtype
-from bnrepro.probes import Observation, build_probes, watching
+from bnrepro.probes import Observation, build_probes, forward_on_copies, watching
 from bnrepro.training import checkpoint
 from bnrepro.training.checkpoint import Progress
 from bnrepro.training.distributed import ALONE, Group
@@ -35,7 +35,7 @@ METRICS_HEADER = "step,examples,split,metric,value"
 
 @dataclass
 class Callbacks:
-    """Who listens. They can delay the training but not change it."""
+    """Functions that training calls. They can delay it but not change it."""
 
     on_evaluation: Callable[[int, dict[str, float]], None] = lambda step, values: None
     on_observation: Callable[[int, Observation], None] = lambda step, seen: None
@@ -56,15 +56,15 @@ class Trainer:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
             if not any(isinstance(module, nn.SyncBatchNorm) for module in self.model.modules()):
                 raise ConfigError(
-                    f"sync_batch_norm=true: norm={norm_name(config.norm)} cannot be synchronised; norm=batch"
+                    f"sync_batch_norm=true: norm={norm_name(config.norm)} cannot be synchronised; use norm=batch"
                 )
         self.model.to(config.device, dtype, memory_format=layout)  # pyright: ignore[reportCallIssue]
+        # What training calls: while several processes train, it also averages their gradients.
         self.network = self.model
-        """The same, as training calls it: while several processes train together, averaging their gradients."""
         self.optimizer = SGD(self.model.parameters(), config.optimizer)
         self.order = ExampleOrder(config, len(data.train))
         self.data_label, self.known_unreadable = data.label, data.unreadable
-        # Typed Any, for those who train in memory and look into it.
+        # Typed Any for callers that know it to be in memory.
         self.train_set: Any = data.train.to(config.device, dtype, layout)
         self.batches = open_batches(config, self.train_set, self.order, group.rank)
         test = data.test.to(config.device, dtype, layout)
@@ -72,7 +72,7 @@ class Trainer:
             "validation": data.validation.to(config.device, dtype, layout),
             "test": part_of(test, config.evaluation.test_examples, "test"),
         }
-        # Where the frequent evaluations look at a part of the test set, the whole of it is looked at a few times.
+        # If the frequent evaluations use a part of the test set, a few evaluations use all of it.
         self.whole_test = test if config.evaluation.test_examples else None
         if config.evaluation.train_examples:
             self.splits["train"] = self.train_set.at(self.order.subset[: config.evaluation.train_examples])
@@ -80,7 +80,7 @@ class Trainer:
         self.evaluations = frozenset(points(config.steps, config.evaluation))
         self.whole_evaluations = frozenset(evenly(config.steps, config.evaluation.whole_test if self.whole_test else 0))
         self.evaluations |= self.whole_evaluations
-        # Now, since a normaliser's source may be edited while it trains.
+        # Computed now, since a user may edit the source of a normaliser while it trains.
         self.identity = identity(config, data.fingerprint)
         self.progress = Progress(tables={"metrics": []})
         for probe in self.probes:
@@ -88,13 +88,13 @@ class Trainer:
         self._try_out()
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Where the arithmetic of ``precision=bfloat16`` goes on; the parameters stay float32."""
+        """The context for the arithmetic of ``precision=bfloat16``; the parameters stay float32."""
         if self.config.precision != "bfloat16":
             return contextlib.nullcontext()
         return torch.autocast(self.config.device, torch.bfloat16)
 
     def _try_out(self) -> None:
-        """Refuse, before anything is written, a network that cannot process the data."""
+        """Refuse a network that cannot process the data before anything is written."""
         with watching(self.model), self._autocast():
             try:
                 self.model(self.train_set.sample(2))
@@ -106,14 +106,14 @@ class Trainer:
     # ------------------------------------------------------------------------------------------------ the loop
 
     def run(self) -> Progress:
-        """Train to the last step or to divergence. ``progress.status`` tells which: ``finished``, ``diverged``."""
+        """Train to the last step or to divergence; ``progress.status`` is then ``finished`` or ``diverged``."""
         self.network = self.group.wrap(self.model)
         try:
             self._train()
         finally:
-            # Before the group ends: what it leaves behind would wait for it for ever.
+            # Before the group ends: a wrapper left behind would wait for it forever.
             self.network = self.model
-        self.progress.unreadable = self.passed_over()
+        self.progress.unreadable = self.skipped_images()
         return self.progress
 
     def _train(self) -> None:
@@ -121,32 +121,32 @@ class Trainer:
         stops = sorted(self.evaluations.union(*(probe.steps for probe in self.probes)))
         started, saved = time.perf_counter() - self.progress.seconds, time.perf_counter()
         if self.progress.step == 0 and not self.progress.tables["metrics"]:
-            # Layers that draw during training (dropout, a user's own) draw from the global generator, and nobody else.
-            others = [self.group.rank] if self.group.rank else []
-            torch.manual_seed(derive_seed(self.config.seed, "layers", *others))
+            # Only layers that draw during training (dropout, a user's own) use the global generator.
+            rank = [self.group.rank] if self.group.rank else []
+            torch.manual_seed(derive_seed(self.config.seed, "layers", *rank))
             self._look(0)
         for stop in stops:
-            if self.progress.status == "diverged":
+            if self.progress.diverged:
                 break
             if stop <= self.progress.step:
                 continue
             self._steps_until(stop)
             self.progress.seconds = time.perf_counter() - started
-            if self.progress.status != "diverged":
+            if not self.progress.diverged:
                 self._look(stop)
             every = self.config.checkpoint_every_s
             due = every and stop < self.config.steps and time.perf_counter() - saved > every
-            if self.progress.status != "diverged" and self.group.share(lambda due=due: due):
+            if not self.progress.diverged and self.group.share(lambda due=due: due):
                 payload = checkpoint.save(self)
                 if self.group.leads:
                     self.callbacks.on_checkpoint(payload)
                 saved = time.perf_counter()
-        if self.progress.status != "diverged":
+        if not self.progress.diverged:
             self.progress.status, self.progress.last_step = "finished", self.config.steps
         self.progress.seconds = time.perf_counter() - started
 
     def _steps_until(self, stop: int) -> None:
-        """Parameter updates up to step ``stop``: the inner loop, in which nothing waits for a number."""
+        """Parameter updates up to step ``stop``: the inner loop, which never waits for a number from the device."""
         network, optimizer = self.network, self.optimizer
         parameters = list(self.model.parameters())
         decay, autocast = self.config.optimizer.decay, self._autocast()
@@ -157,32 +157,32 @@ class Trainer:
                 optimizer.rate = learning_rate(self.config.optimizer, step, self.config.steps)
             with autocast:
                 loss = F.cross_entropy(network(inputs), target)
-            # By hand, which saves a few per cent.
+            # Faster by a few per cent than zero_grad.
             for parameter in parameters:
                 parameter.grad = None
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
-        everyones = self.group.mean(torch.stack(losses))
-        finite = torch.isfinite(everyones)
+        means = self.group.mean(torch.stack(losses))
+        finite = torch.isfinite(means)
         if not finite.all():
-            first = int((~finite).nonzero()[0])
-            self.progress.status, self.progress.last_step = "diverged", self.progress.step + first + 1
-        self.progress.pending += everyones.unbind()
+            self.progress.status, self.progress.last_step = "diverged", first + int((~finite).nonzero()[0]) + 1
+        self.progress.pending += means.unbind()
         self.progress.step = stop
 
     def advance(self, count: int) -> None:
-        """The next ``count`` updates alone, without looking at anything: for those who time or watch them."""
+        """Make the next ``count`` updates without evaluations and probes, for timing and tests."""
         self.model.train()
         self._steps_until(self.progress.step + count)
-        self.progress.pending.clear()  # the evaluation's part: else the losses pile up
+        self.progress.pending.clear()  # without an evaluation, the losses would pile up
 
-    # -------------------------------------------------------------------------------------------- what is seen
+    # -------------------------------------------------------------------------------- evaluations and probes
 
     def _look(self, step: int) -> None:
+        """Evaluate and probe, where ``step`` is due for it."""
         if step in self.evaluations:
             values = self._evaluate(step)
-            if not all(torch.isfinite(torch.tensor(list(values.values())))):
+            if not all(map(math.isfinite, values.values())):
                 # The last update broke the network although its own loss was still finite.
                 self.progress.status, self.progress.last_step = "diverged", step
                 return
@@ -199,8 +199,11 @@ class Trainer:
                 self.callbacks.on_observation(step, seen)
 
     def _evaluate(self, step: int | None = None) -> dict[str, float]:
-        """``split/metric`` → value. ``train/loss`` is the mean mini-batch loss since the last evaluation, never a pass
-        of its own; ``train/accuracy`` is there if ``evaluation.train_examples`` asks for it."""
+        """``split/metric`` → value.
+
+        ``train/loss`` is the mean mini-batch loss since the last evaluation, never a pass of its own;
+        ``train/accuracy`` exists if ``evaluation.train_examples`` asks for it.
+        """
         values = {}
         if self.progress.pending:
             values["train/loss"] = torch.stack(self.progress.pending).double().mean().item()
@@ -219,26 +222,24 @@ class Trainer:
         self.model.train()
         return values
 
-    def passed_over(self) -> list[str]:
-        """Everything that any process passed over, before a stop and since."""
+    def skipped_images(self) -> list[str]:
+        """Paths of all images that any process skipped, before a stop and since."""
         mine = {path for split in (self.train_set, *self.splits.values()) for path in getattr(split, "unreadable", ())}
-        everyones = set().union(*self.group.gather(mine), self.progress.unreadable, self.known_unreadable)
-        return sorted(everyones)
+        return sorted(set().union(*self.group.gather(mine), self.progress.unreadable, self.known_unreadable))
 
 
 def refuse_batch_of_one(model: nn.Module, config: Config, image: Tensor) -> None:
-    """Raise :class:`ConfigError` if ``model`` cannot be trained on mini-batches of one, as one that normalises over
-    the mini-batch cannot: the variance of a single value is 0 whatever the value, and every output the same.
+    """Raise :class:`ConfigError` if ``model`` cannot be trained on mini-batches of one.
 
-    Nothing of the network changes. ``image`` is (1, channels, height, width).
+    A layer that normalises over the mini-batch cannot: the variance of a single value is always 0, and every output the
+    same. Nothing changes in the network. ``image`` is (1, channels, height, width).
     """
     with watching(model):
         model.train()
-        copies = {name: buffer.clone() for name, buffer in model.named_buffers()}
         try:
-            torch.func.functional_call(model, copies, (image,))
+            forward_on_copies(model, image)
         except ValueError as error:
             raise ConfigError(
-                f"batch_size=1: norm={norm_name(config.norm)} has one value of each feature to take a variance of. "
+                f"batch_size=1: norm={norm_name(config.norm)} has one value of each feature, which has no variance. "
                 f"Use mini-batches of at least 2, or a norm over the features of one example: norm=layer. ({error})"
             ) from error

@@ -1,8 +1,8 @@
-"""Momentum SGD as ``torch.optim.SGD(fused=True)`` computes it, bit for bit, without that class's start-up.
+"""Momentum SGD as ``torch.optim.SGD(fused=True)`` computes it, bit for bit, without the start-up time of that class.
 
 The constructor of ``torch.optim.Optimizer`` imports ``torch._dynamo``, which takes longer than a short run. The kernel
-behind it has no public name; the one that the library calls is used here, and nowhere else. A test holds the two
-against each other over momentum, weight decay and types.
+behind it has no public name: this file alone uses the private one that torch itself calls. A test compares both
+optimisers over momentum, weight decay and types.
 """
 
 from __future__ import annotations

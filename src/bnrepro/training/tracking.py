@@ -1,7 +1,7 @@
-"""Weights & Biases as a view of the runs. It can show less than happened; it can never hold or change a training.
+"""Weights & Biases as a view of the runs. The view can miss events; it can never delay or change a training.
 
-Whatever is to be shown goes through a queue to a thread of its own: W&B starts beside the first steps, and the
-training waits for none of its calls.
+A queue carries everything to show to a thread of its own: W&B starts while the first steps run, and the training waits
+for none of its calls.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ log = logging.getLogger(__name__)
 PROJECT = "batch-normalization-reproduction"
 INIT_TIMEOUT_S = 10
 FINISH_TIMEOUT_S = 5.0
-"""How long a finished run waits for its view: the tables are on the disk by then."""
+"""How long a finished run waits for its view; its tables are on disk by then."""
 
 Action = Callable[[Any], None]
-"""What is done with the W&B run."""
+"""A call on the W&B run."""
 
 
 class Tracker:
     """One W&B run: group = experiment, job type = arm, tag = profile, name = arm and seed, id = run key.
 
-    Every fault ends the view, not the run. A tracker that has not been started shows nothing.
+    An error ends the view, never the run. A tracker that was not started shows nothing.
     """
 
     def __init__(self) -> None:
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._started = False
 
     def start(self, config: Config, key: str, label: str, continues: bool = False) -> None:
-        """Begin the view of a run, unless its configuration disables it.
+        """Start the view of a run, unless its configuration disables it.
 
-        ``label`` is the arm with what the sweep varies. ``continues`` says that an earlier part of the same run has
-        been tracked: what follows is appended to it.
+        ``label`` is the arm with what the sweep varies. ``continues`` says that an earlier part of the same run was
+        tracked; W&B then appends to it.
         """
         if config.wandb == "disabled":
             return
@@ -51,52 +52,46 @@ class Tracker:
         self._thread.start()
 
     def evaluation(self, step: int, values: dict[str, float]) -> None:
-        """Losses and accuracies, many keys in one call."""
+        """Show losses and accuracies, many keys in one call."""
         self._put(lambda run: run.log({"step": step, **values}))
 
     def observation(self, step: int, seen: Observation) -> None:
-        """Histograms and percentiles of the activations."""
+        """Show histograms and percentiles of the activations."""
         if seen.histograms or seen.values:
             self._put(lambda run: run.log({"step": step, **seen.values, **_histograms(seen)}))
 
     def ended(self, status: str, last_step: int) -> None:
-        """How the training ended."""
+        """Show how the training ended."""
         self._put(lambda run: run.summary.update({"status": status, "last_step": last_step}))
 
     def finish(self) -> None:
-        """Close the view, or leave it behind if W&B does not answer in time."""
+        """Close the view, or abandon it if W&B does not answer in time."""
         if self._thread is None:
             return
+        self._put(lambda run: run.finish())
         self._actions.put(None)
         self._thread.join(INIT_TIMEOUT_S + FINISH_TIMEOUT_S if not self._started else FINISH_TIMEOUT_S)
         if self._thread.is_alive():
-            log.warning("W&B does not answer; the run is finished without it")
+            log.warning("W&B does not answer; the run ends without it")
         self._thread = None
-
-    _started = False
 
     def _put(self, action: Action) -> None:
         if self._thread is not None:
             self._actions.put(action)
 
-    # ------------------------------------------------------------------------------------- the thread's own part
+    # --------------------------------------------------------------------------------------- in the thread
 
     def _show(self, mode: str, arguments: dict[str, Any], continues: bool) -> None:
         run = _begin(mode, arguments, continues)
         self._started = True
-        while (action := self._actions.get()) is not None:
+        for action in iter(self._actions.get, None):
             if run is None:
                 continue
             try:
                 action(run)
             except Exception as error:
-                log.warning("W&B stopped answering (%s); training goes on without it", _first_line(error))
+                log.warning("W&B stopped answering (%s); the run continues without it", _first_line(error))
                 run = None
-        if run is not None:
-            try:
-                run.finish()
-            except Exception as error:
-                log.warning("W&B stopped answering (%s); the run is finished without it", _first_line(error))
 
 
 def _arguments(config: Config, key: str, label: str) -> dict[str, Any]:
@@ -115,23 +110,25 @@ def _arguments(config: Config, key: str, label: str) -> dict[str, Any]:
 
 
 def _begin(wanted: str, arguments: dict[str, Any], continues: bool) -> Any:
-    """The W&B run, None if there can be none. Without a network ``init`` blocks, then raises: the run goes on with the
-    next best view."""
+    """The W&B run, or None if none can start.
+
+    Without a network, ``init`` blocks and then raises; the view then falls back to an offline run.
+    """
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         import wandb
     except Exception as error:
-        log.warning("W&B is not usable (%s); training goes on without it", _first_line(error))
+        log.warning("W&B is not usable (%s); the run continues without it", _first_line(error))
         return None
     for mode in ("online", "offline") if wanted == "online" else ("offline",):
-        # Offline, `resume` is a note to `wandb sync`, which otherwise puts each part in the place of the one before.
+        # Offline, `resume` tells `wandb sync` to append; otherwise each part of a run would replace the one before.
         resume = "allow" if mode == "online" or continues else None
         settings = wandb.Settings(
             init_timeout=INIT_TIMEOUT_S, console="off", x_disable_stats=True, x_disable_meta=True, silent=True
         )
         try:
             run = wandb.init(**arguments, mode=mode, resume=resume, settings=settings)
-            # A step of our own: a resumed run repeats the steps since its checkpoint, W&B's counter only grows.
+            # Our own step: a resumed run repeats the steps since its checkpoint, but W&B's counter only grows.
             run.define_metric("step", hidden=True)
             run.define_metric("*", step_metric="step")
             return run
