@@ -1,7 +1,7 @@
-"""The benchmark behind ``make bench``: every claim about speed as a row that is measured, never asserted.
+"""The benchmark behind ``make bench``: every claim about speed is a row that is measured, never asserted.
 
-To add a row: a function in one of the row modules (or a new one, named below), decorated with
-:func:`~benchmarks.rows.row`, that yields what it measured. Everything else follows from the registry.
+To add a row, write a function in one of the row modules (or in a new one, imported below) that yields what it measured,
+and decorate it with :func:`~benchmarks.rows.row`. The registry does the rest.
 """
 
 from benchmarks.rows import ROWS, Bench, Bound, Measured, Row, Skipped, row

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
-import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,17 +13,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks import subjects
+from benchmarks.competitors import Take, against, endless, usual_steps
 from benchmarks.rows import Bench, Bound, Measured, row
 from bnrepro import data
 from bnrepro.config.compose import Composer
-from bnrepro.measurements.timing import interleave
 from bnrepro.training.loop import Trainer
 
 BATCHES = (32, 128)
 CLASSES, IMAGES = 10, 200
 """Class folders, and training images in each."""
-Take = Callable[[int], None]
-"""Takes so many training steps."""
 
 
 @row("inception-loop", "Inception, our loop / plain NCHW eager, PIL images, DataLoader of 2 workers: images/s")
@@ -39,29 +35,19 @@ def convolutions(bench: Bench) -> Iterator[Measured]:
 
 
 def _against(bench: Bench, other: Callable[[Trainer, Path], Take], bound: Bound | None) -> Iterator[Measured]:
-    """Our loop against ``other`` at every size of the mini-batch, both arms. Without a bound the ratio is one of
-    times, ours / theirs, and is only reported."""
+    """Our loop against the competitor that ``other`` makes from our trainer, at every batch size, both arms."""
     folder = images_in(bench.folder / "images")
     for size in bench.size(BATCHES, (8,)):
+        with subjects.outputs_in(bench.folder):
+            trainers = {f"{arm}, {size}": _trainer(arm, size, folder) for arm in subjects.ARMS}
+        pairs = {arm: (trainer, other(trainer, folder)) for arm, trainer in trainers.items()}
         steps, slices = bench.size(max(320 // size, 2), 2), bench.size(6, 2)
-        workloads: dict[str, Callable[[], None]] = {}
-        for arm in subjects.ARMS:
-            with subjects.outputs_in(bench.folder):
-                trainer = _trainer(arm, size, folder)
-            take = other(trainer, folder)
-            workloads[f"ours-{arm}"] = functools.partial(trainer.advance, steps)
-            workloads[f"other-{arm}"] = functools.partial(take, steps)
-        timings = interleave(workloads, bench.rounds, slices, bench.clock())
-        for arm in subjects.ARMS:
-            ours, theirs = f"ours-{arm}", f"other-{arm}"
-            ratios = timings.ratios(theirs, ours) if bound else timings.ratios(ours, theirs)
-            speeds = {name: steps * size / statistics.median(timings.seconds(name)) for name in (ours, theirs)}
-            details = {"ours_images_per_second": speeds[ours], "other_images_per_second": speeds[theirs]}
-            yield Measured(f"{arm}, {size}", ratios, "×", bound, details=details)
+        bounds = dict.fromkeys(pairs, bound)
+        yield from against(pairs, bounds, bench, steps=steps, slices=slices, unit=("images", size))
 
 
 def images_in(folder: Path) -> Path:
-    """A folder of JPEG images of 32×32, of soft random patterns so that they decode like photographs."""
+    """Fill a folder with JPEG images of 32×32, of soft random patterns that decode like photographs."""
     draw = np.random.default_rng(0)
     for split, count in (("train", IMAGES), ("test", 10)):
         for label in range(CLASSES):
@@ -92,7 +78,7 @@ def _trainer(arm: str, size: int, folder: Path) -> Trainer:
 
 
 def _usual(trainer: Trainer, folder: Path) -> Take:
-    """The same network with the same weights, as most tutorials train it: its layout is torch's default."""
+    """The same network with the same weights, as in most tutorials, in torch's default memory layout."""
     from bnrepro.data.torchvision_import import prepare
 
     prepare()
@@ -115,28 +101,14 @@ def _usual(trainer: Trainer, folder: Path) -> Take:
     network = copy.deepcopy(trainer.model)
     network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.SGD(network.parameters(), lr=trainer.config.optimizer.lr, momentum=0.9)
-    criterion = nn.CrossEntropyLoss()
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
-            yield from loader
-
-    stream = batches()
-
-    def take(steps: int) -> None:
-        for _ in range(steps):
-            images, labels = next(stream)
-            optimizer.zero_grad()
-            loss = criterion(network(images), labels)
-            loss.backward()
-            optimizer.step()
-
-    return take
+    return usual_steps(network, optimizer, endless(loader))
 
 
 def _convolutions(trainer: Trainer, folder: Path) -> Take:
-    """Every convolution of the network on inputs of its own shape and layout: its output, the gradient of its weights,
-    and, but for the first, that of its input."""
+    """Every convolution of the network, forward and backward, on inputs of its own shape and layout.
+
+    The first one's input gets no gradient, as in training.
+    """
     found: list[tuple[nn.Conv2d, Tensor, Tensor]] = []
 
     def catch(module: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -46,7 +46,7 @@ def _passes(layer: nn.Module, x: Tensor, repeats: int) -> Callable[[], None]:
 
 
 def _kept(layer: nn.Module, x: Tensor) -> int:
-    """How many numbers autograd keeps between forward and backward, each storage counted once."""
+    """The count of numbers that autograd keeps from forward to backward, each storage once."""
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""What looking at a run costs: probes, logging and checkpoints as shares of the run.
+"""The cost of watching a run: probes, logging and checkpoints as shares of the run's time.
 
-A share is the cost of one event × the number of such events in the run's own schedule / the time of the run, which
-is its steps and its evaluations. Costs and steps are timed in turn; the schedule is the full profile's.
+A share is the cost of one event × the number of such events in the run's schedule / the time of the run, which is that
+of its steps and evaluations. Events and steps are timed in turn. The schedule is the full profile's.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def shift_probe(bench: Bench) -> Iterator[Measured]:
 
 
 def _at_next_step(name: str, bench: Bench) -> Iterator[Measured]:
-    """The probe of that name in the experiment of the same name: its share of a run, and a point against a step."""
+    """The probe ``name`` in the experiment ``name``: its share of a run, and one of its points against a step."""
     for arm in ARMS:
         trainer = subjects.trainer(arm, bench.quick, experiment=name)
         timings = _with_run(trainer, {"point": _next_point(trainer)}, bench)
@@ -81,16 +81,18 @@ def _at_next_step(name: str, bench: Bench) -> Iterator[Measured]:
 
 
 def _next_point(trainer: Trainer) -> Callable[[], Observation]:
-    """Each call looks at the next point of the schedule: each is in another epoch, whose order has to be drawn."""
+    """Observes the next point of the schedule at each call. Each lies in another epoch, whose order has to be drawn."""
     [probe] = trainer.probes
     points = itertools.cycle(sorted(probe.steps))
     return lambda: probe.observe(trainer.model, next(points))
 
 
-@row("logging", "what a run takes longer with W&B offline, start and finish included / a run of 50,000 steps: time")
+@row("logging", "extra time with W&B offline, start and finish included / a run of 50,000 steps: time")
 def logging(bench: Bench) -> Iterator[Measured]:
-    """A stretch of training with every call of a whole run, but with fewer steps between them, takes longer with W&B
-    than without: for the calls, for the steps that its thread slows down, and for the wait at the end."""
+    """Times a stretch of training with and without W&B. It makes every call of a whole run, with fewer steps between.
+
+    The difference covers the calls, the steps that W&B's thread slows down, and the wait at the end.
+    """
     run: list[float] = []
     for arm in ARMS:
         watched, timings = Watched(arm, bench), bench.clock()
@@ -110,7 +112,7 @@ def logging(bench: Bench) -> Iterator[Measured]:
         seconds = {mode: timings.seconds(mode) for mode in MODES}
         costs = [shown - hidden for shown, hidden in zip(seconds["offline"], seconds["disabled"], strict=True)]
         yield _share(arm, costs, run, Bound("most", 2.0), {"stretch_seconds": seconds})
-    note = "the first start of W&B in a process, its import and its service, with nothing beside it: once, not per run"
+    note = "the first start of W&B in a process, with its import and its service: once, not per run"
     shares = [
         100 * _first_start(bench.folder / f"first-{index}") / seconds
         for index, seconds in enumerate(run[: bench.long_rounds])
@@ -123,7 +125,7 @@ def checkpoints(bench: Bench) -> Iterator[Measured]:
     for arm in ARMS:
         watched = Watched(arm, bench)
         trainer, folder = watched.trainer, store.RunFolder(bench.folder / "checkpoints" / arm)
-        # A checkpoint holds the tables so far; their size grows evenly, so half-way stands for the mean.
+        # A checkpoint holds the tables so far. They grow evenly, so those at half-way have the mean size.
         trainer.progress.tables |= watched.tables(share=0.5)
         timings = _with_run(trainer, {"checkpoint": _checkpoint(trainer, folder)}, bench)
         every = trainer.config.checkpoint_every_s
@@ -139,14 +141,14 @@ def _checkpoint(trainer: Trainer, folder: store.RunFolder) -> Callable[[], None]
 
 
 def run_seconds(trainer: Trainer, timings: Timings) -> list[float]:
-    """Per round: the time of the whole run, its steps and its evaluations."""
+    """Per round, the time of the whole run: its steps and its evaluations."""
     steps, looks = trainer.config.steps, len(trainer.evaluations)
     slices = zip(timings.seconds("steps"), timings.seconds("evaluation"), strict=True)
     return [steps / SLICE_STEPS * step + looks * evaluation for step, evaluation in slices]
 
 
 def _with_run(trainer: Trainer, workloads: Mapping[str, Callable[[], object]], bench: Bench) -> Timings:
-    """``workloads`` in turn with slices of the run itself."""
+    """Time ``workloads`` in turn with slices of the run itself."""
     run = {"steps": subjects.steps_of(trainer), "evaluation": trainer._evaluate}
     return interleave({**run, **workloads}, bench.rounds, bench.size(10, 2), bench.clock())
 
@@ -162,8 +164,10 @@ def _share(
 
 
 class Watched:
-    """A full run with its probe. ``counts`` is how many events of each kind there are in its schedule: those of one
-    kind, which look at the same things, cost the same."""
+    """A full run with its activation probe. ``counts`` are the events of each kind in the probe's schedule.
+
+    Events of one kind observe the same quantities and cost the same.
+    """
 
     def __init__(self, arm: str, bench: Bench) -> None:
         self.trainer = subjects.trainer(arm, bench.quick, probes=True)
@@ -187,7 +191,7 @@ class Watched:
         return lambda: self.probe.observe(self.trainer.model, self._first[kind])
 
     def tables(self, share: float) -> dict[str, list[str]]:
-        """As many lines as the probe has written after that share of the run."""
+        """As many lines as the probe has written after the given share of the run."""
         tables: dict[str, list[str]] = {name: [] for name in self.probe.headers}
         for kind, count in self.counts.items():
             for name, rows in self.observation(kind)().rows.items():
@@ -196,7 +200,7 @@ class Watched:
 
 
 def _writing(bench: Bench, tables: dict[str, list[str]]) -> Callable[[], None]:
-    """The probe's part in what a run writes when it is finished."""
+    """Writes the probe's tables, as a run does when it is finished."""
 
     def write() -> None:
         for name, lines in tables.items():
@@ -209,7 +213,7 @@ def _writing(bench: Bench, tables: dict[str, list[str]]) -> Callable[[], None]:
 
 
 def _stretch(watched: Watched, config: Config, bench: Bench) -> Callable[[], None]:
-    """Every call to W&B of a whole run, with a few steps between them: W&B's thread works beside the steps."""
+    """Makes every W&B call of a whole run, with a few steps between them, beside which W&B's thread works."""
     between, values = subjects.steps_of(watched.trainer, bench.size(20, 2)), watched.trainer._evaluate()
     evaluations, probe, keys = watched.trainer.evaluations, watched.probe, itertools.count()
     looks = sorted(evaluations | probe.steps)[: bench.size(None, 5)]
@@ -233,7 +237,7 @@ def _stretch(watched: Watched, config: Config, bench: Bench) -> Callable[[], Non
 
 @contextlib.contextmanager
 def _whole_views() -> Iterator[None]:
-    """Raise ``RuntimeError`` if the tracker warns of anything meanwhile: a view that breaks off costs too little."""
+    """Raise ``RuntimeError`` if the tracker warns meanwhile: a view that breaks off costs too little."""
     warnings: list[str] = []
 
     def keep(record: LogRecord) -> bool:

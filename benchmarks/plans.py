@@ -1,4 +1,4 @@
-"""Many runs: how busy a mixed sweep keeps the cores, and what a thousand finished runs cost to look at."""
+"""Many runs: how busy a mixed sweep keeps the cores, and the time to check and tabulate a thousand finished runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bnrepro.training.loop import METRICS_HEADER
 
 CORES = 2
 LENGTHS = (400, 1600, 6400)
-"""Steps of the mixed sweep's runs: the longest takes sixteen times the shortest."""
+"""Steps of the mixed sweep's runs. The longest has sixteen times those of the shortest."""
 MANY = 1000
 EVALUATIONS = 24
 
@@ -49,7 +49,7 @@ def busy_cores(bench: Bench) -> Iterator[Measured]:
 
 
 def busy(runs: Sequence[RunRecord], cores: int) -> float:
-    """The share of ``cores`` that was training, from the first start to the last end, by the runs' own records."""
+    """The share of the cores' time spent training, from the first start to the last end, by the runs' own records."""
     first, last = min(run.finished - run.seconds for run in runs), max(run.finished for run in runs)
     return sum(run.seconds for run in runs) / (cores * (last - first))
 
@@ -60,7 +60,7 @@ def thousand_runs(bench: Bench) -> Iterator[Measured]:
     folder = bench.folder / "thousand"
     overrides = ["experiment=learning_rate", f"data={_data()}", "norm=none,batch"]
     with subjects.outputs_in(folder), Composer() as composer:
-        # Planned and made once; a plan of half as many finds half of them.
+        # Fabricated once: the plan of half as many runs finds half of them.
         sweep = [*overrides, "placement=before", "model.activation=sigmoid", "optimizer.lr=0.1"]
         for config in composer.sweep([*sweep, f"seed=range({many // 2})"]):
             fabricate(config)
@@ -68,14 +68,16 @@ def thousand_runs(bench: Bench) -> Iterator[Measured]:
     for _ in range(bench.rounds):
         timings.new_round()
         for count in (many // 2, many):
-            timings.time(str(count), lambda count=count: _look_at(folder, [*sweep, f"seed=range({count // 2})"], count))
+            timings.time(
+                str(count), lambda count=count: _skip_and_tabulate(folder, [*sweep, f"seed=range({count // 2})"], count)
+            )
     growth = timings.ratios(str(many), str(many // 2))
     yield Measured("all", timings.seconds(str(many)), "s", Bound("most", 5.0), subjects.on_digits())
     yield Measured("all", growth, "×", Bound("most", 2.4), f"{many} runs / {many // 2}: 2 is linear growth")
 
 
-def _look_at(folder: Path, overrides: list[str], count: int) -> None:
-    """What a call of reproduce does with runs that are all there."""
+def _skip_and_tabulate(folder: Path, overrides: list[str], count: int) -> None:
+    """Does what reproduce does with runs that are all finished."""
     with subjects.outputs_in(folder), Composer() as composer:
         planned = [run.plan(config) for config in composer.sweep(overrides)]
         outcome = engine.train_all(planned, CORES, Console(file=io.StringIO()))
@@ -85,7 +87,7 @@ def _look_at(folder: Path, overrides: list[str], count: int) -> None:
 
 
 def fabricate(config: Config) -> None:
-    """A finished run of ``config`` with made-up numbers, of the size of a real one."""
+    """Write a finished run of ``config`` with made-up numbers, as large as a real one."""
     planned = run.plan(config)
     steps = [round(config.steps * index / EVALUATIONS) for index in range(EVALUATIONS + 1)]
     lines = [

@@ -1,4 +1,4 @@
-"""What a row of the benchmark is, and the registry of them."""
+"""The rows of the benchmark: what they are given, what they yield, and their registry."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class Skipped(Exception):
-    """A row that cannot be measured honestly here; the message says why."""
+    """A row cannot be measured honestly here. The message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What a row's value should be: ``least`` or ``most`` that much."""
+    """A row's value should be at least, or at most, ``value``."""
 
     kind: Literal["least", "most"]
     value: float
@@ -30,7 +30,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Measured:
-    """One line of the table: a value for every round, in ``unit``, and the bound on their median if there is one."""
+    """One line of the table: a value per round, in ``unit``, and the bound on their median, if any."""
 
     arm: str
     rounds: list[float]
@@ -50,7 +50,7 @@ class Measured:
 
 @dataclass
 class Bench:
-    """What a row is given: how much to measure, and a temporary folder that is removed at the end."""
+    """What a row is given: how much to measure, and a temporary folder, which is removed at the end."""
 
     rounds: int
     quick: bool
@@ -66,8 +66,10 @@ class Bench:
         return quick if self.quick else usual
 
     def clock(self, waits: bool = False) -> Timings:
-        """Fresh timings that count towards the benchmark's own record of how busy the machine was; ``waits`` if the
-        work is done by other processes."""
+        """New timings, counted in the benchmark's record of how busy the machine was.
+
+        ``waits`` says that other processes do the work.
+        """
         self.timings.append(Timings(waits=waits))
         return self.timings[-1]
 
@@ -77,7 +79,7 @@ Measure = Callable[[Bench], Iterator[Measured]]
 
 @dataclass(frozen=True)
 class Row:
-    """``compared`` is the table's description of what is divided by what."""
+    """``compared`` tells the reader of the table what is divided by what."""
 
     name: str
     compared: str
@@ -88,7 +90,7 @@ ROWS: dict[str, Row] = {}
 
 
 def row(name: str, compared: str) -> Callable[[Measure], Measure]:
-    """Register a function as the row ``name``. It yields one :class:`Measured` an arm, or raises :class:`Skipped`."""
+    """Register a function as the row ``name``. It yields one :class:`Measured` per arm, or raises :class:`Skipped`."""
 
     def register(measure: Measure) -> Measure:
         if name in ROWS:

@@ -27,7 +27,7 @@ PACKAGES = ("torchvision", "wandb", "hydra-core")
 
 @dataclass
 class Result:
-    """A row with what it measured, or why it did not."""
+    """A row with its measurements, or the reason why there are none."""
 
     row: Row
     measured: list[Measured] = field(default_factory=list)
@@ -37,8 +37,11 @@ class Result:
 
 @dataclass
 class Benchmark:
-    """All rows measured. ``running`` is the share of the time measured inside this process in which it had a core;
-    None if nothing was."""
+    """The results of all rows.
+
+    ``running`` is the share of the measured time in which this process had a core; None if no time was measured in it.
+    ``load`` is the machine's load over 1, 5 and 15 minutes.
+    """
 
     results: list[Result]
     rounds: int
@@ -48,7 +51,7 @@ class Benchmark:
 
 
 def chosen(names: Sequence[str]) -> list[Row]:
-    """The rows of these names, in their own order; all of them for none. Raises :class:`ConfigError`."""
+    """The rows of these names in the table's order, or all. Raises :class:`ConfigError` for an unknown name."""
     unknown = [name for name in names if name not in ROWS]
     if unknown:
         raise ConfigError(f"no row {', '.join(unknown)}: choose from {', '.join(ROWS)}")
@@ -56,7 +59,7 @@ def chosen(names: Sequence[str]) -> list[Row]:
 
 
 def measure(rows: Sequence[Row], rounds: int, quick: bool, console: Console) -> Benchmark:
-    """Measure ``rows``, in temporary folders. One that fails is reported and does not take the others with it."""
+    """Measure ``rows``, each in a temporary folder. A row that fails is reported, and the others go on."""
     results, timings = [], []
     for item in rows:
         console.print(f"[dim]{item.name} …[/dim]", highlight=False)
@@ -78,11 +81,11 @@ def measure(rows: Sequence[Row], rounds: int, quick: bool, console: Console) -> 
     return Benchmark(results, rounds, quick, running, os.getloadavg())
 
 
-# ------------------------------------------------------------------------------------------------------- shown
+# -------------------------------------------------------------------------------------------------- for readers
 
 
 def table(benchmark: Benchmark) -> Table:
-    """Row, what is compared, the median with its range over rounds, the bound, met or not."""
+    """A table of the rows: what is compared, the median with its range over rounds, the bound, whether it is met."""
     shown = Table(title="Benchmark" + (" (quick: shows that it works, not how fast)" if benchmark.quick else ""))
     shown.add_column("row", no_wrap=True)
     shown.add_column("what is compared")
@@ -111,11 +114,11 @@ def _numbers(found: Measured) -> tuple[str, str, str]:
 
 
 def footer(benchmark: Benchmark) -> str:
-    """How far the machine was free: what every number above depends on."""
+    """The machine, and how busy it was: every number in the table depends on it."""
     hardware = provenance.machine("cpu")
     parts = [f"{hardware['hardware']}, {hardware['cores']} cores", f"rounds: {benchmark.rounds}"]
     if benchmark.running is not None:
-        parts.append(f"this process ran for {benchmark.running:.0%} of the time that was measured in it")
+        parts.append(f"this process had a core for {benchmark.running:.0%} of the time measured in it")
     parts.append(f"load over 1, 5, 15 min {', '.join(f'{value:.1f}' for value in benchmark.load)}")
     return "; ".join(parts)
 

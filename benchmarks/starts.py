@@ -1,7 +1,7 @@
-"""What a user waits for besides the training: the start of ``scripts/train.py``, and a further short run of a sweep.
+"""A user's waits besides training: the start of ``scripts/train.py``, and an additional short run of a sweep.
 
-Whole processes are timed, each with a folder of outputs of its own. Each starts once beforehand, untimed, so that its
-files are in memory. The order of the processes is reversed from one round to the next.
+Times whole processes, each with its own folder of outputs. Each runs once untimed before, so that its files are cached.
+Every second round calls the processes in reverse order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRAIN = ("scripts/train.py",)
 SHORT = ("data=digits", f"steps={STEPS}")
 TORCH = "import torch"
 VIEWS = {"wandb=disabled": 0, "wandb=offline": 1}
-"""How many views W&B keeps of a run."""
+"""The number of W&B views of a run."""
 REPEATS = 10
 
 
@@ -46,7 +46,7 @@ def start(bench: Bench) -> Iterator[Measured]:
         yield Measured(arm, timings.seconds(arm), "s", Bound("most", 2.0), note)
 
 
-@row("short-runs", f"a further run of {STEPS} steps in a sweep of {RUNS}, less its steps and evaluations")
+@row("short-runs", f"an additional run of {STEPS} steps in a sweep of {RUNS}, less its steps and evaluations")
 def short_runs(bench: Bench) -> Iterator[Measured]:
     bounds, runs = {"wandb=disabled": 0.15, "wandb=offline": 0.5}, bench.size(RUNS, 3)
     processes, workloads = Processes(bench), {"training": training_alone()}
@@ -65,12 +65,12 @@ def short_runs(bench: Bench) -> Iterator[Measured]:
 def beyond_training(
     many: Sequence[float], one: Sequence[float], training: Sequence[float], further: int
 ) -> list[float]:
-    """Per round: what each of the ``further`` runs adds to the time of a sweep, less the ``training`` of a run."""
+    """Per round, the time that each of the ``further`` runs adds to a sweep, less the ``training`` of a run."""
     return [(all_runs - first) / further - own for all_runs, first, own in zip(many, one, training, strict=True)]
 
 
 def training_alone() -> Callable[[], None]:
-    """The steps and the evaluations of a short run in this process, ``REPEATS`` times over."""
+    """Takes the steps and evaluations of a short run in this process, ``REPEATS`` times."""
     with Composer() as composer:
         [config] = composer.sweep([*SHORT, "seed=0", "wandb=disabled"], single=True)
     trainer = Trainer(config, data.load(config.data))
@@ -88,13 +88,13 @@ def training_alone() -> Callable[[], None]:
 
 
 class Processes:
-    """Processes of this interpreter, each with a fresh folder of outputs."""
+    """Processes of this interpreter, each with a new folder of outputs."""
 
     def __init__(self, bench: Bench) -> None:
         self._folders = (bench.folder / f"process-{number}" for number in itertools.count())
 
     def call(self, *arguments: str, code: int = 0, runs: int = 0, views: int = 0) -> Callable[[], None]:
-        """A process from its start to its end. It fails unless it leaves that exit code, and so many runs and views."""
+        """A whole process, checked for its exit code and for the number of runs and views that it leaves."""
 
         def process() -> None:
             with subjects.outputs_in(next(self._folders)) as outputs:
@@ -105,7 +105,7 @@ class Processes:
 
 
 def in_turn(workloads: Mapping[str, Callable[[], None]], bench: Bench) -> Timings:
-    """Every workload once a round, after an untimed call of each."""
+    """Time every workload once per round, after an untimed call of each."""
     timings, names = bench.clock(waits=True), list(workloads)
     if not bench.quick:
         for name in names:

@@ -1,4 +1,4 @@
-"""What is measured: the network of §4.1 as this repository trains it, and the same without it."""
+"""The subjects of the measurements: the network of §4.1 as this repository trains it, and in plain torch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from bnrepro.training.loop import Trainer
 ARMS = ("none", "batch")
 BATCH_SIZE = 60
 SLICE_STEPS = 100
-"""Updates between two stops of a run of 50,000 steps: 135 on average, the stacking of their losses included."""
+"""Updates in a timed slice. A run of 50,000 steps takes 135 between two stops, on average."""
 
 
 def config(arm: str, *overrides: str, experiment: str = "mnist_training") -> Config:
-    """A run of Fig. 1's experiment, or of another on MNIST; W&B off unless ``overrides`` say otherwise."""
+    """A run of Fig. 1's experiment, or of another on MNIST. W&B is off unless ``overrides`` say otherwise."""
     with Composer() as composer:
         common = (f"experiment={experiment}", f"norm={arm}", "seed=0", "wandb=disabled")
         [found] = composer.sweep([*common, *overrides])
@@ -34,12 +34,12 @@ def config(arm: str, *overrides: str, experiment: str = "mnist_training") -> Con
 
 
 def has_mnist() -> bool:
-    """Whether the real files are on this disk; never downloads."""
+    """Whether the real files are on this disk. Never downloads."""
     return data.find_mnist() is not None
 
 
 def dataset(quick: bool = False) -> Dataset:
-    """MNIST where it is found, else random binary images of its shape: a dense network takes as long for either."""
+    """MNIST if found, else random binary images of its shape: a dense network takes equally long for both."""
     return data.load(config("none").data) if has_mnist() else _random_images(6_000 if quick else 55_000)
 
 
@@ -59,25 +59,24 @@ def data_note() -> str:
 
 
 def on_digits() -> str:
-    """What a row that trains whole runs says where it could not train them on MNIST."""
+    """The note of a row that trains whole runs, if it cannot train them on MNIST."""
     return "" if has_mnist() else "on digits: MNIST not found"
 
 
 def trainer(arm: str, quick: bool, probes: bool = False, experiment: str = "mnist_training") -> Trainer:
-    """The real Trainer, ready for its first step; ``probes``: with the one that looks at activations."""
+    """The real Trainer, ready for its first step; with ``probes`` it has the activation probe."""
     made = Trainer(config(arm, f"probes.activations.enabled={probes}", experiment=experiment), dataset(quick))
     made.model.train()
     return made
 
 
 def steps_of(subject: Trainer, count: int = SLICE_STEPS) -> Callable[[], None]:
-    """The next ``count`` updates of a run, as ``Trainer.run`` takes them between two evaluations."""
-
+    """Takes the next ``count`` updates of a run, as ``Trainer.run`` does between two evaluations."""
     return lambda: subject.advance(count)
 
 
 def plain_network(subject: Trainer, *first: nn.Module) -> nn.Sequential:
-    """The same network of torch's own layers, with the same weights; ``first`` comes before its first layer."""
+    """The same network with the same weights, of torch's own layers. The layers in ``first`` come before them."""
     layers: list[nn.Module] = list(first)
     normalised = any(block.norm is not None for block in subject.model.hidden)  # pyright: ignore
     widths = [28 * 28, *(block.linear.out_features for block in subject.model.hidden)]  # pyright: ignore
@@ -95,7 +94,7 @@ def plain_network(subject: Trainer, *first: nn.Module) -> nn.Sequential:
 
 @contextlib.contextmanager
 def outputs_in(folder: Path) -> Iterator[Path]:
-    """This process, and those that it starts, keep their runs in ``folder``."""
+    """Keep the runs of this process, and of those that it starts, in ``folder``."""
     before = os.environ.get("BNREPRO_OUTPUTS")
     os.environ["BNREPRO_OUTPUTS"] = str(folder)
     try:
@@ -108,8 +107,10 @@ def outputs_in(folder: Path) -> Iterator[Path]:
 
 
 def call(command: Sequence[str], code: int = 0) -> str:
-    """Standard output of a command run in the repository. Raises ``RuntimeError`` with its last words if it leaves with
-    another exit code than ``code``."""
+    """Run a command in the repository and return its standard output.
+
+    Raises ``RuntimeError``, with the end of what it printed, if its exit code is not ``code``.
+    """
     done = subprocess.run(command, cwd=store.REPOSITORY, capture_output=True, encoding="utf-8")
     if done.returncode != code:
         name, words = " ".join(command[1:])[-80:], (done.stderr or done.stdout)[-400:].strip()
@@ -118,8 +119,10 @@ def call(command: Sequence[str], code: int = 0) -> str:
 
 
 def require(outputs: Path, runs: int = 0, views: int = 0) -> None:
-    """Raise ``RuntimeError`` unless a folder of outputs holds so many finished runs, and so many views that W&B keeps
-    offline: work that is not done is fast."""
+    """Raise ``RuntimeError`` unless a folder of outputs holds that many finished runs and offline W&B views.
+
+    A process that did no work would seem fast.
+    """
     done, kept = len(list(outputs.glob("runs/*/*/DONE"))), len(list(outputs.glob("wandb/offline-run-*")))
     if (done, kept) != (runs, views):
         raise RuntimeError(f"{done} of {runs} runs are finished, and W&B shows {kept} of {views}")

@@ -1,4 +1,4 @@
-"""Whole sweeps and processes: two cores against one, the second `make reproduce`, the memory of a run."""
+"""Whole sweeps and processes: two cores against one, a second `make reproduce`, the memory of a run."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(code)
 """
-"""Run by a process of its own: a child's peak counts what its parent held when it was started, here next to nothing."""
+"""Runs in its own process: a child's peak includes what its parent held when it started, here next to nothing."""
 
 
-@row("parallel-sweep", f"a sweep of {RUNS} equal runs on {CORES} cores / the same one after another: time")
+@row("parallel-sweep", f"a sweep of {RUNS} equal runs on {CORES} cores / the same on one: time")
 def parallel_sweep(bench: Bench) -> Iterator[Measured]:
     if (os.cpu_count() or 1) < CORES:
         raise Skipped(f"needs {CORES} cores")
@@ -71,7 +71,7 @@ def second_reproduce(bench: Bench) -> Iterator[Measured]:
             timings.time("second", lambda: subjects.call(command))
             trained.append(float(len(_finished(folder) - before)))
     yield Measured("all", timings.seconds("second"), "s", Bound("most", 10.0), subjects.on_digits())
-    yield Measured("all", trained, "runs", Bound("most", 0.0), note="runs that the second call trained")
+    yield Measured("all", trained, "runs", Bound("most", 0.0), note="runs that the second call trains")
 
 
 @row("peak-memory", "the process of one MNIST run, largest resident set")
@@ -89,5 +89,5 @@ def peak_memory(bench: Bench) -> Iterator[Measured]:
 
 
 def _finished(outputs: Path) -> set[tuple[Path, int]]:
-    """Every finished run with the moment at which it was finished: one trained again is another one."""
+    """Every finished run with its time of completion, so that a run trained again counts as another."""
     return {(path, path.stat().st_mtime_ns) for path in outputs.glob("runs/*/*/DONE")}

@@ -1,4 +1,4 @@
-"""Put the verdicts on several normalisers side by side, as a table of the report. Called by `make compare`."""
+"""Compare the verdicts on several normalisers, in a table that the report prints. Called by `make compare`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bnrepro.errors import ConfigError, door
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("treatments", nargs="+", help="normalisers that make reproduce TREATMENT=… has run")
+    parser.add_argument("treatments", nargs="+", help="normalisers that `make reproduce TREATMENT=…` has run")
     parser.add_argument("--profile", default="quick", choices=["smoke", "quick", "full"])
     parser.add_argument("--results", type=Path, default=store.committed_results(), help="where the table goes")
     given = parser.parse_args()

@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("experiments", nargs="*", help="only these (default: all)")
     parser.add_argument("--results", type=Path, default=store.committed_results(), help="a folder with tables/")
-    parser.add_argument("--treatment", default="batch", help="the normaliser that the tables put against none")
+    parser.add_argument("--treatment", default="batch", help="the normaliser that the tables compare with none")
     given = parser.parse_args()
 
     from bnrepro.report import drawing

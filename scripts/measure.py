@@ -1,4 +1,4 @@
-"""Make one exact measurement and print its table: python scripts/measure.py measurement=scale_invariance."""
+"""Make one exact measurement and print its table: python scripts/measure.py measurement=scale_invariance"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main() -> None:
     names = measurements()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"{__doc__}\n\nmeasurements: {', '.join(names)}")
-        print("further KEY=VALUE override a measurement's settings and profile.")
+        print("Any further KEY=VALUE overrides the measurement's settings or the profile.")
         return
     chosen = [text.removeprefix("measurement=") for text in arguments if text.startswith("measurement=")]
     if len(chosen) != 1:

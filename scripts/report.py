@@ -12,7 +12,7 @@ from bnrepro.errors import door
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=store.committed_results(), help="a folder with tables/")
-    parser.add_argument("--treatment", default="batch", help="the normaliser that the tables put against none")
+    parser.add_argument("--treatment", default="batch", help="the normaliser that the tables compare with none")
     given = parser.parse_args()
 
     from rich.console import Console

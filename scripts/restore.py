@@ -1,5 +1,4 @@
-"""Bring finished runs and measurements back from the committed tables: `make reproduce PROFILE=full` then trains only
-the others."""
+"""Restore finished runs and measurements from the committed tables; `make reproduce` then trains only the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train one run, or with -m a sweep of runs: python scripts/train.py --help. A finished run is skipped at once."""
+"""Train one run, or a sweep of runs with -m: python scripts/train.py --help. A finished run is skipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    # Hydra hands its exceptions on then, and the door prints them.
+    # Hydra then passes its exceptions on, and the door prints them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     import hydra
     from hydra.errors import HydraException
@@ -35,7 +35,7 @@ def main() -> None:
         try:
             _train(cfg)
         except UserError as error:
-            leave(_once(error))  # here, since Hydra adds words of its own to an exception
+            leave(_once(error))  # here, since Hydra adds a text of its own to an exception
 
     try:
         train()
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _given(arguments: list[str]) -> argparse.Namespace:
-    """What of Hydra's command line is looked at here; Hydra itself parses it."""
+    """The parts of Hydra's command line that are needed here; Hydra itself parses all of it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--multirun", "-m", action="store_true")
@@ -56,7 +56,7 @@ def _given(arguments: list[str]) -> argparse.Namespace:
 
 
 def _explained(error: Exception, given: argparse.Namespace) -> ConfigError:
-    """Our message for what Hydra refused: composed again, for the names that the user may have meant."""
+    """Our message for what Hydra refused. Composing again gives one that suggests the names the user may have meant."""
     from bnrepro.config.compose import Composer, plain
 
     try:
@@ -68,13 +68,13 @@ def _explained(error: Exception, given: argparse.Namespace) -> ConfigError:
 
 
 def _once(error: UserError) -> UserError:
-    """A configuration is refused by all processes of one machine, and one of them says so."""
+    """Every process of a machine refuses a wrong configuration; only the first one prints the error."""
     error.told |= isinstance(error, ConfigError) and os.environ.get("LOCAL_RANK", "0") != "0"
     return error
 
 
 def _train(cfg: DictConfig) -> None:
-    """One run; every process of a training calls this."""
+    """Train one run. Every process of a distributed training calls this."""
     import logging
     import time
 

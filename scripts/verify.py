@@ -13,7 +13,7 @@ from bnrepro.errors import door
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=store.committed_results(), help="a folder with tables/")
-    parser.add_argument("--experiments", help="only these, by comma (default: all that have a table)")
+    parser.add_argument("--experiments", help="only these, comma-separated (default: all that have a table)")
     given = parser.parse_args()
 
     from rich.console import Console

@@ -135,6 +135,24 @@ def test_drift_is_the_time_weighted_distance_from_the_end_in_widths(runs, tmp_pa
     assert judged.primary.interval.value == pytest.approx(1 / 8)
 
 
+@pytest.mark.parametrize(
+    ("seeds", "shown", "panels"), [({"none": (1, 2), "batch": (2, 3)}, 2, 2), ({"none": (4,), "batch": (3,)}, 3, 1)]
+)
+def test_the_inputs_are_those_of_the_smallest_seed_that_most_arms_have(
+    seeds: dict[str, tuple[int, ...]], shown: int, panels: int, runs, tmp_path: Path
+) -> None:
+    for arm, own in seeds.items():
+        for seed in own:
+            still = activations(lambda step: 0.0)
+            finish(
+                runs(arm, seed), {"test/accuracy": rising(8, 0.9), "train/loss": rising(8, 1)}, STEPS, activations=still
+            )
+    publish("mnist_training", tmp_path)
+    figure = mnist_training.DECLARED.figures(Results(tmp_path))["mnist_training_inputs"]
+    assert f"seed {shown}:" in figure.get_suptitle()
+    assert len(figure.axes) == panels
+
+
 def test_saturation_is_compared_after_the_last_step(runs, tmp_path: Path) -> None:
     def layers(last: float) -> str:
         rows = [f"{step},{layer},running,0,0,0,{last if step == 640 else 0.99}" for step in STEPS for layer in (0, 1)]

@@ -189,11 +189,23 @@ def test_a_steeper_slope_than_group_norm(composed: Composed, tmp_path: Path) -> 
     assert judged.verdict == "supported"
 
 
-@pytest.mark.parametrize("claim", [module.CLAIMS[0] for module in (init_scale, dropout, learning_rate, batch_size)])
-def test_a_partial_sweep_is_not_run_with_the_reason(claim, composed: Composed, tmp_path: Path) -> None:
+def test_arms_that_diverge_at_every_rate_are_named(composed: Composed, tmp_path: Path) -> None:
+    configs = composed("experiment=batch_size", "data=digits", "seed=0,1", "steps=500")
+    diverge = made(configs, lambda config: 0.9 if config.norm["name"] == "group" else None, tmp_path)
+    judged = judged_as("tiny_batches", diverge)
+    assert judged.verdict == "not run"
+    assert judged.notes == ["batch: at every batch size a seed diverged at every learning rate"]
+    everything = made(configs, lambda config: None, tmp_path)
+    assert judged_as("tiny_batches", everything).notes[0].startswith("batch and group: at every batch size")
+    assert batch_size.DECLARED.figures(everything)
+
+
+@pytest.mark.parametrize("module", [init_scale, dropout, learning_rate, batch_size])
+def test_a_partial_sweep_is_not_run_with_the_reason(module, composed: Composed, tmp_path: Path) -> None:
+    claim = module.CLAIMS[0]
     assert claim.judge(Results(tmp_path / "nothing")).verdict == "not run"
     configs = composed(
-        f"experiment={claim.experiment}", "data=digits", "norm=none", "seed=0", "steps=500", "data.train_examples=500"
+        f"experiment={module.NAME}", "data=digits", "norm=none", "seed=0", "steps=500", "data.train_examples=500"
     )
     judged = claim.judge(made(configs, lambda config: 0.95, tmp_path))
     assert judged.verdict == "not run"

@@ -17,7 +17,7 @@ from bnrepro.claims import step_cost as cost_claim
 from bnrepro.data import Split
 from bnrepro.measurements import convention_traps, gradient_estimate, step_cost
 from bnrepro.norm.pitfalls import GraphedRunningMean
-from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, SUPPORTED, WEAKER, Estimate, Interval
+from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, WEAKER, Estimate, Interval
 
 # ---------------------------------------------------------------------------------------------- convention_traps
 
@@ -112,6 +112,16 @@ def test_the_time_to_an_accuracy_is_steps_times_the_cost_of_a_step(monkeypatch: 
     assert "a note" in judgement.notes
     other = judge("step_cost", times([1.0, 1.0], [2.0, 2.0]), treatment="group")
     assert cost_claim.TIME not in {each.name for each in other.estimates}
+
+
+@pytest.mark.parametrize("lost", [{"model": "mlp"}, {"arm": "none"}, {"arm": "batch"}])
+def test_without_the_deciding_network_in_both_arms_it_is_not_run_with_the_reason(lost: dict[str, str]) -> None:
+    [(column, value)] = lost.items()
+    frame = times([1.0, 1.0], [2.0, 2.0])
+    frame = pd.concat([frame, frame.assign(model="inception")])
+    judgement = judge("step_cost", frame[frame[column] != value])
+    assert judgement.verdict == NOT_RUN
+    assert judgement.notes == ["the table of step_cost has no times of mlp with both none and batch"]
 
 
 def test_every_arm_of_every_model_is_timed_in_every_round() -> None:

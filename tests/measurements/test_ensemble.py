@@ -234,7 +234,7 @@ def test_the_section_prints_our_errors_beside_the_papers(tmp_path: Path) -> None
 
 def test_nothing_measured_is_not_run_and_not_drawn(tmp_path: Path) -> None:
     assert claims.DECLARED.claims[0].judge(Results(tmp_path)).verdict == "not run"
-    assert claims.figures(Results(tmp_path)) == {}
+    assert claims.DECLARED.figures(Results(tmp_path)) == {}
 
 
 def test_accuracies_are_those_that_training_reported(finished: Callable[..., Any]) -> None:

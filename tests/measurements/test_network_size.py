@@ -96,7 +96,7 @@ def test_the_section_says_what_comes_near_and_what_does_not(folder: Path) -> Non
     assert "| 96 | separable | 10,143,384 | 19,904 | 1,025,000 | 11.19 | 1.93 |" in text
     assert "The table makes 11.19 to 11.29 million" in text
     assert text.count("\n| ") == 2 + 4 + measured()["part"].nunique() - len(claims.PARTS)
-    assert "To 13.6 rounds: one auxiliary classifier as Inception v3 has it, 768 wide, after 4d." in text
+    assert "Rounding to 13.6: one auxiliary classifier as Inception v3 has it, 768 wide, after 4d." in text
 
 
 def test_the_report_prints_the_section_of_a_measurement_that_was_made(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The exam: verdicts of several treatments side by side, and which claims are asked of whom."""
+"""Normalisers compared: their verdicts side by side, and which claims are asked of which."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bnrepro.tables import Results
 STEPS = [0, 10, 20, 40, 80, 160]
 
 
-def examined(composed: Callable[..., list[Config]], treatment: str, gain: float, folder: Path) -> Path:
+def compared(composed: Callable[..., list[Config]], treatment: str, gain: float, folder: Path) -> Path:
     """Results in which ``treatment`` ends ``gain`` above none."""
     sweep = ("experiment=mnist_training", "data=digits", "steps=160", "seed=0,1,2", f"norm=none,{treatment}")
     for config in composed(*sweep):
@@ -47,9 +47,9 @@ def test_only_claims_that_are_not_about_batch_norm_itself_are_asked_of_others(tm
 
 
 def test_two_treatments_side_by_side(composed: Callable[..., list[Config]], tmp_path: Path) -> None:
-    own = examined(composed, "batch", 0.05, tmp_path / "batch")
+    own = compared(composed, "batch", 0.05, tmp_path / "batch")
     markdown.write_report(Results(own))
-    other = examined(composed, "group", -0.02, tmp_path / "group")
+    other = compared(composed, "group", -0.02, tmp_path / "group")
     markdown.write_report(Results(other, "group"), "quick", beside=own)
     frame = comparison.read(other)
     assert frame is not None

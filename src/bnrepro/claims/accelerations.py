@@ -26,7 +26,7 @@ CHANGES = {
     "x30_batches": "examples that meet afresh",
     "x30_distortions": "fewer photometric distortions",
 }
-"""Arm → the change that it undoes."""
+"""Arm → the change it undoes."""
 
 
 def accelerations(results: Results) -> Evidence:
@@ -56,12 +56,12 @@ def accelerations(results: Results) -> Evidence:
             f"{told.count(CONTRADICTED)} below it"
         )
     diverged = int((reference.runs.loc[reference.runs["arm"] == WHOLE, "status"] == "diverged").sum())
-    # The runs of the network with all changes are in the pairs of every change, and so are the notes on them.
+    # The notes on the runs with all changes come with the pairs of every change: each is kept once.
     return Evidence(estimates, list(dict.fromkeys(notes)), seeds, missing + diverged)
 
 
 def _gains(tables: Tables, reference: Tables) -> tuple[dict[str, pd.Series], list[str]]:
-    """Every seed's gain in maximum test accuracy by the change that an arm undoes, and notes on what is left out."""
+    """By arm, each seed's gain in maximum test accuracy from the change that the arm undoes; and notes."""
     tops = pd.concat([stats.curve(each.metrics, "test", "accuracy").max() for each in (reference, tables)])
     gains, notes = {}, []
     for arm, change in CHANGES.items():
@@ -81,7 +81,6 @@ CLAIMS = (
         origin="paper",
         sentence="Once there is Batch Normalization, the paper's other changes help, on average.",
         source="§4.2.1",
-        experiment=NAME,
         metric="gain in maximum test accuracy of BN-x30 over itself with one change undone, mean of the changes",
         unit="difference",
         rule=RULE,
@@ -97,10 +96,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """What it costs to undo a change, a row each: every seed as a dot, and their mean with its interval."""
-    tables, reference = results.tables(NAME), results.tables(REFERENCE)
-    if tables is None or reference is None:
-        return {}
+    """One row per change: every seed's gain as a dot, and their mean with its interval."""
+    tables, reference = tables_of(results, NAME), tables_of(results, REFERENCE)
     figure, [[axes]] = style.canvas(style.COLUMN + 1.2, 2.6)
     gains, _ = _gains(tables, reference)
     shade = style.colour(WHOLE)
@@ -112,7 +109,7 @@ def figures(results: Results) -> dict[str, Figure]:
         axes.plot(points, np.full(len(points), height), "o", color="0.7", markersize=3)
         axes.plot([mean.low, mean.high], [height, height], color=shade)
         axes.plot(mean.value, height, "o", color=shade, markersize=4)
-    axes.axvline(100 * RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+    axes.axvline(100 * RULE.margin, **style.GUIDE)
     axes.set_yticks(range(len(CHANGES)), list(reversed(CHANGES.values())))
     axes.set(xlabel="gain in maximum test accuracy, points")
     axes.set_title(f"{tables.data_label}; {tables.runs['seed'].nunique()} seeds, 95% interval", loc="left")

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from bnrepro import stats
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, paired_runs
+from bnrepro.claims.claim import Claim, Evidence, Experiment, paired_runs, tables_of
 from bnrepro.stats import Above, Estimate
 from bnrepro.tables import Results
 
@@ -35,7 +35,6 @@ CLAIMS = (
         origin="paper",
         sentence="Without γ and β a sigmoid network with Batch Normalization ends at a lower test accuracy.",
         source="§3; readers",
-        experiment=NAME,
         metric="difference of final test accuracy, with γ and β minus without",
         unit="difference",
         rule=Above(0.0),
@@ -48,16 +47,13 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Two panels over training steps; median and range of the seeds."""
-    tables = results.tables(NAME)
-    if tables is None:
-        return {}
+    """Test accuracy and training loss against training steps; median and range of the seeds."""
+    tables = tables_of(results, NAME)
     figure, [axes] = style.canvas(style.PAGE, 2.3, 1, 2)
     for panel, (split, metric) in zip(axes, (("test", "accuracy"), ("train", "loss")), strict=True):
         curves = stats.curve(tables.metrics, split, metric)
         for arm, line in LINES.items():
-            runs = list(tables.runs.loc[tables.runs["arm"] == arm, "run"])
-            if runs:
+            if runs := style.runs_of(tables, arm):
                 style.band(panel, curves[runs], arm, style=line)
         panel.set(xlabel="training steps", xlim=(0, curves.index.max()))
         style.thousands(panel)
@@ -65,7 +61,7 @@ def figures(results: Results) -> dict[str, Figure]:
     axes[1].set(ylabel="training loss (nats)", yscale="log")
     axes[0].legend(loc="lower right")
     seeds = tables.runs["seed"].nunique()
-    style.panel_letters(list(axes), [f"{tables.data_label}; {seeds} seeds", "mini-batch loss"])
+    style.panel_letters(axes, [f"{tables.data_label}; {seeds} seeds", "mini-batch loss"])
     return {"affine_accuracy": figure}
 
 

@@ -7,7 +7,7 @@ import math
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.stats import Estimate, Within, exact
 from bnrepro.tables import Results
 
@@ -32,7 +32,7 @@ LOWEST = 1e-15
 
 
 def backward_equations(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     checked = frame[frame["check"] != CONTRAST]
     worst = float(checked["error"].max(skipna=False))
     refused = int((checked["passed"] != 1).sum())
@@ -59,7 +59,6 @@ CLAIMS = (
         sentence="The derivatives that the paper gives for the loss with respect to x̂, σ², μ, x, γ and β are those of "
         "its algorithm.",
         source="§3",
-        experiment=NAME,
         metric="largest error ÷ gradcheck's own tolerance (1e-5 + 1e-3 · size), against finite differences, autograd "
         "and the library, 2-D to 4-D inputs, two ε, float64",
         unit="number",
@@ -74,16 +73,13 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """The worst error over shapes and ε: a row per derivative, a mark per check. The line is the tolerance."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
-    worst = found.frame.groupby(["check", "derivative"])["error"].max()
+    """The largest error over shapes and ε: a row per derivative, a mark per check. The line is the tolerance."""
+    worst = measurement_of(results, NAME).frame.groupby(["check", "derivative"])["error"].max()
     figure, [[axes]] = style.canvas(style.PAGE, 2.5)
     for offset, (check, (label, shade, marker)) in enumerate(SHOWN.items()):
         rows = [(row, worst[check, each]) for row, each in enumerate(SYMBOLS) if (check, each) in worst.index]
         axes.plot(
-            # Derivatives that agree to the last digit have no place on a log axis: they stand at a tick called 0.
+            # Zero has no place on a log axis: derivatives that agree to the last digit stand at a tick labelled 0.
             [max(error, LOWEST) for _, error in rows], [row + 0.2 * (offset - 1.5) for row, _ in rows], marker,
             color=shade, markersize=4, label=label, linestyle="none",
         )  # fmt: skip
@@ -97,7 +93,7 @@ def figures(results: Results) -> dict[str, Figure]:
     axes.set_xticks([LOWEST, *(10.0**power for power in range(-12, 7, 3))])
     axes.xaxis.set_major_formatter(lambda value, _: "0" if value == LOWEST else f"$10^{{{math.log10(value):.0f}}}$")
     axes.set_xlabel("largest error ÷ gradcheck's tolerance")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.legend_below(figure, axes, 2)
     return {"backward_equations_error": figure}
 
 

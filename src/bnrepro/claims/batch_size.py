@@ -1,4 +1,4 @@
-"""Readers' limit: small mini-batches, which Batch Normalization minds and group normalisation does not."""
+"""Readers: small mini-batches hurt Batch Normalization, and not group normalisation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
+from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, NotRun, tables_of
 from bnrepro.stats import BASELINE, Above, Estimate, paired_difference
 from bnrepro.stats.selection import RATE, best_by, ends
 from bnrepro.tables import Results, Tables
@@ -20,11 +20,13 @@ def tiny_batches(results: Results) -> Evidence:
     tables = tables_of(results, NAME)
     if results.treatment == RIVAL:
         raise NotRun(NAME, f"the claim sets a normaliser against {RIVAL}, which is the treatment itself")
+    if not {results.treatment, RIVAL} <= set(tables.runs["arm"]):
+        raise NotRun(NAME, f"the arms {results.treatment} and {RIVAL} were not both run")
     runs, notes = at_best_rates(tables)
     accuracy = runs.pivot(index="seed", columns=["arm", SIZE], values="end")
     arms = [arm for arm in (BASELINE, results.treatment, RIVAL) if arm in accuracy.columns.get_level_values("arm")]
-    if not {results.treatment, RIVAL} <= set(arms):
-        raise NotRun(NAME, f"the arms {results.treatment} and {RIVAL} were not both run")
+    if lost := [arm for arm in (results.treatment, RIVAL) if arm not in arms]:
+        raise Inapplicable(f"{' and '.join(lost)}: at every batch size a seed diverged at every learning rate")
     sizes = sorted(set.intersection(*(set(accuracy[arm].columns) for arm in arms)))
     complete = accuracy[[(arm, size) for arm in arms for size in sizes]].dropna()
     if len(sizes) < 2 or complete.empty:
@@ -47,8 +49,10 @@ def tiny_batches(results: Results) -> Evidence:
 
 
 def at_best_rates(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
-    """The runs at the learning rate that is best on validation for their arm and batch size, each with the ``end`` of
-    its test accuracy; and notes on what is left out."""
+    """The runs at the best learning rate on validation for their arm and batch size, and notes on what is left out.
+
+    Each run has its final test accuracy as ``end``.
+    """
     validation, test = ends(tables, "validation"), ends(tables)
     chosen, notes = [], []
     for (arm, size), group in validation.groupby(["arm", SIZE]):
@@ -72,7 +76,6 @@ CLAIMS = (
         origin="readers",
         sentence="Batch Normalization is the worse the smaller the mini-batch; group normalisation is not.",
         source="readers; Wu & He 2018",
-        experiment=NAME,
         metric="slope of final test accuracy against log10 of the batch size, with BN minus with group norm",
         unit="difference",
         rule=Above(0.0),
@@ -86,10 +89,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Final test accuracy against the batch size: one line an arm, at every size with its best learning rate."""
-    tables = results.tables(NAME)
-    if tables is None:
-        return {}
+    """Final test accuracy against the batch size: one line per arm, at its best learning rate for each size."""
+    tables = tables_of(results, NAME)
     runs, _ = at_best_rates(tables)
     sizes = sorted(pd.unique(tables.runs[SIZE]))
     low, high = style.around(runs["end"])

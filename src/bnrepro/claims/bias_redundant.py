@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.stats import BASELINE, Estimate, Within, exact
 from bnrepro.tables import Results
 
@@ -19,7 +19,7 @@ LOWEST = 1e-18
 
 
 def bias_redundant(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     worst = float(frame.loc[frame["norm"] == WITH, "size"].max(skipna=False))
     estimates = [Estimate("largest relative effect or gradient of the bias", WITH, exact(worst), True, "number")]
     for (layer, quantity, norm), rows in frame.groupby(["layer", "quantity", "norm"], sort=False):
@@ -41,7 +41,6 @@ CLAIMS = (
         sentence="A bias in the layer before BN changes nothing and is not trained, since the mean that is subtracted "
         "contains it; β takes its place.",
         source="§3.2",
-        experiment=NAME,
         metric="largest relative change of the output, and relative gradient of the bias, biases from 1e-3 to 1e3, "
         "linear and convolution, float64",
         unit="number",
@@ -57,25 +56,23 @@ CLAIMS = (
 
 def figures(results: Results) -> dict[str, Figure]:
     """Two panels against the size of the bias: its effect on the output, and its gradient."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
+    frame = measurement_of(results, NAME).frame
     figure, [axes] = style.canvas(style.PAGE, 2.6, 1, len(LABELS))
     for panel, (quantity, label) in zip(axes, LABELS.items(), strict=True):
-        chosen = found.frame[found.frame["quantity"] == quantity]
+        chosen = frame[frame["quantity"] == quantity]
         for (norm, layer), rows in chosen.groupby(["norm", "layer"], sort=False):
             norm, layer = str(norm), str(layer)
-            # Zero has no place on a log axis; a gradient that is exactly zero is drawn on its lower edge.
+            # Zero has no place on a log axis; a gradient of exactly zero is drawn at its lower edge.
             panel.plot(
                 rows["bias"], rows["size"].clip(lower=LOWEST), style.line(norm), marker=MARKERS[layer],
                 color=style.colour(norm), markersize=4, fillstyle="none", label=f"{style.name(norm)}, {layer}",
             )  # fmt: skip
-        panel.axhline(RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+        panel.axhline(RULE.margin, **style.GUIDE)
         panel.text(chosen["bias"].min(), 2 * RULE.margin, "tolerance", color="0.35", fontsize=7)
         panel.set(xscale="log", yscale="log", xlabel="standard deviation of the bias", ylabel=label, ylim=(LOWEST, 1e4))
         panel.set_xticks([], minor=True)
-    style.panel_letters(list(axes), list(LABELS))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.panel_letters(axes, list(LABELS))
+    style.legend_below(figure, axes[0], 4)
     return {"bias_redundant_bias": figure}
 
 

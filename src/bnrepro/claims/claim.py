@@ -1,4 +1,4 @@
-"""What a claim is, what its tables yield, and how the one becomes a verdict on the other."""
+"""What a claim is, what its tables say of it, and how its rule turns that into a verdict."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro.stats import BASELINE, NOT_RUN, Estimate, Pairs, Rule, pair_by_seed
-from bnrepro.tables import Results, Tables
+from bnrepro.tables import Measured, Results, Tables
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What the tables say of a claim, without a verdict.
 
-    ``estimates``, of which one is primary; ``notes``, what has to be said of them; ``seeds``, every seed's numbers.
-    ``lost`` counts runs of the treatment that diverged or never reached the target, and ``condition`` is what the rule
-    asks besides its number (see :class:`~bnrepro.stats.Rule`).
+    Exactly one of the ``estimates`` is primary: the rule decides on it. ``notes`` are remarks for the report, and
+    ``seeds`` lists the numbers of every seed. ``lost`` counts runs of the treatment that diverged or never reached the
+    target; ``condition`` is what the rule asks besides its number (see :class:`~bnrepro.stats.Rule`).
     """
 
     estimates: list[Estimate] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Evidence:
 
 
 class NotRun(Exception):
-    """There is nothing to judge; the message says why, and how to get it."""
+    """There is nothing to judge. The message gives the reason and the command that makes what is missing."""
 
     def __init__(self, experiment: str, reason: str = "") -> None:
         why = reason or f"no table of {experiment}"
@@ -42,7 +42,7 @@ class NotRun(Exception):
 
 
 class Inapplicable(NotRun):
-    """The tables are there, and the claim cannot be asked of them; the message says why."""
+    """The tables exist but cannot answer the claim. The message gives the reason."""
 
     def __init__(self, reason: str) -> None:
         Exception.__init__(self, reason)
@@ -76,9 +76,10 @@ class Judgement:
 class Claim:
     """One sentence that an experiment could refute. Declared in the experiment's file, before its full runs.
 
-    ``group`` is A (training), B (exact properties), C (limits and costs) or D (why it works); ``origin`` says whose
-    claim it is, ``source`` where it stands; ``unit`` is that of the primary estimate; ``figure`` is the name of the
-    figure that shows it. ``deviation`` says what differs from the paper, and ``deviates`` whether anything does.
+    ``group`` is A (training), B (exact properties), C (limits and costs) or D (why it works). ``origin`` says whose
+    claim it is and ``source`` where it stands. ``metric`` describes the primary estimate, ``unit`` is its unit,
+    ``figure`` names the figure that shows it. ``paper`` is what the paper reports. ``deviation`` says what differs from
+    the paper, and ``deviates`` whether anything does.
     """
 
     slug: str
@@ -86,7 +87,6 @@ class Claim:
     origin: Literal["paper", "readers"]
     sentence: str
     source: str
-    experiment: str
     metric: str
     unit: str
     rule: Rule
@@ -97,7 +97,7 @@ class Claim:
     deviates: bool = True
 
     def judge(self, results: Results) -> Judgement:
-        """The verdict of the rule on what the tables of ``results`` say."""
+        """The rule's verdict on the tables of ``results``."""
         try:
             evidence = self.numbers(results)
         except NotRun as reason:
@@ -110,26 +110,33 @@ class Claim:
 
 @dataclass(frozen=True)
 class Experiment:
-    """All claims that an experiment's runs can judge, and the figures drawn from its tables.
+    """The claims that an experiment's runs can judge, the figures drawn from its tables, its section of the report.
 
-    ``place`` orders the report and the figures; gaps are left between the numbers for what comes later.
+    ``place`` orders the report and the figures; the gaps between the numbers leave room. ``section`` writes a section
+    besides those of the claims. ``any_normaliser`` is False where the claims are about Batch Normalization itself, so
+    that no other normaliser can be asked the same.
     """
 
     name: str
     place: int
     claims: tuple[Claim, ...] = ()
-    figures: Callable[[Results], dict[str, Figure]] = lambda results: {}
+    draw: Callable[[Results], dict[str, Figure]] = lambda results: {}
     section: Callable[[Results], str] | None = None
-    """A section of the report besides the claims' own, if the tables exist."""
     any_normaliser: bool = True
-    """Whether another normaliser can be asked the same: not where the claims are about Batch Normalization itself."""
+
+    def figures(self, results: Results) -> dict[str, Figure]:
+        """The experiment's figures by file name; none where its tables are missing."""
+        try:
+            return self.draw(results)
+        except NotRun:
+            return {}
 
 
-# ------------------------------------------------------------------------------------------- what a claim reads
+# --------------------------------------------------------------------- what numbers, figures and sections read
 
 
 def tables_of(results: Results, experiment: str, probe: str | None = None) -> Tables:
-    """An experiment's tables, with those of ``probe``. Raises :class:`NotRun` where they are missing."""
+    """An experiment's tables. Raises :class:`NotRun` where they, or those of ``probe``, are missing."""
     tables = results.tables(experiment)
     if tables is None:
         raise NotRun(experiment)
@@ -143,7 +150,7 @@ def paired_runs(
 ) -> tuple[Tables, Pairs]:
     """An experiment's tables, and the seeds that both arms finished.
 
-    ``arms`` are (baseline, treatment) where they are not none and the treatment of ``results``. Raises :class:`NotRun`.
+    ``arms`` are (baseline, treatment), by default none and the treatment of ``results``. Raises :class:`NotRun`.
     """
     tables = tables_of(results, experiment, probe)
     baseline, treatment = arms or (BASELINE, results.treatment)
@@ -153,9 +160,9 @@ def paired_runs(
     return tables, pairs
 
 
-def measured_frame(results: Results, name: str) -> pd.DataFrame:
-    """A measurement's table. Raises :class:`NotRun` where it is missing."""
+def measurement_of(results: Results, name: str) -> Measured:
+    """A measurement's table, and how it was made. Raises :class:`NotRun` where it is missing."""
     found = results.measured(name)
     if found is None:
         raise NotRun(name)
-    return found.frame
+    return found

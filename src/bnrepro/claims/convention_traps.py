@@ -1,4 +1,4 @@
-"""Readers' conventions and slips, each in the place of the layer: what they cost where the network is used."""
+"""Readers' conventions and slips, each in place of the layer: what they cost at inference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measurement_of
 from bnrepro.stats import Estimate, Interval, Measured, paired_difference
 from bnrepro.tables import Results
 
@@ -30,7 +30,7 @@ METRICS = {EVALUATION: "evaluation mode: running statistics", BY_BATCH: "statist
 
 
 def convention_traps(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     if DECIDES not in differences(frame, EVALUATION):
         raise Inapplicable(f"no seed in which both {DECIDES} and the reference came to their end")
     estimates, values = [], {}
@@ -44,7 +44,7 @@ def convention_traps(results: Results) -> Evidence:
         values[metric] = rows
         reference = paired_difference(rows[REFERENCE].dropna().to_numpy())
         estimates.append(Estimate(f"test accuracy of the reference; {label}", REFERENCE, reference, unit="share"))
-    notes = _of_the_graph(frame)
+    notes = _graph_notes(frame)
     for variant, rows in frame[frame["metric"] == "diverged"].groupby("variant", sort=False):
         notes.append(f"{len(rows)} of {frame['seed'].nunique()} runs diverged: {name(str(variant))}")
     accuracy = values[EVALUATION]
@@ -60,7 +60,7 @@ def name(variant: str) -> str:
 
 
 def differences(frame: pd.DataFrame, metric: str) -> dict[str, Interval]:
-    """By variant: its ``metric`` minus that of the reference after as many steps, over the seeds that have both."""
+    """By variant: its ``metric`` minus the reference's after as many steps, over the seeds that have both."""
     values = frame[frame["metric"] == metric].set_index(["steps", "seed"])
     reference = values.loc[values["variant"] == REFERENCE, "value"]
     found = {}
@@ -71,7 +71,7 @@ def differences(frame: pd.DataFrame, metric: str) -> dict[str, Interval]:
     return found
 
 
-def _of_the_graph(frame: pd.DataFrame) -> list[str]:
+def _graph_notes(frame: pd.DataFrame) -> list[str]:
     rows = frame[frame["variant"] == GRAPHED]
     if not len(rows):
         return []
@@ -91,7 +91,6 @@ CLAIMS = (
         sentence="Momentum the other way round, another variance, γ and β that nothing trains and the like cost "
         "accuracy at inference.",
         source="readers",
-        experiment=NAME,
         metric="test accuracy in evaluation mode with the momentum the other way round, minus the reference's",
         unit="difference",
         rule=Measured(),
@@ -104,11 +103,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """One row a variant, two markers: percentage points against the reference, linear within one point of it."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
-    frame = found.frame
+    """One row per variant, one marker per metric: percentage points against the reference, linear within ±1."""
+    frame = measurement_of(results, NAME).frame
     figure, [[axes]] = style.canvas(style.PAGE, 2.9)
     by_metric = {metric: differences(frame, metric) for metric in METRICS}
     variants = list(by_metric[EVALUATION])
@@ -121,30 +117,28 @@ def figures(results: Results) -> dict[str, Figure]:
         face = shade if marker == "o" else "white"
         points = [100 * each.value for each in intervals]
         axes.plot(points, rows, marker, color=shade, markerfacecolor=face, markersize=4.5, label=METRICS[metric])
-    axes.axvline(0, color="0.6", linewidth=0.6, linestyle=":", zorder=0)
+    axes.axvline(0, zorder=0, **style.GUIDE)
     axes.set_xscale("symlog", linthresh=1, linscale=1)
-    # Two seeds can have an interval of thousands of points: no accuracy can differ by more than a hundred.
+    # Two seeds can have an interval of thousands of points, though accuracies differ by a hundred at most.
     low, high = np.clip(1.2 * np.array(axes.dataLim.intervalx), -110, 110)
     axes.set_xlim(min(low, -3), max(high, 3))
     ticks = [tick for tick in (-100, -30, -10, -3, -1, -0.5, 0, 0.5, 1, 3, 10, 30, 100) if low <= tick <= high]
     axes.set_xticks(ticks, [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
     axes.minorticks_off()
-    axes.set_yticks(range(len(variants)), [_called(frame, variant) for variant in variants])
+    axes.set_yticks(range(len(variants)), [_label(frame, variant) for variant in variants])
     axes.tick_params(axis="y", length=0)
     axes.set(
         xlabel="test accuracy minus the reference's, percentage points (linear within ±1)",
         ylim=(len(variants) - 0.4, -0.6),
     )
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.legend_below(figure, axes, 2)
     steps, seeds = int(frame["steps"].max()), frame["seed"].nunique()
-    figure.suptitle(
-        f"{frame['data'].iloc[0]}, {steps:,} steps; mean of {seeds} seeds with its 95% interval", fontsize=8
-    )
+    figure.suptitle(f"{frame['data'].iloc[0]}, {steps:,} steps; mean of {seeds} seeds with its 95% interval")
     return {"convention_traps_accuracy": figure}
 
 
-def _called(frame: pd.DataFrame, variant: str) -> str:
-    """A variant's name, with its steps where it trains for fewer than the others."""
+def _label(frame: pd.DataFrame, variant: str) -> str:
+    """A variant's name, with its steps if it trains for fewer than the others."""
     steps = int(frame.loc[frame["variant"] == variant, "steps"].max())
     return name(variant) if steps == frame["steps"].max() else f"{name(variant)}, {steps:,} steps"
 

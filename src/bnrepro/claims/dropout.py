@@ -27,7 +27,7 @@ def regularizes(results: Results) -> Evidence:
             raise NotRun(NAME, f"the arm {arm} has not been run without dropout and with some")
     gains, notes = {}, []
     for arm in arms:
-        # Chosen on validation, no dropout among the choices: where it does not help, it gains nothing.
+        # No dropout is among the choices: where dropout does not help, its gain is zero.
         means = {float(str(rate)): float(column.mean()) for rate, column in validation[arm].items()}
         best = max(means, key=lambda rate: means[rate])
         gains[arm] = test[arm][best] - test[arm][0.0]
@@ -56,7 +56,6 @@ CLAIMS = (
         origin="paper",
         sentence="Dropout gains less where there is Batch Normalization.",
         source="§3.4",
-        experiment=NAME,
         metric="gain in final test accuracy by the best dropout on validation, without BN minus with",
         unit="difference",
         rule=Above(0.0),
@@ -69,10 +68,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Two panels against dropout: test accuracy, training accuracy."""
-    tables = results.tables(NAME)
-    if tables is None:
-        return {}
+    """Two panels against the dropout probability: test accuracy, training accuracy."""
+    tables = tables_of(results, NAME)
     figure, [axes] = style.canvas(style.PAGE, 2.3, 1, 2)
     for panel, split in zip(axes, ("test", "train"), strict=True):
         runs = ends(tables, split)
@@ -80,7 +77,7 @@ def figures(results: Results) -> dict[str, Figure]:
         panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy", ylim=(low, high))
         style.ends_against(panel, runs, DROPOUT, style.arms_of(tables, results.treatment), bottom=low)
     axes[0].legend(loc="best")
-    style.panel_letters(list(axes), [style.seeds_note(tables), "on the training examples"])
+    style.panel_letters(axes, [style.seeds_note(tables), "on the training examples"])
     return {"dropout_accuracy": figure}
 
 

@@ -1,4 +1,4 @@
-"""§4.2.3, Fig. 4: whether several networks with Batch Normalization are together better than the best of them."""
+"""§4.2.3, Fig. 4: whether an ensemble of networks with Batch Normalization is better than the best of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from matplotlib.ticker import MaxNLocator
 
 from bnrepro import stats
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.claims.inception_training import PROTOCOL, X30
+from bnrepro.claims.markdown import table
 from bnrepro.stats import Above, Estimate, Interval
 from bnrepro.tables import Results
 
@@ -23,7 +24,7 @@ NETWORKS = {
     "member_init_dropout5": "larger weights, 5% dropout",
     "member_per_activation_dropout10": "per activation, 10% dropout",
 }
-"""Arm → what it changes in BN-x30."""
+"""Arm → its change to BN-x30."""
 SINGLE, SEVERAL = "BN-Inception single crop", "BN-Inception ensemble"
 PAPER = {
     # model: crops, networks, top-1 error (%), top-5 error (%), as the paper prints them: Fig. 4.
@@ -34,11 +35,11 @@ PAPER = {
 
 
 def ensemble(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     whole, best = whole_ensembles(frame), best_members(frame)
     members = frame[frame["kind"] == "member"].groupby("ensemble")["test"]
     seen = frame[frame["kind"] == "difference"]
-    # Image by image, since the ensembles are judged on the same ones.
+    # Paired image by image: all ensembles are judged on the same test images.
     per_image = np.repeat(seen["difference"].to_numpy(float) / len(whole), seen["images"].to_numpy(int))
     gain = stats.paired_difference(per_image)
     differences = {
@@ -82,13 +83,13 @@ def ensemble(results: Results) -> Evidence:
 
 
 def best_members(frame: pd.DataFrame) -> pd.DataFrame:
-    """The row of every ensemble's best member on validation; the first of equals, as in the measurement."""
+    """Each ensemble's best member on validation, indexed by ensemble; of equals the first, as in the measurement."""
     members = frame[frame["kind"] == "member"]
     return members.loc[members.groupby("ensemble")["validation"].idxmax()].set_index("ensemble")
 
 
 def whole_ensembles(frame: pd.DataFrame) -> pd.DataFrame:
-    """The row of every ensemble with all its members."""
+    """Each ensemble with all its members, indexed by ensemble."""
     together = frame[frame["kind"] == "ensemble"]
     return together.loc[together.groupby("ensemble")["members"].idxmax()].set_index("ensemble")
 
@@ -104,7 +105,6 @@ CLAIMS = (
         origin="paper",
         sentence="An ensemble of networks with Batch Normalization is more accurate than the best of them.",
         source="§4.2.3, Fig. 4",
-        experiment=NAME,
         metric="difference of test accuracy, ensemble minus its best member on validation, interval over test images",
         unit="difference",
         rule=Above(0.0),
@@ -118,10 +118,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Two panels: a dot for every network and ensemble; a line for every ensemble as networks are added."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
+    """Two panels: a dot per network and ensemble; a line per ensemble as networks are added."""
+    found = measurement_of(results, NAME)
     frame, green = found.frame, style.colour(X30)
     figure, [axes] = style.canvas(style.PAGE, 2.6, 1, 2, width_ratios=(1.5, 1))
     members, best, whole = frame[frame["kind"] == "member"], best_members(frame), whole_ensembles(frame)
@@ -142,39 +140,33 @@ def figures(results: Results) -> dict[str, Figure]:
         axes[1].plot(line["members"], 100 * line["test"], "D-", color=green, markersize=3, linewidth=0.9)
     axes[1].set(xlabel="networks, the best on validation first", ylabel="test accuracy, %")
     axes[1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.panel_letters(list(axes), ["each network: BN-x30 with a change or two", "mean over so many networks"])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    style.panel_letters(axes, ["each network: BN-x30 with a change or two", "mean over so many networks"])
+    style.legend_below(figure, axes[0], 3)
     count = f"{len(whole)} ensembles" if len(whole) > 1 else "one ensemble"
     images = int(whole["images"].iloc[0])
-    figure.suptitle(f"{found.meta['data']}; {count}, {images:,} test images, one view of each", fontsize=8)
+    figure.suptitle(f"{found.meta['data']}; {count}, {images:,} test images, one view of each")
     return {"ensemble_accuracy": figure}
 
 
 def section(results: Results) -> str:
     """Fig. 4 of the paper, with our columns beside its own."""
-    found = results.measured(NAME)
-    assert found is not None
+    found = measurement_of(results, NAME)
     whole, best = whole_ensembles(found.frame), best_members(found.frame)
     ours = {SINGLE: ("1", best), SEVERAL: ("1", whole)}
     count = f"mean of {len(whole)} ensembles" if len(whole) > 1 else "one ensemble"
-    lines = [
-        "## Fig. 4: the ensemble",
-        "",
-        f"Ours on {found.meta['data']}, {count}; the single network is the best of the ensemble's on "
-        "validation. With ten classes top-5 error says little. "
-        "Several crops of one image were not tried.",
-        "",
-        "| model | crops | networks | top-1 error | top-5 error | the paper: crops | networks | top-1 error | "
-        "top-5 error |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for model, (crops, networks, first, five) in PAPER.items():
+    rows = []
+    for model, (crops, networks, top_1, top_5) in PAPER.items():
         cells = ["–"] * 4
         if model in ours:
-            seen, rows = ours[model]
-            cells = [seen, f"{rows['members'].mean():g}", _error(rows["test"]), _error(rows["top5"])]
-        lines.append(f"| {model} | {' | '.join(cells)} | {crops} | {networks} | {first}% | {five}% |")
-    return "\n".join(lines)
+            seen, frame = ours[model]
+            cells = [seen, f"{frame['members'].mean():g}", _error(frame["test"]), _error(frame["top5"])]
+        rows.append([model, *cells, crops, networks, f"{top_1}%", f"{top_5}%"])
+    header = ["model", "crops", "networks", "top-1 error", "top-5 error"]
+    return (
+        f"## Fig. 4: the ensemble\n\nOurs on {found.meta['data']}, {count}; the single network is the best of each "
+        "ensemble on validation. With ten classes, top-5 error says little. We did not try several crops of an "
+        "image.\n\n" + table([*header, "the paper: crops", *header[2:]], rows)
+    )
 
 
 def _error(accuracies: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""The networks of the ensemble (§4.2.3). They carry no claim of their own: the experiment ``ensemble`` uses them."""
+"""The networks of the ensemble (§4.2.3). It carries no claim: the measurement ``ensemble`` uses the networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""§1: a mini-batch's gradient as an estimate of the training set's, and what it costs."""
+"""§1: a mini-batch's gradient as an estimate of the training set's, and its cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.stats import Around, Estimate, paired_difference, paired_ratio
 from bnrepro.tables import Results
 
@@ -18,7 +18,7 @@ ERROR, SPEED = "error", "examples per second"
 
 
 def gradient_estimate(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     errors, speeds = (_by_repetition(frame, metric) for metric in (ERROR, SPEED))
     slopes = errors.apply(slope, axis=1)
     estimates = [Estimate("slope of the relative error", ARM, paired_difference(slopes.to_numpy()), True, "number")]
@@ -40,12 +40,12 @@ def gradient_estimate(results: Results) -> Evidence:
 
 
 def slope(errors: pd.Series) -> float:
-    """Exponent of the batch size (index) in the errors, by least squares of their logarithms."""
+    """Exponent of the batch size (index) in the errors: a least-squares fit of their logarithms."""
     return float(np.polyfit(np.log(errors.index.to_numpy(dtype=float)), np.log(errors.to_numpy(dtype=float)), 1)[0])
 
 
 def _by_repetition(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row per repetition, a column per batch size."""
+    """Values of ``metric``: repetitions (rows) × batch sizes (columns)."""
     return frame[frame["metric"] == metric].pivot(index="repetition", columns="batch", values="value")
 
 
@@ -57,7 +57,6 @@ CLAIMS = (
         sentence="The gradient of a mini-batch estimates that of the training set, and its error shrinks with the "
         "root of the batch's size; a batch costs less than as many examples one by one.",
         source="§1; readers",
-        experiment=NAME,
         metric="exponent of the batch size in the relative error of the gradient, batches of 1 to 4,096",
         unit="number",
         rule=RULE,
@@ -72,14 +71,12 @@ CLAIMS = (
 
 def figures(results: Results) -> dict[str, Figure]:
     """Error and speed against the batch size, on logarithmic axes; medians and ranges of the repetitions."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
-    errors, speeds = (_by_repetition(found.frame, metric).T for metric in (ERROR, SPEED))
+    frame = measurement_of(results, NAME).frame
+    errors, speeds = (_by_repetition(frame, metric).T for metric in (ERROR, SPEED))
     figure, [axes] = style.canvas(style.PAGE, 2.4, 1, 2)
     style.band(axes[0], errors, ARM, label=f"measured, {errors.shape[1]} networks")
     sizes = errors.index.to_numpy(dtype=float)
-    # The line has the slope that the rule expects, and its height is fitted to what was measured.
+    # The line has the slope that the rule expects; its height is fitted to the measured errors.
     expected = sizes**RULE.expected
     level = np.exp(np.log(errors.median(axis=1).to_numpy() / expected).mean())
     axes[0].plot(sizes, level * expected, "--", color=style.OTHER_COLOURS[0], label="one over the root of the size")
@@ -93,8 +90,8 @@ def figures(results: Results) -> dict[str, Figure]:
         panel.set_xticks(sizes[::2], [f"{size:,.0f}" for size in sizes[::2]])
         panel.minorticks_off()
         panel.legend(loc="best")
-    style.panel_letters(list(axes), ["error against the full gradient", "speed of forward and backward pass"])
-    figure.suptitle(f"{found.frame['data'].iloc[0]}; without BN; median and range", fontsize=8)
+    style.panel_letters(axes, ["error against the full gradient", "speed of forward and backward pass"])
+    figure.suptitle(f"{frame['data'].iloc[0]}; without BN; median and range")
     return {"gradient_estimate_error": figure}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.stats import Estimate, Within, exact
 from bnrepro.tables import Results
 
@@ -18,7 +18,7 @@ MARKERS = {"linear": "o", "convolution": "x"}
 
 
 def identity_recoverable(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     paper, readers = (frame[frame["gamma"] == gamma] for gamma in LABELS)
     worst = float(paper["error"].max(skipna=False))
     estimates = [Estimate("largest relative error, γ = √(σ²+ε)", "float64", exact(worst), True, "number")]
@@ -41,7 +41,6 @@ CLAIMS = (
         sentence="A scale equal to the standard deviation and a shift equal to the mean undo the normalisation, so "
         "that the layer can represent the identity.",
         source="§3",
-        experiment=NAME,
         metric="largest relative error of BN with γ = √(σ²+ε), β = μ, σ from 1e-6 to 1e3, ε = 1e-5, float64",
         unit="number",
         rule=RULE,
@@ -54,28 +53,26 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Error against the features' standard deviation; the readers' γ on the curve that its formula gives."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
+    """Error against the features' standard deviation; the error of the readers' γ lies on the curve of its formula."""
+    frame = measurement_of(results, NAME).frame
     shades = {"paper": style.colour("batch"), "readers": style.OTHER_COLOURS[4]}
     figure, [[axes]] = style.canvas(style.COLUMN, 2.6)
-    deviations = np.geomspace(found.frame["deviation"].min(), found.frame["deviation"].max(), 200)
-    # 1 − σ/√(σ²+ε), in a form that keeps its digits where the two are almost equal.
+    deviations = np.geomspace(frame["deviation"].min(), frame["deviation"].max(), 200)
+    # 1 − σ/√(σ²+ε), in a form that loses no digits where σ and the root are almost equal.
     root = np.sqrt(deviations**2 + EPSILON)
     axes.plot(deviations, EPSILON / (root * (root + deviations)), color="0.7", linewidth=2.5, zorder=0)
-    for (gamma, layer), rows in found.frame.groupby(["gamma", "layer"], sort=False):
+    for (gamma, layer), rows in frame.groupby(["gamma", "layer"], sort=False):
         gamma, layer = str(gamma), str(layer)
         axes.plot(
             rows["deviation"], rows["error"], MARKERS[layer], color=shades[gamma], markersize=4,
             fillstyle="none", label=f"{LABELS[gamma]}, {layer}",
         )  # fmt: skip
-    axes.axhline(RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+    axes.axhline(RULE.margin, **style.GUIDE)
     axes.text(deviations[0], 2 * RULE.margin, "tolerance", color="0.35", fontsize=7)
     axes.text(0.04, 0.03, r"$1-\sigma/\sqrt{\sigma^2+\epsilon}$", color="0.35", fontsize=7.5)
     axes.set(xscale="log", yscale="log", xlabel="standard deviation of the input, σ", ylim=(1e-17, 10))
     axes.set_ylabel("distance from the identity")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.legend_below(figure, axes, 2)
     return {"identity_recoverable_error": figure}
 
 

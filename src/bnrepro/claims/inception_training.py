@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from bnrepro import stats
 from bnrepro.claims import style
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs, tables_of
+from bnrepro.claims.markdown import table
 from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, Above, Below, Estimate, pair_by_seed
 from bnrepro.tables import Results
 
@@ -25,15 +26,15 @@ PAPER = {
     PLAIN_SIGMOID: ("0.0015", "–", "chance"),
 }
 FASTER = {X5: "1/14.8", X30: "1/11.5", BN: "1/2.3"}
-"""Arm → the paper's ratio of steps; the first arm decides."""
+"""Arm → the paper's ratio of steps. The first arm decides."""
 HIGHER = (X30, X5, BN)
-"""The arms compared by maximum accuracy; the first decides."""
+"""The arms compared by maximum accuracy. The first decides."""
 CHANCE, ABOVE_CHANCE = 0.1, 0.05
 """There are ten classes. A run that never gets five points above chance has not trained."""
 LATE = 0.9
 """A run whose maximum is in the last tenth of the steps was still improving."""
 SHARE_LOST, GAIN = Above(0.25), Above(0.0)
-"""The rules of plain_diverges and higher_accuracy_inception; their notes ask them too."""
+"""The rules of plain_diverges and higher_accuracy_inception, which their notes apply too."""
 
 PROTOCOL = (
     "an Inception of 49 thousand parameters on 32×32 images of ten classes for 7.5 epochs instead of 13.6 million on "
@@ -52,7 +53,7 @@ CHANGED = {
     "plain_diverges": "the rule first called any share above zero weaker, and could contradict nothing; changed "
     f"{SINCE}, of which none failed: their verdict is the same under both",
 }
-"""Slug → what was changed after the claim was declared."""
+"""Slug → what changed after the claim was declared."""
 
 
 def fewer_steps_inception(results: Results) -> Evidence:
@@ -164,7 +165,6 @@ CLAIMS = (
         sentence="With Batch Normalization, and what it lets be changed, the Inception reaches the plain network's "
         "best accuracy in a fraction of the steps.",
         source="§4.2.2, Figs. 2 and 3",
-        experiment=NAME,
         metric="ratio of steps, BN-x5 over Inception, to Inception's maximum test accuracy",
         unit="ratio",
         rule=Below(0.5, null=1),
@@ -180,7 +180,6 @@ CLAIMS = (
         sentence="With Batch Normalization, and what it lets be changed, the Inception reaches a higher accuracy, also "
         "at thirty times the rate.",
         source="§4.2.2, Fig. 3",
-        experiment=NAME,
         metric="difference of maximum test accuracy, BN-x30 minus Inception",
         unit="difference",
         rule=GAIN,
@@ -195,7 +194,6 @@ CLAIMS = (
         origin="paper",
         sentence="Without Batch Normalization the Inception does not train at five times its learning rate.",
         source="§4.2.1",
-        experiment=NAME,
         metric="share of seeds of Inception at ×5 that diverge or never get five points above chance",
         unit="share",
         rule=SHARE_LOST,
@@ -210,7 +208,6 @@ CLAIMS = (
         origin="paper",
         sentence="With Batch Normalization the Inception trains with sigmoids, which it does not do without.",
         source="§4.2.2",
-        experiment=NAME,
         metric="difference of maximum test accuracy, BN-x5-Sigmoid minus Inception with sigmoids",
         unit="difference",
         rule=Above(0.1, null=0),
@@ -234,25 +231,22 @@ LINES = {
 
 def figures(results: Results) -> dict[str, Figure]:
     """Fig. 2: median and range of the seeds; a dot where the median reaches Inception's best, as in the paper."""
-    tables = results.tables(NAME)
-    if tables is None:
-        return {}
+    tables = tables_of(results, NAME)
     figure, [[axes]] = style.canvas(style.PAGE, 3.2)
     curves = stats.curve(tables.metrics, "test", "accuracy")
     plain = tables.runs[(tables.runs["arm"] == BASELINE) & (tables.runs["status"] == "finished")]
-    target = float(curves[list(plain["run"])].max().mean()) if len(plain) else None
+    target = float(curves[list(plain["run"])].max().mean())  # NaN without a plain network
     for arm, (line, label) in LINES.items():
-        runs = list(tables.runs.loc[tables.runs["arm"] == arm, "run"])
-        if not runs:
+        if not (runs := style.runs_of(tables, arm)):
             continue
         lost = int((tables.runs.loc[tables.runs["arm"] == arm, "status"] == "diverged").sum())
         style.band(axes, curves[runs], arm, label + (f" ({lost} of {len(runs)} diverged)" if lost else ""), line)
         median = curves[runs].median(axis=1)
-        reached = median.index[median >= target] if target is not None else median.index[:0]
+        reached = median.index[median >= target]
         if len(reached):
             axes.plot(reached[0], median[reached[0]], "o", color=style.colour(arm), markersize=5)
-    if target is not None:
-        axes.axhline(target, color="0.6", linewidth=0.6, linestyle=":")
+    if len(plain):
+        axes.axhline(target, **style.GUIDE)
     axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, curves.index.max()), ylim=(0, None))
     style.thousands(axes)
     seeds = tables.runs["seed"].nunique()
@@ -263,41 +257,36 @@ def figures(results: Results) -> dict[str, Figure]:
 
 def section(results: Results) -> str:
     """Fig. 3 of the paper, with our columns beside its own."""
-    tables = results.tables(NAME)
-    assert tables is not None
+    tables = tables_of(results, NAME)
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
     finished = tables.runs[tables.runs["status"] == "finished"]
     tops = accuracy.max()
     goals = finished[finished["arm"] == BASELINE].set_index("seed")["run"].map(tops)
-    lines = [
-        "## Fig. 3: steps to Inception's accuracy, and the maximum",
-        "",
-        f"Ours on {tables.data_label}; the target is the maximum of the arm inception of the same seed"
-        + (f", in the mean {100 * goals.mean():.2f}%" if len(goals) else "")
-        + ". Steps are the median of the seeds that get there; a dot of the figure is where the median curve gets to "
-        "the mean of the targets.",
-        "",
-        "| arm | learning rate | steps to it | maximum accuracy | seeds (diverged) | the paper: rate | 10⁶ steps to "
-        "72.2% | maximum |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for arm, (rate, steps, top) in PAPER.items():
-        rows = tables.runs[tables.runs["arm"] == arm]
-        if rows.empty:
+    header = [
+        "arm", "learning rate", "steps to it", "maximum accuracy", "seeds (diverged)", "the paper: rate",
+        "10⁶ steps to 72.2%", "maximum",
+    ]  # fmt: skip
+    rows = []
+    for arm, in_paper in PAPER.items():
+        own = tables.runs[tables.runs["arm"] == arm]
+        if own.empty:
             continue
-        runs = list(rows.loc[rows["status"] == "finished", "run"])
-        own = rows.set_index("run")["seed"].map(goals).dropna()
-        reached = stats.steps_to(accuracy[[run for run in runs if run in own.index]], own).dropna()
-        ours = (
-            f"{reached.median():,.0f} ({len(reached)} of {len(own)})" if len(reached) else "never" if len(own) else "–"
-        )
+        runs = list(own.loc[own["status"] == "finished", "run"])
+        targets = own.set_index("run")["seed"].map(goals).dropna()
+        reached = stats.steps_to(accuracy[[run for run in runs if run in targets.index]], targets).dropna()
+        steps = "never" if len(targets) else "–"
+        if len(reached):
+            steps = f"{reached.median():,.0f} ({len(reached)} of {len(targets)})"
         best = f"{100 * tops[runs].mean():.2f}%" if runs else "–"
-        lost = len(rows) - len(runs)
-        lines.append(
-            f"| {arm} | {rows['optimizer.lr'].iloc[0]:g} | {ours} | {best} | {len(rows)} ({lost}) | {rate} | {steps} | "
-            f"{top} |"
-        )
-    return "\n".join(lines)
+        seeds = f"{len(own)} ({len(own) - len(runs)})"
+        rows.append([arm, f"{own['optimizer.lr'].iloc[0]:g}", steps, best, seeds, *in_paper])
+    return (
+        f"## Fig. 3: steps to Inception's accuracy, and the maximum\n\nOurs on {tables.data_label}. The target is the "
+        "maximum of the arm inception with the same seed"
+        + (f", {100 * goals.mean():.2f}% on average" if len(goals) else "")
+        + ". Steps are the median of the seeds that reach it; a dot in the figure marks where the median curve reaches "
+        "the mean of the targets.\n\n" + table(header, rows)
+    )
 
 
 DECLARED = Experiment(NAME, 90, CLAIMS, figures, section, any_normaliser=False)

@@ -1,4 +1,4 @@
-"""§1, §3.3: how much care the initialisation needs."""
+"""§1, §3.3: from which initial scales the network trains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bnrepro.tables import Results, Tables
 
 NAME = "init_scale"
 PASS = 0.9
-"""A run passes if it ends at this test accuracy or above; one that diverged does not."""
+"""A run passes if it ends at this test accuracy or above. A diverged run does not pass."""
 
 
 def robust_to_init(results: Results) -> Evidence:
@@ -50,7 +50,7 @@ def robust_to_init(results: Results) -> Evidence:
 
 
 def passing(tables: Tables) -> pd.DataFrame:
-    """Which runs pass: seeds (rows) × (arm, scale) (columns); NaN where there is no run."""
+    """Which runs pass, as 0 or 1: seeds (rows) × (arm, scale) (columns); NaN where there is no run."""
     runs = lasts(tables)
     return runs.assign(passed=(runs["end"] >= PASS).astype(float)).pivot(
         index="seed", columns=["arm", SCALE], values="passed"
@@ -64,7 +64,6 @@ CLAIMS = (
         origin="paper",
         sentence="With Batch Normalization the network trains from a wider range of initial scales.",
         source="§1, §3.3",
-        experiment=NAME,
         metric=f"difference in decades of initial standard deviation from which a run ends at {PASS:.0%} test accuracy "
         "or more",
         unit="number",
@@ -80,15 +79,13 @@ CLAIMS = (
 
 def figures(results: Results) -> dict[str, Figure]:
     """Final test accuracy against the initial scale: mean over seeds with its interval; diverged runs at the bottom."""
-    tables = results.tables(NAME)
-    if tables is None:
-        return {}
+    tables = tables_of(results, NAME)
     figure, [[axes]] = style.canvas(style.COLUMN, 2.5)
     runs = ends(tables)
     low, high = style.around(runs["end"])
     axes.set(xscale="log", ylim=(low, high), xlabel="initial standard deviation", ylabel="final test accuracy")
     style.ends_against(axes, runs, SCALE, style.arms_of(tables, results.treatment), bottom=low)
-    axes.axhline(PASS, color="0.6", linewidth=0.6, linestyle=":")
+    axes.axhline(PASS, **style.GUIDE)
     axes.legend(loc="lower center")
     axes.set_title(style.seeds_note(tables), loc="left")
     return {"init_scale_accuracy": figure}

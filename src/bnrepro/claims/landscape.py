@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs
-from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, SUPPORTED, Below, Estimate, Interval, Pairs, pair_by_seed
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs, tables_of
+from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, SUPPORTED, Below, Estimate, Interval, Pairs
 from bnrepro.stats.pairing import geometric_means, points_below, quarter, ratio, with_values
 from bnrepro.tables import Results
 
@@ -23,7 +23,7 @@ MEASURES = {
     "effective β-smoothness": "smoothness",
     SLOPE: "gradient",
 }
-"""What the report calls a measure, and the probe's column."""
+"""A measure's name in the report → the probe's column."""
 SIDES = {"Smaller": SUPPORTED, "Larger": CONTRADICTED, "No difference seen": INCONCLUSIVE}
 
 
@@ -58,22 +58,22 @@ def smoother_landscape(results: Results) -> Evidence:
 
 
 def _ratios(pairs: Pairs, seen: pd.DataFrame) -> dict[str, Interval]:
-    """Treatment over baseline of every measure that a seed of ``pairs`` has with both."""
+    """Ratio, treatment over baseline, of every measure that some seed of ``pairs`` has in both arms."""
     found = {name: ratio(pairs, seen, column) for name, column in MEASURES.items()}
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
 def _on_inception(results: Results) -> dict[str, Interval]:
-    """The same ratios on the small Inception; empty where it has not been run."""
-    tables = results.tables(INCEPTION)
-    if tables is None or PROBE not in tables.probes:
+    """The same ratios on the small Inception; none where it has not been run."""
+    try:
+        tables, pairs = paired_runs(results, INCEPTION, PROBE)
+    except NotRun:
         return {}
-    pairs = pair_by_seed(tables.runs, results.treatment)
-    return _ratios(pairs, tables.probes[PROBE]) if len(pairs) else {}
+    return _ratios(pairs, tables.probes[PROBE])
 
 
 def _summary(network: str, arm: str, ratios: dict[str, Interval]) -> list[str]:
-    """Which measures the rule would call smaller, which larger, and which it leaves open."""
+    """The measures that the rule would call smaller, larger, or undecided."""
     told = []
     for side, verdict in SIDES.items():
         names = [name for name, interval in ratios.items() if RULE.verdict(interval) == verdict]
@@ -82,7 +82,7 @@ def _summary(network: str, arm: str, ratios: dict[str, Interval]) -> list[str]:
 
 
 def _curved(pairs: Pairs, seen: pd.DataFrame) -> str:
-    """How far from first order the steps are: the rate times the effective smoothness, both arms."""
+    """How far the steps are from first order: the rate times the effective smoothness, in both arms."""
     reach = geometric_means(seen.assign(reach=seen["rate"] * seen["smoothness"]), "reach")
     without, treated = (np.exp(np.log(arm).mean()) for arm in (pairs.without(reach), pairs.treated(reach)))
     return (
@@ -98,7 +98,6 @@ CLAIMS = (
         origin="readers",
         sentence="With Batch Normalization the loss varies less along the step that training takes.",
         source="readers; Santurkar et al. 2018, Fig. 4",
-        experiment=NAME,
         metric="ratio, with BN over without, of the range of the loss over steps of 1/2 to 4 learning rates along the "
         "negative gradient, geometric mean of 20 points of training",
         unit="ratio",
@@ -117,13 +116,15 @@ def figures(results: Results) -> dict[str, Figure]:
 
 
 def ranges(results: Results, experiment: str) -> dict[str, Figure]:
-    """Fig. 4 of Santurkar et al. 2018. Shaded: from the smallest to the largest value over the step lengths, each the
-    median of the seeds."""
-    tables = results.tables(experiment)
-    if tables is None or PROBE not in tables.probes or tables.probes[PROBE].empty:
+    """Fig. 4 of Santurkar et al. 2018, for one experiment.
+
+    The bands go from the smallest to the largest value over the step lengths, each the median over the seeds.
+    """
+    tables = tables_of(results, experiment, PROBE)
+    seen = tables.probes[PROBE]
+    if seen.empty:
         return {}
     figure, [axes] = style.canvas(style.PAGE, 2.5, 1, 3)
-    seen = tables.probes[PROBE]
     seeds = tables.runs["seed"].nunique()
     for arm in style.arms_of(tables, results.treatment):
         rows = seen[seen["arm"] == arm]
@@ -139,19 +140,17 @@ def ranges(results: Results, experiment: str) -> dict[str, Figure]:
     for panel, label in zip(axes, labels, strict=True):
         panel.set(xlabel="training steps", ylabel=label, yscale="log", xlim=(0, max(seen["step"].max(), 1)))
         style.thousands(panel)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    titles = ["range of the loss", "range of the gradient's change", "median and range of the seeds"]
-    style.panel_letters(list(axes), titles)
+    style.legend_below(figure, axes[0], 4)
+    style.panel_letters(axes, ["range of the loss", "range of the gradient's change", "median and range of the seeds"])
     figure.suptitle(
         f"{tables.data_label}, {seeds} seeds; along the negative gradient, from the same weights and mini-batch "
-        "(line: the start in a, the mean in b)",
-        fontsize=8,
+        "(line: the start in a, the mean in b)"
     )
     return {f"{experiment}_ranges": figure}
 
 
 def _median(rows: pd.DataFrame, column: str) -> tuple[pd.Index, pd.Series]:
-    """Steps, and the median of the seeds at each."""
+    """The steps, and the median over the seeds at each."""
     median = rows.groupby("step")[column].median()
     return median.index, median
 

@@ -1,4 +1,4 @@
-"""The loss landscape of the small Inception: a figure, and estimates that landscape prints. It carries no claim."""
+"""The loss landscape of the small Inception. It carries no claim: ``landscape`` prints its estimates."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def figures(results: Results) -> dict[str, Figure]:
     return landscape.ranges(results, NAME)
 
 
-DECLARED = Experiment(NAME, 300, figures=figures, any_normaliser=False)
+DECLARED = Experiment(NAME, 300, draw=figures, any_normaliser=False)

@@ -1,10 +1,9 @@
-"""§3.3 and §3.2: how high a learning rate each arm bears, and whether to normalise before or after the activation."""
+"""§3.3, §3.2: the largest learning rate at which each arm trains, and normalising before or after the activation."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro import stats
@@ -16,11 +15,11 @@ from bnrepro.tables import Results, Tables
 
 NAME, ACTIVATION = "learning_rate", "model.activation"
 PASS = 0.9
-"""A run trains at its rate if its last test accuracy is at least this; one that diverged does not."""
+"""A run trains at its rate if its last test accuracy is at least this. A diverged run does not."""
 TARGET = 0.95
-"""The test accuracy to which the figure counts the steps."""
+"""Test accuracy; the figure counts the steps to it."""
 DECIDES, BESIDE = "sigmoid", "relu"
-"""§4.1 has sigmoids: they decide; the same for ReLU is printed beside it."""
+"""§4.1 has sigmoids, so they decide; the ReLU's estimates are printed beside them."""
 LABELS = {DECIDES: "sigmoid", BESIDE: "ReLU"}
 
 
@@ -56,14 +55,14 @@ def higher_learning_rates(results: Results) -> Evidence:
 
 
 def _step(rates: np.ndarray | list[float]) -> float:
-    """The factor between neighbours of a grid, the geometric mean of all."""
+    """The geometric mean of the factors from one rate of a grid to the next."""
     return float(np.exp(np.diff(np.log(np.sort(rates))).mean()))
 
 
 def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataFrame | None, str]:
-    """The largest rate at which each arm trains, seed by seed (rows) and arm by arm; or None, and why there is none.
+    """The largest rate at which each arm trains, seeds (rows) × arms (columns); or None, and the reason.
 
-    Only rates and seeds that all arms have are looked at. Where no rate passes, it is one grid step below the lowest.
+    Counts only rates and seeds that all arms share. Where no rate passes, the result is one grid step below the lowest.
     """
     runs = lasts(tables)
     runs = runs[(runs[ACTIVATION] == activation) & runs["arm"].isin(arms)]
@@ -84,7 +83,7 @@ def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataF
 
 
 def _bounds(tables: Tables, activation: str, largest: pd.DataFrame) -> list[str]:
-    """Up to which rates each arm trains, and where the grid ends before the arm does."""
+    """Notes on the rates up to which each arm trains, and on the ends of the grid that bound them."""
     rates = tables.runs[RATE]
     notes = []
     for arm in largest:
@@ -134,8 +133,7 @@ def placement(results: Results) -> Evidence:
 
 
 def _at_best(tables: Tables, activation: str, *arms: str) -> tuple[tuple[pd.DataFrame, dict[str, float]] | None, str]:
-    """Final test accuracies (seeds × arms), each arm at its best rate on validation, and those rates; or None, and
-    why there are none."""
+    """Final test accuracies (seeds × arms) and rates, each arm at its best on validation; or None, and the reason."""
     chosen = tables.runs[ACTIVATION] == activation
     validation, test = (ends(tables, split)[chosen.to_numpy()] for split in ("validation", "test"))
     columns, rates = {}, {}
@@ -159,7 +157,7 @@ def _edges(tables: Tables, activation: str, rates: dict[str, float]) -> list[str
 
 
 def _opposite(one: Interval, other: Interval) -> bool:
-    """Whether both intervals lie off zero, on different sides of it."""
+    """Whether the intervals lie on different sides of zero."""
     return (one.low > 0 and other.high < 0) or (one.high < 0 and other.low > 0)
 
 
@@ -172,7 +170,6 @@ CLAIMS = (
         origin="paper",
         sentence="With Batch Normalization the network trains at learning rates at which it otherwise cannot.",
         source="§3.3",
-        experiment=NAME,
         metric=f"ratio of the largest learning rates at which a run ends at {PASS:.0%} test accuracy or more, with BN "
         "over without, sigmoid",
         unit="ratio",
@@ -188,7 +185,6 @@ CLAIMS = (
         origin="paper",
         sentence="Normalising before the nonlinearity is better than after it.",
         source="§3.2; readers disagree",
-        experiment=NAME,
         metric="difference of final test accuracy, before minus after, each at its best learning rate on validation, "
         "sigmoid",
         unit="difference",
@@ -202,10 +198,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Final accuracy, and steps to the target, against the learning rate: two figures of a panel an activation."""
-    tables = results.tables(NAME)
-    if tables is None:
-        return {}
+    """Final accuracy, and steps to the target, against the learning rate: two figures, a panel per activation."""
+    tables = tables_of(results, NAME)
     found = [activation for activation in LABELS if activation in set(tables.runs[ACTIVATION])]
     arms = style.arms_of(tables, results.treatment)
     return {
@@ -220,7 +214,7 @@ def _accuracy(tables: Tables, activations: list[str], arms: list[str]) -> Figure
     for panel, activation in zip(axes, activations, strict=True):
         panel.set(xscale="log", ylim=(0, 1), xlabel="learning rate")
         style.ends_against(panel, runs[runs[ACTIVATION] == activation], RATE, arms)
-        panel.axhline(PASS, color="0.6", linewidth=0.6, linestyle=":")
+        panel.axhline(PASS, **style.GUIDE)
     axes[0].set(ylabel="final test accuracy (× = diverged)")
     axes[0].legend(loc="center left")
     _titles(tables, axes, activations)
@@ -228,7 +222,7 @@ def _accuracy(tables: Tables, activations: list[str], arms: list[str]) -> Figure
 
 
 def _steps(tables: Tables, activations: list[str], arms: list[str]) -> Figure:
-    """Geometric mean and interval of the steps over the seeds; a cross marks a rate at which a seed does not arrive."""
+    """Geometric mean and interval of the steps over the seeds; a cross where some seed does not reach the target."""
     figure, [axes] = style.canvas(style.PAGE, 2.5, 1, len(activations), sharey=True)
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
     budget = float(accuracy.index.max())
@@ -237,35 +231,24 @@ def _steps(tables: Tables, activations: list[str], arms: list[str]) -> Figure:
     for panel, activation in zip(axes, activations, strict=True):
         panel.set(xscale="log", yscale="log", xlabel="learning rate")
         for index, arm in enumerate(arms):
-            # Above the budget, arm above arm: a cross hides no other.
-            never_at = budget * 1.25 ** (index + 1)
-            _line(panel, runs[(runs["arm"] == arm) & (runs[ACTIVATION] == activation)], arm, never_at)
-        panel.axhline(budget, color="0.6", linewidth=0.6, linestyle=":")
+            chosen = runs[(runs["arm"] == arm) & (runs[ACTIVATION] == activation)]
+            steps = {float(str(rate)): group.to_numpy() for rate, group in chosen.groupby(RATE)["steps"]}
+            reached = {rate: each for rate, each in steps.items() if not np.isnan(each).any()}
+            points = {rate: stats.paired_ratio(each, np.ones(len(each))) for rate, each in reached.items()}
+            style.with_intervals(panel, points, arm)
+            # Above the budget, one arm above the other, so that no cross hides another.
+            style.crosses(panel, [rate for rate in steps if rate not in reached], budget * 1.25 ** (index + 1), arm)
+        panel.axhline(budget, **style.GUIDE)
     axes[0].set(ylabel=f"training steps to {TARGET:.0%} test accuracy\n(× = not in every seed)")
     axes[-1].legend(loc="center right")
     _titles(tables, axes, activations)
     return figure
 
 
-def _line(axes: Axes, runs: pd.DataFrame, arm: str, never_at: float) -> None:
-    points, never, shade = [], [], style.colour(arm)
-    for rate, group in runs.groupby(RATE):
-        if group["steps"].isna().any():
-            never.append(float(str(rate)))
-        else:
-            found = stats.paired_ratio(group["steps"].to_numpy(), np.ones(len(group)))
-            points.append((float(str(rate)), found.value, found.low, found.high))
-    columns = np.array(points).T if points else np.empty((4, 0))
-    axes.plot(*columns[:2], style.line(arm), marker="o", markersize=2.5, color=shade, label=style.name(arm))
-    axes.fill_between(columns[0], columns[2], columns[3], color=shade, alpha=0.18, linewidth=0)
-    if never:
-        axes.plot(never, np.full(len(never), never_at), "x", color=shade, markersize=4, clip_on=False)
-
-
 def _titles(tables: Tables, axes: np.ndarray, activations: list[str]) -> None:
     titles = [LABELS[activation] for activation in activations]
     titles[0] += f"; {style.seeds_note(tables)}"
-    style.panel_letters(list(axes), titles)
+    style.panel_letters(axes, titles)
 
 
 DECLARED = Experiment(NAME, 40, CLAIMS, figures)

@@ -1,4 +1,4 @@
-"""BN at its own best rate: estimates printed beside those of mnist_training; no claim and no figure of its own."""
+"""BN at its own best rate. It carries no claim: ``mnist_training`` prints its estimates."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Experiment
+from bnrepro.claims.claim import Experiment, tables_of
 from bnrepro.stats import BASELINE
 from bnrepro.stats.selection import best_cell, grid_of, on_edge, steps_ratio
 from bnrepro.tables import Results, Tables
@@ -18,9 +18,8 @@ FIGURE = "mnist_tuning_grid"
 
 
 def section(results: Results) -> str:
-    """Which cell is best for each arm on validation, and how far the ratio of steps depends on the cell."""
-    tables = results.tables(NAME)
-    assert tables is not None
+    """The best cell on validation for each arm, and the range of the ratio of steps over the cells."""
+    tables = tables_of(results, NAME)
     lines = ["## How much depends on the learning rate and the initialisation", ""]
     for arm in _arms(tables, results.treatment):
         grid = grid_of(tables, arm)
@@ -51,9 +50,7 @@ def _arms(tables: Tables, treatment: str) -> list[str]:
 
 def figures(results: Results) -> dict[str, Figure]:
     """Heat maps over initial scale (rows) and learning rate (columns): each arm's accuracy, and the ratio of steps."""
-    tables = results.tables(NAME)
-    if tables is None:
-        return {}
+    tables = tables_of(results, NAME)
     arms = _arms(tables, results.treatment)
     figure, [axes] = style.canvas(style.PAGE, 2.1, 1, len(arms) + 1)
     for panel, arm in zip(axes, arms, strict=False):
@@ -68,11 +65,9 @@ def figures(results: Results) -> dict[str, Figure]:
         panel.set_xlabel("learning rate")
     axes[0].set_ylabel("initial standard deviation")
     titles = [f"{style.name(arm)}: validation accuracy, %" for arm in arms] + ["steps, with over without"]
-    style.panel_letters(list(axes), titles)
+    style.panel_letters(axes, titles)
     steps = int(tables.runs["steps"].max())
-    figure.suptitle(
-        f"{tables.data_label}, {steps:,} steps, {tables.runs['seed'].nunique()} seeds; boxed: best", fontsize=8
-    )
+    figure.suptitle(f"{tables.data_label}, {steps:,} steps, {tables.runs['seed'].nunique()} seeds; boxed: best")
     return {FIGURE: figure}
 
 

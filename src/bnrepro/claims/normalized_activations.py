@@ -1,4 +1,4 @@
-"""Algorithm 1: mean and variance of the normalised features, and of what readers normalise instead."""
+"""Algorithm 1: mean and variance of the normalised features, and those after the readers' whole-tensor form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.stats import Estimate, Within, exact
 from bnrepro.tables import Results
 
@@ -22,7 +22,7 @@ SHOWN = {
 
 
 def normalized_activations(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     features, whole = frame[frame["feature"] != "all"], frame[frame["feature"] == "all"]
     paper = features[features["layer"] == PAPER]
     mean, variance = _largest(paper, "mean"), _largest(paper, "variance_error")
@@ -53,7 +53,7 @@ def normalized_activations(results: Results) -> Evidence:
 
 
 def _largest(rows: pd.DataFrame, column: str) -> float:
-    """The largest absolute value; NaN if any value is NaN, since no tolerance admits that."""
+    """The largest absolute value; NaN if any value is NaN, so that no tolerance admits it."""
     return float(rows[column].abs().max(skipna=False))
 
 
@@ -65,7 +65,6 @@ CLAIMS = (
         sentence="Each feature leaves the normalisation with mean 0 and variance σ²/(σ²+ε) over the mini-batch, "
         "whatever its own mean and variance σ² were.",
         source="Algorithm 1, §3",
-        experiment=NAME,
         metric="largest |mean| and |variance − σ²/(σ²+ε)| of a feature, σ² from 1e-8 to 100, and 0, float64",
         unit="number",
         rule=Within(1e-6),
@@ -78,11 +77,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Statistics after the layer against those before it. Each mark is a feature, the grey line is Algorithm 1's."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
-    frame = found.frame
+    """Statistics after the layer against those before it. Each mark is a feature; the grey line is Algorithm 1's."""
+    frame = measurement_of(results, NAME).frame
     features = frame[(frame["case"] == "linear") & (frame["feature"] != "all")]
     figure, [[mean, variance]] = style.canvas(style.PAGE, 2.5, 1, 2)
     mean.axhline(0, color="0.7", linewidth=3, solid_capstyle="butt", label="mean 0, variance σ²/(σ²+ε)")
@@ -90,12 +86,12 @@ def figures(results: Results) -> dict[str, Figure]:
     mean.set(xlabel="mean of a feature before", ylabel="mean after")
     axis = np.geomspace(features["input_variance"].min(), features["input_variance"].max(), 200)
     variance.plot(axis, axis / (axis + EPSILON), color="0.7", linewidth=3)
-    variance.axvline(EPSILON, color="0.6", linewidth=0.6, linestyle=":")
+    variance.axvline(EPSILON, **style.GUIDE)
     variance.annotate("ε", (EPSILON, 10), textcoords="offset points", xytext=(3, 0))
     _marks(variance, features, "input_variance", "variance")
     variance.set(xscale="log", yscale="log", xlabel="variance σ² of a feature before", ylabel="variance after")
     style.panel_letters([mean, variance], ["mean", "variance"])
-    figure.legend(*mean.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    style.legend_below(figure, mean, 3)
     return {"normalized_activations_features": figure}
 
 

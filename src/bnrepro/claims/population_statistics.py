@@ -1,4 +1,4 @@
-"""§3.1, Algorithm 2: at inference an example is judged by itself."""
+"""§3.1, Algorithm 2: at inference an example's scores do not depend on the rest of its batch."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measurement_of
 from bnrepro.stats import Estimate, Interval, Within, exact, paired_difference
 from bnrepro.tables import Results
 
 NAME = "population_statistics"
 ALGORITHM, MOVING, BATCH = "Algorithm 2", "moving average", "test batch"
-# The fixed maps lie on each other: line and width tell them apart, not colour alone.
+# The lines of the fixed maps coincide: style and width tell them apart, not colour alone. The wide line is drawn first.
 LOOKS = {
     MOVING: ("moving average of training", style.OTHER_COLOURS[2], "-", 2.6),
     ALGORITHM: ("population, Algorithm 2", "#000000", "--", 1.1),
     BATCH: ("statistics of the test batch", style.colour("batch"), "-", 1.1),
 }
-"""In the order of drawing: the wide line first."""
 
 
 def population_statistics(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     if ALGORITHM not in set(frame["statistics"]):
         raise Inapplicable("none of the trained networks keeps statistics of mini-batches")
     normalised = frame[frame["statistics"] != "none"]
@@ -44,23 +43,23 @@ def population_statistics(results: Results) -> Evidence:
         )
     accuracies = _by_seed(normalised)
     for name in [(ALGORITHM, sizes[-1]), (MOVING, sizes[-1]), *((BATCH, size) for size in shown)]:
-        estimates.append(Estimate(f"test accuracy, {_called(*name)}", arm, _mean(accuracies[name]), unit="share"))
+        estimates.append(Estimate(f"test accuracy, {_label(*name)}", arm, _mean(accuracies[name]), unit="share"))
     exactly = accuracies[ALGORITHM, sizes[-1]]
     for name in [(MOVING, sizes[-1]), *((BATCH, size) for size in shown)]:
         lost = _mean(accuracies[name] - exactly)
-        estimates.append(Estimate(f"test accuracy, {_called(*name)} minus Algorithm 2", arm, lost, unit="difference"))
+        estimates.append(Estimate(f"test accuracy, {_label(*name)} minus Algorithm 2", arm, lost, unit="difference"))
     folded = float(largest["folded", "disagreement"].max())
     estimates.append(Estimate("largest error of the folded network's scores", arm, exact(folded), unit="number"))
     notes = [
         "every example was judged twice at each batch size, at the same place in the batch and among others; a change "
         "is given ÷ the largest score",
     ]
-    listed = accuracies.set_axis([_called(*name) for name in accuracies.columns], axis=1)
+    listed = accuracies.set_axis([_label(*name) for name in accuracies.columns], axis=1)
     return Evidence(estimates, notes, listed)
 
 
 def _by_seed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracies: a row per seed, a column for every (statistics, batch)."""
+    """Test accuracies: seeds (rows) × (statistics, batch size) (columns)."""
     return frame[frame["metric"] == "accuracy"].pivot(index="seed", columns=["statistics", "batch"], values="value")
 
 
@@ -68,7 +67,7 @@ def _mean(values: pd.Series) -> Interval:
     return paired_difference(values.to_numpy())
 
 
-def _called(statistics: object, batch: object) -> str:
+def _label(statistics: object, batch: object) -> str:
     return f"statistics of {batch} test examples" if statistics == BATCH else str(statistics)
 
 
@@ -80,7 +79,6 @@ CLAIMS = (
         sentence="With the population's statistics, what the network says about an example does not depend on the "
         "examples beside it.",
         source="§3.1, Algorithm 2",
-        experiment=NAME,
         metric="largest change of an example's scores as the rest of its test batch is exchanged, batches of 2 to 256",
         unit="number",
         rule=Within(0.0),
@@ -96,10 +94,10 @@ CLAIMS = (
 
 def figures(results: Results) -> dict[str, Figure]:
     """Test accuracy and changed predictions against the size of the test batch; median and range of the seeds."""
-    found = results.measured(NAME)
-    if found is None or BATCH not in set(found.frame["statistics"]):
-        return {}
+    found = measurement_of(results, NAME)
     frame = found.frame
+    if BATCH not in set(frame["statistics"]):
+        return {}
     sizes = sorted(frame.loc[frame["statistics"] == BATCH, "batch"].unique())
     figure, [axes] = style.canvas(style.PAGE, 2.5, 1, 2)
     for panel, metric in zip(axes, ("accuracy", "changed"), strict=True):
@@ -111,24 +109,23 @@ def figures(results: Results) -> dict[str, Figure]:
         panel.minorticks_off()
     axes[0].set(ylabel="test accuracy, %")
     axes[1].set(ylabel="predictions that change, %")
-    style.panel_letters(list(axes), ["accuracy", "as the others in the batch are exchanged"])
+    style.panel_letters(axes, ["accuracy", "as the others in the batch are exchanged"])
     fixed = frame[frame["statistics"].isin([MOVING, ALGORITHM]) & (frame["metric"] == "dependence")]
     if (fixed["value"] == 0).all():
         axes[1].annotate("exactly 0", (sizes[0], 0), (4, 4), textcoords="offset points", fontsize=7)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LOOKS))
+    style.legend_below(figure, axes[0], len(LOOKS))
     seeds = frame["seed"].nunique()
-    figure.suptitle(f"{found.meta['data']}; median and range of {seeds} trained networks", fontsize=8)
+    figure.suptitle(f"{found.meta['data']}; median and range of {seeds} trained networks")
     return {"population_statistics_accuracy": figure}
 
 
 def _draw(panel: Axes, statistics: str, curves: pd.DataFrame, sizes: list[int]) -> None:
-    """Percentages over the batch sizes; a fixed map that was evaluated at one of them is a level line."""
+    """Percentages against the batch size. A fixed map is evaluated at one size and drawn as a level line."""
     label, shade, dashes, width = LOOKS[statistics]
     percent = 100 * curves
     if len(percent) == 1:
         percent = pd.concat([percent.set_axis([size]) for size in sizes])
-    panel.plot(percent.index, percent.median(axis=1), dashes, color=shade, linewidth=width, label=label)
-    panel.fill_between(percent.index, percent.min(axis=1), percent.max(axis=1), color=shade, alpha=0.18, linewidth=0)
+    style.median_and_range(panel, percent, dashes, shade, linewidth=width, label=label)
 
 
 DECLARED = Experiment(NAME, 200, CLAIMS, figures, any_normaliser=False)

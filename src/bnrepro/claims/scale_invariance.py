@@ -1,11 +1,11 @@
-"""§3.3: the three identities under a scale of the weights."""
+"""§3.3: three identities of a normalised layer whose weights are scaled."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.stats import Estimate, Within, exact
 from bnrepro.tables import Results
 
@@ -16,7 +16,7 @@ EXACT_EPSILON = 1e-300
 
 
 def scale_invariance(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     at_zero = frame[frame["epsilon"] == EXACT_EPSILON]
     worst = float(at_zero["error"].max())
     estimates = [Estimate("largest relative error at ε = 0", "float64", exact(worst), True, "number")]
@@ -42,7 +42,6 @@ CLAIMS = (
         sentence="A scale of the weights changes neither the output of a normalised layer nor the gradient of its "
         "input, and divides the gradient of the weights by itself.",
         source="§3.3",
-        experiment=NAME,
         metric="largest relative error of the three identities, scales from 1e-3 to 1e3, ε = 0, float64",
         unit="number",
         rule=RULE,
@@ -57,10 +56,7 @@ CLAIMS = (
 
 def figures(results: Results) -> dict[str, Figure]:
     """Error against the scale, one panel per layer. Lines are solid at ε = 0 and dashed with the layer's own ε."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
-    frame = found.frame
+    frame = measurement_of(results, NAME).frame
     layers = list(dict.fromkeys(frame["layer"]))
     figure, [axes] = style.canvas(style.PAGE, 2.4, 1, len(layers), sharey=True)
     for panel, layer in zip(axes, layers, strict=True):
@@ -72,11 +68,11 @@ def figures(results: Results) -> dict[str, Figure]:
                 rows["scale"], rows["error"], "-" if zero else "--", marker="o", markersize=2.5,
                 color=style.OTHER_COLOURS[index % 3], label=label,
             )  # fmt: skip
-        panel.axhline(RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+        panel.axhline(RULE.margin, **style.GUIDE)
         panel.set(xscale="log", yscale="log", xlabel="scale of the weights, a")
     axes[0].set_ylabel("relative error")
-    style.panel_letters(list(axes), layers)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    style.panel_letters(axes, layers)
+    style.legend_below(figure, axes[0], 3)
     return {"scale_invariance_error": figure}
 
 

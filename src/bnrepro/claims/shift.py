@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from bnrepro import stats
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs, tables_of
 from bnrepro.stats import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -30,7 +30,7 @@ NAME, PROBE, NOISY = "shift", "shift", "batch_noisy"
 LESS, MORE, HIGHER = Below(1.0), Above(1.0), Above(0.0)
 """The claim's rule, its opposite, and the rule for a difference."""
 AS_WELL = 0.01
-"""Within this share of the final test accuracy one network does "as well as" another. Fixed before the runs."""
+"""One network does "as well as" another within this difference in final test accuracy. Fixed before the runs."""
 DISTANCE, REDRAWN = "distance", "redrawn_distance"
 RATIO = "ratio of the L2 change of the gradient"
 NOISY_RATIOS = {RATIO: DISTANCE, "ratio of the L2 change with the noise of the next step before the layer": REDRAWN}
@@ -70,24 +70,27 @@ def covariate_shift(results: Results) -> Evidence:
         measure = "with BN minus without, the cosine of the gradient before and after is"
         accounts.append(Account(said, measure, turned, HIGHER, "number"))
     beside, told = _with_noise(results, tables, seen)
-    # The accounts speak of Batch Normalization, not of another normaliser under exam.
+    # The accounts are about Batch Normalization, not about any other normaliser.
     notes = [account.sentence() for account in accounts + told] if arm == "batch" else []
     rows = complete.listed(distances, "ratio")
     return Evidence(estimates + beside, [*complete.notes, *notes], rows, complete.treatment_diverged)
 
 
 def later_layers(tables: Tables) -> pd.DataFrame:
-    """The probe's rows of all layers but the first: no layer before it moves."""
+    """The probe's rows of all layers but the first, which no earlier layer can shift."""
     seen = tables.probes[PROBE]
     return seen[seen["layer"] > 0]
 
 
-# ---------------------------------------------------------------------------------------------- what is said
+# --------------------------------------------------------------------------------------------------- accounts
 
 
 @dataclass(frozen=True)
 class Account:
-    """What somebody says of Batch Normalization, the number that decides it, and the rule for that number."""
+    """A statement about Batch Normalization, the number that decides it, and the rule for that number.
+
+    ``but`` warns against reading too much into the outcome.
+    """
 
     said: str
     measure: str
@@ -95,7 +98,6 @@ class Account:
     rule: Rule
     unit: str = "ratio"
     but: str = ""
-    """A warning against reading too much into it."""
 
     def sentence(self) -> str:
         outcome = OUTCOMES[self.rule.verdict(self.interval)]
@@ -107,7 +109,7 @@ OUTCOMES = {SUPPORTED: "This holds", CONTRADICTED: "This fails", INCONCLUSIVE: "
 
 
 def _by_distance(raw: Interval, relative: Interval | None, norms: Interval | None) -> list[Account]:
-    """The paper's account and the follow-up's, by the L2 distance and by the distance relative to the gradient."""
+    """The paper's and the follow-up's accounts, by the L2 distance and by the distance in norms of the gradient."""
     change = "with BN over without, the L2 change of the gradient is"
     size = "" if norms is None else f" The norm of the gradient itself is {times(norms)}, with BN over without."
     accounts = [
@@ -121,7 +123,7 @@ def _by_distance(raw: Interval, relative: Interval | None, norms: Interval | Non
 
 
 def _with_noise(results: Results, tables: Tables, seen: pd.DataFrame) -> tuple[list[Estimate], list[Account]]:
-    """The arm with injected noise: how much its gradients move, and how well it still ends."""
+    """Estimates and accounts of the arm with injected noise: how far its gradients move, and how it ends."""
     estimates: list[Estimate] = []
     accounts: list[Account] = []
     accuracy = stats.final(stats.curve(tables.metrics, "test", "accuracy"))
@@ -162,7 +164,7 @@ def _with_noise(results: Results, tables: Tables, seen: pd.DataFrame) -> tuple[l
 
 
 def _too_wide(tables: Tables, treatment: str, accuracy: pd.Series) -> str:
-    """A warning where BN's own gain lies within the margin too; else nothing."""
+    """A warning if BN's own gain also lies within the margin, else an empty text."""
     plain = pair_by_seed(tables.runs, treatment)
     if not len(plain):
         return ""
@@ -183,7 +185,7 @@ def _number(interval: Interval) -> str:
 
 
 SHOWN = {"ratio": times, "difference": _points, "number": _number}
-"""Unit → how a sentence prints a number of it."""
+"""Unit → how a sentence prints a number in it."""
 
 
 CLAIMS = (
@@ -193,7 +195,6 @@ CLAIMS = (
         origin="paper",
         sentence="Batch Normalization reduces internal covariate shift.",
         source="the title, §1; Santurkar et al. 2018, §2.2",
-        experiment=NAME,
         metric="ratio, with BN over without, of the L2 change of a layer's gradient by the updates of the layers "
         "before it, geometric mean of all layers but the first and of 20 points of training",
         unit="ratio",
@@ -210,10 +211,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """L2 change and cosine, over all layers but the first, and test accuracy: median and range of the seeds."""
-    tables = results.tables(NAME)
-    if tables is None or PROBE not in tables.probes:
-        return {}
+    """L2 change and cosine over all layers but the first, and test accuracy: median and range of the seeds."""
+    tables = tables_of(results, NAME, PROBE)
     seen = later_layers(tables)
     if seen.empty:
         return {}
@@ -226,7 +225,7 @@ def figures(results: Results) -> dict[str, Figure]:
         line = style.line(arm)
         moved, redrawn = _over_layers(rows, DISTANCE), _over_layers(rows, REDRAWN).median(axis=1)
         style.band(axes[0], moved, arm, style=line)
-        # The two differ only where the network draws noise.
+        # They differ only where the network draws noise.
         if not np.allclose(redrawn, moved.median(axis=1), equal_nan=True):
             label = "and with the noise of the next step"
             axes[0].plot(redrawn.index, redrawn, ":", color=style.colour(arm), label=label)
@@ -237,24 +236,23 @@ def figures(results: Results) -> dict[str, Figure]:
         style.thousands(panel)
     axes[0].set(yscale="log")
     axes[2].set(ylim=(max(0.0, _lowest_late(accuracy)), 1.0))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    style.panel_letters(list(axes), ["how far it moves", "in what direction", "how the network does"])
+    style.legend_below(figure, axes[0], 4)
+    style.panel_letters(axes, ["how far it moves", "in what direction", "how the network does"])
     figure.suptitle(
         f"{tables.data_label}, {tables.runs['seed'].nunique()} seeds: a layer's gradient after the updates of the "
-        "layers before it, over all layers but the first",
-        fontsize=8,
+        "layers before it, over all layers but the first"
     )
     return {"shift_gradients": figure}
 
 
 def _over_layers(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Geometric mean over the layers, steps × runs; layers at 0 are left out."""
+    """Geometric mean over the layers: steps (rows) × runs (columns). Layers at 0 are left out."""
     logs = rows.assign(log=rows[column].where(rows[column] > 0).apply(np.log))
     return logs.groupby(["step", "run"])["log"].mean().unstack().apply(np.exp)
 
 
 def _lowest_late(accuracy: pd.DataFrame) -> float:
-    """A little below the lowest accuracy after the first tenth of training, which the axis leaves out."""
+    """Lower end of an axis without the first tenth of training: a little below the lowest accuracy after it."""
     late = accuracy[accuracy.index >= accuracy.index.max() / 10].min().min()
     return float(late) - 0.02 if np.isfinite(late) else 0.0
 

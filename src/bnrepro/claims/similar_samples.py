@@ -1,11 +1,11 @@
-"""Readers: what happens to a mini-batch of samples that hardly differ."""
+"""Readers: mini-batches of samples that hardly differ."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.stats import Estimate, Measured, exact
 from bnrepro.tables import Results
 
@@ -19,8 +19,8 @@ SHADES = tuple(style.OTHER_COLOURS[index] for index in (0, 1, 4, 3))
 
 
 def similar_samples(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
-    # The rows are found by their text: a parsed number need not equal a literal to the last digit.
+    frame = measurement_of(results, NAME).frame
+    # Rows are looked up by text, since a parsed number may differ from a literal in the last digit.
     keys = [frame["quantity"], *(frame[column].map("{:g}".format) for column in ("epsilon", "deviation"))]
     sizes = frame.set_index(keys)["size"]
 
@@ -50,7 +50,6 @@ CLAIMS = (
         origin="readers",
         sentence="A mini-batch of nearly identical samples is bad for BN: it blows their noise, and the gradient, up.",
         source="readers",
-        experiment=NAME,
         metric="standard deviation of noise after the layer ÷ before it, when the samples are identical, ε = 1e-5",
         unit="ratio",
         rule=Measured(),
@@ -64,11 +63,8 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """(a) the gain of small noise, (b) what noise of standard deviation 0.01 does, a line for each ε."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
-    frame = found.frame
+    """(a) the gain of small noise, (b) the effect of noise of standard deviation 0.01; one line per ε."""
+    frame = measurement_of(results, NAME).frame
     figure, [axes] = style.canvas(style.PAGE, 2.6, 1, 2)
     smallest = frame.loc[frame["deviation"] > 0, "deviation"].min()
     for panel, (quantity, label) in zip(axes, PANELS.items(), strict=True):
@@ -82,10 +78,10 @@ def figures(results: Results) -> dict[str, Figure]:
         panel.set_xticks([0, 1e-6, 1e-4, 1e-2, 1], ["0", "$10^{-6}$", "$10^{-4}$", "$10^{-2}$", "1"])
         panel.set_xticks([], minor=True)
         panel.set(yscale="log", xlabel="standard deviation of the samples, σ", ylabel=label)
-    axes[1].axhline(1, color="0.6", linewidth=0.6, linestyle=":")
+    axes[1].axhline(1, **style.GUIDE)
     axes[1].text(1, 1.08, "the output itself", color="0.35", fontsize=7, ha="right", va="bottom")
-    style.panel_letters(list(axes), ["gain of the layer", "effect of noise of 0.01"])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.panel_letters(axes, ["gain of the layer", "effect of noise of 0.01"])
+    style.legend_below(figure, axes[0], 4)
     return {"similar_samples_noise": figure}
 
 

@@ -1,4 +1,4 @@
-"""Readers: a step is dearer with Batch Normalization; and what a user pays, the time to an accuracy."""
+"""Readers: a step costs more with Batch Normalization. Beside it, what a user pays: the time to an accuracy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, NotRun, measurement_of
 from bnrepro.claims.mnist_training.numbers import faster_training
 from bnrepro.stats import BASELINE, Above, Estimate, Interval, paired_difference, paired_ratio
 from bnrepro.tables import Results
@@ -18,14 +18,14 @@ from bnrepro.tables import Results
 NAME = "step_cost"
 RULE = Above(1.0)
 MODEL, ARM = "mlp", "batch"
-"""The network of §4.1 with Batch Normalization decides; the others are printed beside it."""
+"""The network of §4.1 with Batch Normalization decides. The others are printed beside it."""
 SPARED, MISSING_CORE = 0.9, "the process had a core for only {:.0%} of the time: take the milliseconds with care"
 STEPS, TIME = "ratio of steps to the plain network's final test accuracy", "ratio of time to it"
 
 
 @dataclass(frozen=True)
 class ToAccuracy:
-    """What the plain network's final accuracy costs, with Batch Normalization over without: in steps and in time."""
+    """Cost of the plain network's final accuracy, with Batch Normalization over without, in steps and in time."""
 
     steps: Interval
     time: Interval
@@ -33,9 +33,9 @@ class ToAccuracy:
 
 @dataclass(frozen=True)
 class Costs:
-    """``step`` is the ratio of a step's time, an arm's over the plain network's, by model and arm.
+    """``step`` is the time of a step over the plain network's, by model and arm.
 
-    ``accuracy`` is None for another treatment, and where mnist_training has nothing to say; ``notes`` say why.
+    ``accuracy`` is None for another treatment, and where mnist_training is not run; ``notes`` then give the reason.
     """
 
     step: dict[str, dict[str, Interval]]
@@ -44,7 +44,12 @@ class Costs:
 
 
 def costs(results: Results, frame: pd.DataFrame) -> Costs:
-    """All ratios that the estimates print and the figure draws."""
+    """The ratios that the estimates print and the figure draws.
+
+    Raises :class:`Inapplicable` if the deciding network was not timed with and without Batch Normalization.
+    """
+    if not {BASELINE, ARM} <= set(frame.loc[frame["model"] == MODEL, "arm"]):
+        raise Inapplicable(f"the table of {NAME} has no times of {MODEL} with both {BASELINE} and {ARM}")
     step = {}
     for model, seconds in _seconds(frame).items():
         plain = seconds[BASELINE].to_numpy()
@@ -65,7 +70,7 @@ def costs(results: Results, frame: pd.DataFrame) -> Costs:
 
 
 def _seconds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Seconds a step by model: a row a round, a column an arm."""
+    """Seconds per step, by model: rounds (rows) × arms (columns)."""
     return {
         str(model): rows.pivot(index="round", columns="arm", values="seconds")
         for model, rows in frame.groupby("model", sort=False)
@@ -73,7 +78,7 @@ def _seconds(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def step_cost(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     found = costs(results, frame)
     estimates, notes = [], list(found.notes)
     for model, seconds in _seconds(frame).items():
@@ -101,7 +106,6 @@ CLAIMS = (
         origin="readers",
         sentence="A training step is dearer with Batch Normalization.",
         source="readers",
-        experiment=NAME,
         metric="ratio of the time of a training step, with BN over without, network of §4.1",
         unit="ratio",
         rule=RULE,
@@ -115,19 +119,16 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """(a) every round's times, (b) the ratios on a logarithmic axis about 1."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
-    frame = found.frame
+    """(a) every round's times, (b) the ratios on a logarithmic axis around 1."""
+    frame = measurement_of(results, NAME).frame
     figure, [axes] = style.canvas(style.PAGE, 1.9, 1, 2)
     _times(axes[0], frame)
     _ratios(axes[1], costs(results, frame))
-    style.panel_letters(list(axes), [f"{frame['round'].nunique()} rounds of both in turn", "with BN over without"])
+    style.panel_letters(axes, [f"{frame['round'].nunique()} rounds of both in turn", "with BN over without"])
     data = "; ".join(
         f"{model}: {', '.join(rows['data'].unique())}" for model, rows in frame.groupby("model", sort=False)
     )
-    figure.suptitle(f"{data}; one training step, one CPU thread", fontsize=8)
+    figure.suptitle(f"{data}; one training step, one CPU thread")
     return {"step_cost_ratio": figure}
 
 
@@ -166,7 +167,7 @@ def _ratios(axes: Axes, found: Costs) -> None:
             f"{each.value:.2f}×", (each.value, row), (0, 5), textcoords="offset points", ha="center", fontsize=7.5,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
         )  # fmt: skip
-    axes.axvline(RULE.margin, color="0.6", linewidth=0.6, linestyle=":")
+    axes.axvline(RULE.margin, **style.GUIDE)
     axes.set_yticks(range(len(ratios)), [label for label, _, _ in ratios])
     axes.set(xscale="log", xlabel="ratio (95% interval)", ylim=(len(ratios) - 0.5, -0.6))
     bounds = np.array([(each.low, each.value, each.high) for _, _, each in ratios])

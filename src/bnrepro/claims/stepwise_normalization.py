@@ -1,11 +1,11 @@
-"""§2: why the normalisation has to be part of what is differentiated."""
+"""§2: why the gradient has to run through the normalisation."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.stats import Estimate, Within, exact
 from bnrepro.tables import Results
 
@@ -13,7 +13,7 @@ NAME = "stepwise_normalization"
 UPDATES = 1000
 RULE = Within(1e-6, and_also=f"|b| grows in each of at least {UPDATES:,} updates")
 PAPER, BOTH, INSIDE, NONE = "mean outside", "mean and variance outside", "inside", "none"
-# In the order of drawing, the wide lines first: where two coincide, both can be seen.
+# The wide lines are drawn first, so that both show where two coincide.
 SHOWN = {
     NONE: ("without normalisation", style.colour("none"), "--", 1.1),
     INSIDE: ("BN: statistics inside the gradient", style.colour("batch"), "-", 2.6),
@@ -23,7 +23,7 @@ SHOWN = {
 
 
 def stepwise_normalization(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     rows = {str(name): chosen for name, chosen in frame.groupby("transform")}
     change = {name: float(chosen["change"].max(skipna=False)) for name, chosen in rows.items()}
     growth = {name: float(chosen.loc[chosen["update"] > 0, "growth"].min()) for name, chosen in rows.items()}
@@ -46,7 +46,7 @@ def stepwise_normalization(results: Results) -> Evidence:
     notes = [
         "inside: the gradient runs through the statistics, finds that b changes nothing, and is zero but for rounding"
     ]
-    # One update without growth refutes the claim; growth in fewer updates than were declared decides nothing.
+    # One update without growth refutes the claim; growth in fewer updates than declared leaves it open.
     grows = growth[PAPER] > 0
     return Evidence(estimates, notes, condition=None if grows and updates < UPDATES else grows)
 
@@ -59,7 +59,6 @@ CLAIMS = (
         sentence="If the gradient takes the statistics for constants, each update of a bias is cancelled by the "
         "normalisation after it: the bias grows without end and the loss does not change.",
         source="§2",
-        experiment=NAME,
         metric="largest relative change of the loss over 2,000 updates of b alone, one mini-batch, float64",
         unit="number",
         rule=RULE,
@@ -73,22 +72,20 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Norm of b, and the loss beside it, against the updates."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
+    """The norm of b, and the loss, against the updates."""
+    frame = measurement_of(results, NAME).frame
     figure, [[bias, loss]] = style.canvas(style.PAGE, 2.7, 1, 2)
     for transform, (label, shade, dashes, width) in SHOWN.items():
-        rows = found.frame[found.frame["transform"] == transform]
+        rows = frame[frame["transform"] == transform]
         bias.plot(rows["update"], rows["b"], dashes, color=shade, linewidth=width, label=label)
         loss.plot(rows["update"], rows["loss"], dashes, color=shade, linewidth=width)
     bias.set(xlabel="updates of b", ylabel=r"$\|b\|$")
-    # The scale is linear up to 1, so that a bias that stays at zero shows beside one that reaches hundreds.
+    # Linear up to 1, so that a bias that stays at zero shows beside one that reaches hundreds.
     bias.set_yscale("symlog", linthresh=1.0)
     bias.set_ylim(-0.1, None)
     loss.set(xlabel="updates of b", ylabel="loss (nats)")
     style.panel_letters([bias, loss], ["the bias", "the loss"])
-    figure.legend(*bias.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    style.legend_below(figure, bias, 2)
     return {"stepwise_normalization_bias": figure}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from bnrepro import stats, store
+from bnrepro import store
+from bnrepro.stats import BASELINE, Interval, paired_difference
 from bnrepro.tables import Tables
 
-COLUMN = 3.35
-"""Width of one column of the paper in inches; PAGE is the width of both."""
-PAGE = 6.9
+COLUMN, PAGE = 3.35, 6.9
+"""Widths in inches: one column of the paper, and both."""
 FORMATS = ("png", "svg", "pdf")
 
-# Okabe & Ito's palette: told apart with any colour vision, and by lightness in print.
-COLOURS = {"none": "#000000", "batch": "#D55E00", "batch-after": "#0072B2", "batch_no_affine": "#0072B2"}
-COLOURS |= {"batch_noisy": "#009E73"}
-COLOURS |= {
-    "inception": "#000000", "bn_baseline": "#0072B2", "bn_x5": "#D55E00", "bn_x30": "#009E73",
-    "bn_x5_sigmoid": "#CC79A7", "inception_x5": "#999999", "inception_sigmoid": "#E69F00",
+# Okabe & Ito's palette: distinct with any colour vision, and by lightness in print.
+COLOURS = {
+    "none": "#000000", "batch": "#D55E00", "batch-after": "#0072B2", "batch_no_affine": "#0072B2",
+    "batch_noisy": "#009E73", "inception": "#000000", "bn_baseline": "#0072B2", "bn_x5": "#D55E00",
+    "bn_x30": "#009E73", "bn_x5_sigmoid": "#CC79A7", "inception_x5": "#999999", "inception_sigmoid": "#E69F00",
 }  # fmt: skip
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0072B2")
 NAMES = {
@@ -45,6 +44,8 @@ STYLE: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
+    "figure.labelsize": 8,
+    "figure.titlesize": 8,
     "legend.fontsize": 7.5,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -63,22 +64,27 @@ STYLE: Any = {
     "svg.hashsalt": "bnrepro",
     "svg.fonttype": "path",
 }
+GUIDE: Any = {"color": "0.6", "linewidth": 0.6, "linestyle": ":"}
+"""The look of a line that marks a margin, a target or zero."""
 
 
 def colour(arm: str) -> str:
-    """The one colour of an arm in every figure."""
-    if arm in COLOURS:
-        return COLOURS[arm]
-    return OTHER_COLOURS[sum(arm.encode()) % len(OTHER_COLOURS)]
+    """The arm's colour, the same in every figure."""
+    return COLOURS.get(arm) or OTHER_COLOURS[sum(arm.encode()) % len(OTHER_COLOURS)]
 
 
 def name(arm: str) -> str:
-    """How a legend calls an arm."""
+    """The arm's name in a legend."""
     return NAMES.get(arm, f"With {arm} norm")
 
 
+def line(arm: str) -> str:
+    """The arm's line style: dashed without a normaliser, dotted with one after the activation, else solid."""
+    return "--" if arm == BASELINE else ":" if arm.endswith("-after") else "-"
+
+
 def house_style() -> AbstractContextManager[None]:
-    """The style, for as long as figures are built and saved: text takes its font where it is made."""
+    """The style while figures are built and saved: a text takes its font when it is made."""
     return mpl.rc_context(STYLE)
 
 
@@ -88,11 +94,31 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+# ------------------------------------------------------------------------------------------------------ panels
+
+
+def median_and_range(axes: Axes, curves: pd.DataFrame, style: str, shade: str, **look: Any) -> None:
+    """The median over ``curves`` (columns), with a band from the smallest to the largest."""
+    axes.plot(curves.index, curves.median(axis=1), style, color=shade, **look)
+    axes.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=shade, alpha=0.18, linewidth=0)
+
+
 def band(axes: Axes, curves: pd.DataFrame, arm: str, label: str | None = None, style: str = "-") -> None:
-    """The median over seeds (columns) with a band from the smallest to the largest, over steps (rows)."""
-    whole = curves.dropna(how="all")
-    axes.plot(whole.index, whole.median(axis=1), style, color=colour(arm), label=label or name(arm))
-    axes.fill_between(whole.index, whole.min(axis=1), whole.max(axis=1), color=colour(arm), alpha=0.18, linewidth=0)
+    """Median and range over the seeds (columns) of an arm, against steps (rows)."""
+    median_and_range(axes, curves.dropna(how="all"), style, colour(arm), label=label or name(arm))
+
+
+def with_intervals(axes: Axes, points: Mapping[float, Interval], arm: str) -> None:
+    """An arm's estimates, by their place on the x-axis, with a band of their 95% intervals."""
+    value, low, high = ([getattr(each, part) for each in points.values()] for part in ("value", "low", "high"))
+    axes.plot(list(points), value, line(arm), marker="o", markersize=2.5, color=colour(arm), label=name(arm))
+    axes.fill_between(list(points), low, high, color=colour(arm), alpha=0.18, linewidth=0)
+
+
+def crosses(axes: Axes, places: Sequence[float] | np.ndarray, height: float, arm: str) -> None:
+    """Crosses at ``places`` on the x-axis, for the points of an arm that have no value."""
+    if len(places):
+        axes.plot(places, np.full(len(places), height), "x", color=colour(arm), markersize=4, clip_on=False)
 
 
 def thousands(axes: Axes) -> None:
@@ -101,7 +127,7 @@ def thousands(axes: Axes) -> None:
 
 
 def heat_map(axes: Axes, frame: pd.DataFrame, *, colours: Normalize, map_name: str, text: str) -> None:
-    """``frame`` as coloured cells, each with its number formatted by ``text``; NaN is drawn blank with a dash."""
+    """``frame`` as coloured cells, each with its number formatted by ``text``; a NaN is a blank cell with a dash."""
     image = axes.imshow(frame.to_numpy(dtype=float), cmap=map_name, norm=colours, aspect="auto")
     axes.set_xticks(range(frame.shape[1]), [f"{value:g}" for value in frame.columns])
     axes.set_yticks(range(frame.shape[0]), [f"{value:g}" for value in frame.index])
@@ -114,53 +140,48 @@ def heat_map(axes: Axes, frame: pd.DataFrame, *, colours: Normalize, map_name: s
         axes.text(column, row, shown, ha="center", va="center", fontsize=7, color="white" if dark else "black")
 
 
-def panel_letters(axes: Sequence[Axes], titles: Sequence[str]) -> None:
-    """(a), (b), … under the panels, as the paper sets them."""
-    for letter, axis, title in zip("abcdefgh", axes, titles, strict=False):
-        axis.set_title(f"({letter}) {title}", fontsize=8)
+def panel_letters(panels: Iterable[Axes], titles: Sequence[str]) -> None:
+    """Titles of the panels, lettered (a), (b), … as in the paper."""
+    for letter, panel, title in zip("abcdefgh", panels, titles, strict=False):
+        panel.set_title(f"({letter}) {title}")
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """One legend under all panels, of what ``axes`` shows."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
 # -------------------------------------------------------------------------------------------------- sweeps
 
-STYLES = {"none": "--"}
-AFTER = ":"
-
 
 def arms_of(tables: Tables, treatment: str) -> list[str]:
-    """The arms that were run, the baseline first, then the treatment's, then any others that a user added."""
-    first = ["none", treatment, f"{treatment}-after"]
+    """The arms that were run: the baseline, the treatment's, then any others that a user added."""
+    first = [BASELINE, treatment, f"{treatment}-after"]
     found = set(tables.runs["arm"])
     return [arm for arm in first if arm in found] + sorted(found - set(first))
 
 
-def line(arm: str) -> str:
-    """The line style of an arm: dashed without, dotted after the activation."""
-    return STYLES.get(arm, AFTER if arm.endswith("-after") else "-")
+def runs_of(tables: Tables, arm: str) -> list[str]:
+    """The names of an arm's runs."""
+    return list(tables.runs.loc[tables.runs["arm"] == arm, "run"])
 
 
 def ends_against(axes: Axes, runs: pd.DataFrame, factor: str, arms: list[str], bottom: float = 0.0) -> None:
-    """Mean ``end`` over seeds with its 95% interval against ``factor``; runs that diverged are crosses at the bottom.
+    """Mean ``end`` over the seeds against ``factor``, with its 95% interval; diverged runs are crosses at ``bottom``.
 
-    Where some seeds of a point diverged, the line passes through the mean of the others, and the cross says so.
+    Where only some seeds of a point diverged, the line passes through the mean of the others.
     """
-    for arm in arms:
+    for index, arm in enumerate(arms):
         chosen = runs[runs["arm"] == arm]
-        points = [
-            (float(str(value)), stats.paired_difference(group["end"].dropna().to_numpy()))
-            for value, group in chosen.groupby(factor)
-            if group["end"].notna().any()
-        ]
-        x = [value for value, _ in points]
-        y, low, high = (
-            np.array([getattr(found, part) for _, found in points], dtype=float) for part in ("value", "low", "high")
-        )
-        axes.plot(x, y, line(arm), marker="o", markersize=2.5, color=colour(arm), label=name(arm))
-        axes.fill_between(x, low, high, color=colour(arm), alpha=0.18, linewidth=0)
+        points = {
+            float(str(value)): paired_difference(ends.dropna().to_numpy())
+            for value, ends in chosen.groupby(factor)["end"]
+            if ends.notna().any()
+        }
+        with_intervals(axes, points, arm)
         lost = chosen.loc[chosen["status"] == "diverged", factor].unique()
-        if len(lost):
-            # Arms that diverge at the same value stand above one another, not on top of each other.
-            height = bottom + 0.03 * arms.index(arm) * (axes.get_ylim()[1] - bottom)
-            axes.plot(lost, np.full(len(lost), height), "x", color=colour(arm), markersize=4, clip_on=False)
+        # Arms that diverge at the same value stand above one another, not on top of each other.
+        crosses(axes, lost, bottom + 0.03 * index * (axes.get_ylim()[1] - bottom), arm)
 
 
 def around(ends: pd.Series) -> tuple[float, float]:
@@ -173,7 +194,7 @@ def around(ends: pd.Series) -> tuple[float, float]:
 
 
 def seeds_note(tables: Tables) -> str:
-    """What a panel's title says of the data and the seeds."""
+    """Data and seeds, for the title of a panel of means."""
     return f"{tables.data_label}; mean of {tables.runs['seed'].nunique()} seeds, 95% interval"
 
 
@@ -181,7 +202,7 @@ def seeds_note(tables: Tables) -> str:
 
 
 def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write each figure as PNG, SVG and PDF; the bytes depend on the figure and the pinned versions alone."""
+    """Write each figure as PNG, SVG and PDF. The bytes depend on the figure and the pinned versions alone."""
     nothing = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
     paths = []
     for figure_name, figure in figures.items():
@@ -189,9 +210,7 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=nothing[kind])
             path = folder / f"{figure_name}.{kind}"
-            if path.exists() and path.read_bytes() == buffer.getvalue():
-                path.touch()
-            else:
+            if not path.exists() or path.read_bytes() != buffer.getvalue():
                 store.write_atomic(path, buffer.getvalue())
             paths.append(path)
     return paths

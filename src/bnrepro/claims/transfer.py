@@ -1,4 +1,4 @@
-"""Readers: statistics of the old data, after the data have shifted, and estimated anew."""
+"""Readers: statistics of the old data on shifted data, against statistics estimated anew."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measurement_of
 from bnrepro.stats import Above, Estimate, Interval, paired_difference
 from bnrepro.tables import Results
 
 NAME = "transfer"
 UNSHIFTED = "none"
-"""The images as they were. They are the control: no mean over the shifts includes them."""
+"""The images as they were: the control. No mean over the shifts includes them."""
 FROZEN, REESTIMATED = "frozen", "re-estimated"
 OUTPUT_FROZEN, OUTPUT_NOT_FROZEN = "last layer, BN frozen", "last layer, BN not frozen"
 AS_TRAINED, OUTPUT = "as trained", "last layer"
@@ -27,11 +27,11 @@ LABELS = {
     OUTPUT: "last layer trained",
 }
 Accuracies = dict[str, pd.DataFrame]
-"""Test accuracies of one arm by way: a row a seed, a column a shift."""
+"""Test accuracies of one arm, by way: seeds (rows) × shifts (columns)."""
 
 
 def transfer_statistics(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     if REESTIMATED not in set(frame["way"]):
         raise Inapplicable("none of the trained networks keeps statistics of mini-batches")
     [arm] = frame.loc[frame["way"] == REESTIMATED, "arm"].unique()
@@ -53,13 +53,13 @@ def transfer_statistics(results: Results) -> Evidence:
         estimates += [
             _cost(accuracies, str(name), AS_TRAINED), _trained_further(accuracies, str(name), OUTPUT, AS_TRAINED)
         ]  # fmt: skip
-    notes = [*_worse(intervals), *_beside_plain(normalised, plain), _of_the_control(frame[frame["way"] == REESTIMATED])]
+    notes = [*_worse(intervals), *_beside_plain(normalised, plain), _control_note(frame[frame["way"] == REESTIMATED])]
     listed = gains.assign(mean=gains.mean(axis=1), **{"not shifted": control})
     return Evidence(estimates, notes, listed)
 
 
 def called(kind: object, strength: float) -> str:
-    """A shift in words."""
+    """A shift's name in the report."""
     if kind == "contrast":
         return f"contrast × {strength:g}"
     if kind == "blur":
@@ -70,7 +70,7 @@ def called(kind: object, strength: float) -> str:
 
 
 def by_shift(frame: pd.DataFrame) -> Accuracies:
-    """Test accuracies of one arm, by way: a row a seed, a column a shift, in the table's order."""
+    """Test accuracies of one arm, by way: seeds (rows) × shifts (columns), in the table's order."""
     named = frame.assign(shift=[called(*key) for key in zip(frame["shift"], frame["strength"], strict=True)])
     shifts = list(named["shift"].unique())
     return {
@@ -93,13 +93,13 @@ def _trained_further(accuracies: Accuracies, arm: str, way: str, before: str) ->
 
 
 def _cost(accuracies: Accuracies, arm: str, before: str) -> Estimate:
-    """What the shifts cost a network that stays as it is."""
+    """The accuracy that the shifts cost a network that stays as it is."""
     lost = _mean(_over_shifts(accuracies[before]) - accuracies[before][UNSHIFTED])
     return Estimate(f"{before}; mean of the shifts minus not shifted", arm, lost, unit="difference")
 
 
 def _beside_plain(normalised: Accuracies, plain: dict[str, Accuracies]) -> list[str]:
-    """Whether the shifts hurt the frozen statistics alone, or every network."""
+    """Notes on the arms without statistics: whether the shifts hurt them as much as frozen statistics."""
     found = []
     for name, accuracies in plain.items():
         lost, here = (
@@ -114,7 +114,7 @@ def _beside_plain(normalised: Accuracies, plain: dict[str, Accuracies]) -> list[
 
 
 def _worse(gains: dict[str, Interval]) -> list[str]:
-    """Where re-estimating does harm, whatever the mean of the shifts says."""
+    """A note on the shifts under which re-estimating does harm, whatever the mean over the shifts."""
     worse = [shift for shift, gain in gains.items() if gain.high < 0]
     if not worse:
         return []
@@ -124,8 +124,8 @@ def _worse(gains: dict[str, Interval]) -> list[str]:
     return [text]
 
 
-def _of_the_control(rows: pd.DataFrame) -> str:
-    """The changes on unshifted images, network by network, beside their sampling error: that of gained − lost."""
+def _control_note(rows: pd.DataFrame) -> str:
+    """A note on each network's change on unshifted images, beside its sampling error: that of gained − lost."""
     unshifted = rows[rows["shift"] == UNSHIFTED]
     change = unshifted["gained"] - unshifted["lost"]
     error = np.sqrt((unshifted["gained"] + unshifted["lost"] - change**2) / unshifted["examples"])
@@ -145,7 +145,6 @@ CLAIMS = (
         sentence="After the data have shifted, statistics frozen in training hurt, and estimating them anew recovers "
         "accuracy, without a label.",
         source="readers; §3.1, Algorithm 2",
-        experiment=NAME,
         metric="test accuracy with statistics re-estimated on shifted training images minus with those of training, "
         "mean over contrast × 0.5 and × 0.2, blur of 1 and 2 pixels, and inversion",
         unit="difference",
@@ -160,18 +159,18 @@ CLAIMS = (
 )
 
 STRENGTH = {FROZEN: 0.3, AS_TRAINED: 0.3, REESTIMATED: 1.0}
-"""How opaque a bar is: the state before is pale, and what the claim is about stands out."""
+"""Opacity of a bar: the state before is pale, and the claim's own bar stands out."""
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """A panel a shift, a bar a way: bars are means, whiskers the seeds' range; above, the first test image."""
-    found = results.measured(NAME)
-    if found is None or REESTIMATED not in set(found.frame["way"]):
-        return {}
+    """A panel per shift, a bar per way: means, with the seeds' range; above, the first test image."""
+    found = measurement_of(results, NAME)
     frame = found.frame
+    if REESTIMATED not in set(frame["way"]):
+        return {}
     shifts = list(dict.fromkeys(zip(frame["shift"], frame["strength"], strict=True)))
     bars = [(arm, way) for arm, rows in _bn_first(frame) for way in LABELS if way in set(rows["way"])]
-    # A gap sets the arms apart.
+    # A gap separates the arms.
     arms = list(dict.fromkeys(arm for arm, _ in bars))
     places = np.array([place + 1.1 * arms.index(arm) for place, (arm, _) in enumerate(bars)])
     figure, [above, panels] = style.canvas(
@@ -180,7 +179,7 @@ def figures(results: Results) -> dict[str, Figure]:
     for image, panel, key in zip(above, panels, shifts, strict=True):
         rows = frame[(frame["shift"] == key[0]) & (frame["strength"] == key[1])]
         _show(image, str(rows["example"].dropna().iloc[0]))
-        image.set_title("not shifted" if key[0] == UNSHIFTED else called(*key), fontsize=8)
+        image.set_title("not shifted" if key[0] == UNSHIFTED else called(*key))
         values = rows.groupby(["arm", "way"])["accuracy"].agg(["mean", "min", "max"])
         for place, bar in zip(places, bars, strict=True):
             _bar(panel, place, 100 * values.loc[[bar]].iloc[0], *bar)
@@ -196,22 +195,20 @@ def figures(results: Results) -> dict[str, Figure]:
             textcoords="offset points", va="center", ha="right", fontsize=8, fontweight="bold",
             color=style.colour(arm), annotation_clip=False,
         )  # fmt: skip
-    figure.supxlabel("test accuracy, %", fontsize=8)
+    figure.supxlabel("test accuracy, %")
     seeds = frame["seed"].nunique()
-    figure.suptitle(
-        f"{found.meta['data']}; mean and range of {seeds} trained networks; above, the first test image", fontsize=8
-    )
+    figure.suptitle(f"{found.meta['data']}; mean and range of {seeds} trained networks; above, the first test image")
     return {"transfer_accuracy": figure}
 
 
 def _bn_first(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Every arm's rows, the arm that the claim is about first."""
+    """Every arm's rows; the claim's arm comes first."""
     groups = [(str(arm), rows) for arm, rows in frame.groupby("arm", sort=False)]
     return sorted(groups, key=lambda group: REESTIMATED not in set(group[1]["way"]))
 
 
 def _show(axes: Axes, example: str) -> None:
-    """An image from its letters: a is black, p is white, / ends a row."""
+    """Draw an image given as letters: a is black, p is white, / ends a row."""
     pixels = np.array([[ord(letter) - ord("a") for letter in row] for row in example.split("/")])
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=15, interpolation="nearest")
     axes.set_xticks([])

@@ -1,4 +1,4 @@
-"""§2: the price of whitening the features jointly."""
+"""§2: the cost of whitening the features jointly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measured_frame
+from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measurement_of
 from bnrepro.stats import Above, Estimate, Interval, paired_difference, paired_ratio
 from bnrepro.tables import Results
 
@@ -17,7 +17,7 @@ NAME = "whitening_cost"
 WIDEST = 1024
 WHITENING, SIMPLE = "whitening", "per_feature"
 FITTED_FROM = 128
-"""Exponents are those of the wider layers: the narrow ones mostly take the time of calling a function."""
+"""Exponents are fitted from this width on: narrow layers mostly take the time of a function call."""
 LOOKS = {
     WHITENING: ("full whitening", style.OTHER_COLOURS[4], "s", "--"),
     SIMPLE: ("per feature", style.colour("batch"), "o", "-"),
@@ -25,7 +25,7 @@ LOOKS = {
 
 
 def whitening_cost(results: Results) -> Evidence:
-    frame = measured_frame(results, NAME)
+    frame = measurement_of(results, NAME).frame
     widest = frame[frame["width"] == WIDEST]
     if widest.empty:
         raise Inapplicable(f"the table of {NAME} has no width of {WIDEST:,}")
@@ -52,7 +52,7 @@ def whitening_cost(results: Results) -> Evidence:
 
 
 def _exponent(frame: pd.DataFrame, column: str) -> Interval:
-    """Slope of log time against log width by least squares, round by round; NaN for fewer than two wide layers."""
+    """Least-squares slope of log time against log width, round by round; NaN for fewer than two wide layers."""
     wide = frame[frame["width"] >= FITTED_FROM].pivot(index="width", columns="round", values=column)
     if len(wide) < 2:
         return Interval(math.nan, math.nan, math.nan, 0)
@@ -61,7 +61,7 @@ def _exponent(frame: pd.DataFrame, column: str) -> Interval:
 
 
 def _ratio_at(frame: pd.DataFrame, width: int) -> Interval:
-    """Time of whitening over that of per-feature normalisation at one width, round by round."""
+    """Time of whitening over time of per-feature normalisation at one width, round by round."""
     rows = frame[frame["width"] == width]
     return paired_ratio(rows[WHITENING].to_numpy(), rows[SIMPLE].to_numpy())
 
@@ -73,7 +73,6 @@ CLAIMS = (
         origin="paper",
         sentence="Whitening all features of a layer jointly costs far more than normalising each of them by itself.",
         source="§2, §3",
-        experiment=NAME,
         metric="processor time of a forward and backward pass, whitening ÷ per feature, 1,024 features, 2,048 examples",
         unit="ratio",
         rule=Above(10.0, null=1.0),
@@ -87,26 +86,24 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Median and range of the rounds, with the slope of the wider layers and the ratio at the widest."""
-    found = results.measured(NAME)
-    if found is None:
-        return {}
+    """Median and range of the rounds, with the slope over the wider layers and the ratio at the widest."""
+    frame = measurement_of(results, NAME).frame
     figure, [[axes]] = style.canvas(style.COLUMN, 2.8)
     medians = {}
     for column, (label, shade, marker, dashes) in LOOKS.items():
-        rounds = 1000 * found.frame.pivot(index="width", columns="round", values=column)
-        middle = medians[column] = rounds.median(axis=1)
-        slope = _exponent(found.frame, column)
+        rounds = 1000 * frame.pivot(index="width", columns="round", values=column)
+        medians[column] = rounds.median(axis=1)
+        slope = _exponent(frame, column)
         growth = f": cost ∝ width$^{{{slope.value:.2f}}}$" if slope.n else ""
-        axes.plot(middle.index, middle, dashes, marker=marker, markersize=3.5, color=shade, label=label + growth)
-        axes.fill_between(middle.index, rounds.min(axis=1), rounds.max(axis=1), color=shade, alpha=0.18, linewidth=0)
+        style.median_and_range(axes, rounds, dashes, shade, marker=marker, markersize=3.5, label=label + growth)
     low, high = (float(medians[column].iloc[-1]) for column in (SIMPLE, WHITENING))
-    widest = medians[WHITENING].index[-1]
+    widths = medians[WHITENING].index
+    widest = widths[-1]
     axes.annotate("", (widest, high), (widest, low), arrowprops={"arrowstyle": "<->", "color": "0.35", "lw": 0.7})
-    ratio = _ratio_at(found.frame, widest).value
+    ratio = _ratio_at(frame, widest).value
     axes.text(widest * 0.92, np.sqrt(low * high), f"{ratio:.0f}×", color="0.2", ha="right", va="center")
     axes.set(xscale="log", yscale="log", xlabel="features", ylabel="forward + backward (ms of processor time)")
-    axes.set_xticks(list(middle.index), [f"{width:g}" for width in middle.index])
+    axes.set_xticks(list(widths), [f"{width:g}" for width in widths])
     axes.set_xticks([], minor=True)
     axes.legend(loc="upper left")
     return {"whitening_cost_width": figure}

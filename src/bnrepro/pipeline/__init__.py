@@ -1,1 +1,1 @@
-"""What needs both sides of the wall: reproduce everything, verify committed tables, restore runs from them."""
+"""What needs torch and the report: reproduce everything, verify committed tables, restore runs from them."""

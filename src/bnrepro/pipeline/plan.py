@@ -1,4 +1,4 @@
-"""Everything that a profile asks for: the runs of every experiment, on data that are there, and the measurements."""
+"""What a request asks for: the runs of every experiment, on data that can be had, and the measurements."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ from bnrepro.runs.run import Planned
 
 @dataclass(frozen=True)
 class Request:
-    """What to reproduce. ``only`` narrows it to some experiments; ``overrides`` are Hydra's, for every one of them."""
+    """What to reproduce.
+
+    ``only`` names some experiments and measurements; without it, all are meant. ``overrides`` are Hydra's and hold for
+    every run. Without ``train``, only the runs and measurements that exist are used.
+    """
 
     profile: str = "quick"
     treatment: str = "batch"
@@ -33,30 +37,32 @@ class Request:
     config_dir: str | None = None
     jobs: int | None = None
     train: bool = True
-    """False: take the runs and measurements that are there, and say how many are not."""
 
     def names(self) -> list[str]:
-        """The experiments and measurements asked for. Raises :class:`ConfigError` for one that there is not."""
+        """The experiments and measurements asked for. Raises :class:`ConfigError` for an unknown one."""
         unknown = [name for name in self.only if name not in EXPERIMENTS]
         if unknown:
             raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
         return [name for name in asked_of(self.treatment) if not self.only or name in self.only]
 
     def common(self) -> list[str]:
-        """What every training run of this call has in common."""
+        """The overrides that all training runs of this request share."""
         return [f"profile={self.profile}", f"treatment={self.treatment}", *self.overrides]
 
     def results(self, treatment: str, on_digits: bool) -> Path:
-        """Where the results of ``treatment`` go. Overrides that change what the runs are have a folder of their own."""
-        telling = [text for text in self.overrides if is_scientific(text.lstrip("+~").partition("=")[0])]
-        changes = ["".join(c if c.isalnum() or c in "._-" else "-" for c in text) for text in telling]
+        """The folder for the results of ``treatment``, one of its own if overrides change what the runs are."""
+        changing = [text for text in self.overrides if is_scientific(text.lstrip("+~").partition("=")[0])]
+        changes = ["".join(c if c.isalnum() or c in "._-" else "-" for c in text) for text in changing]
         substitute = fallback.SUBSTITUTE if on_digits else None
         return store.results_folder(self.profile, "+".join([treatment, *changes]), substitute)
 
 
 class Plan:
-    """The runs of a request's experiments. ``found`` also holds those that its measurements work on, which are looked
-    at, not trained: something may stand in for their data."""
+    """The runs and measurements of a request.
+
+    ``runs`` holds the runs to train, by experiment. ``found`` also holds the experiments whose networks a measurement
+    uses: they are not trained, but something may stand in for their data.
+    """
 
     def __init__(self, composer: Composer, request: Request, console: Console) -> None:
         self.composer, self.request, self.names = composer, request, request.names()
@@ -76,7 +82,7 @@ class Plan:
         return [name for name in self.names if name in measurements()]
 
     def measurement(self, name: str, with_networks: bool = True) -> Measurement:
-        """One of them with its identity; see :func:`~bnrepro.measurements.base.plan`."""
+        """A measurement with its identity; see :func:`~bnrepro.measurements.base.plan`."""
         needed = self.found.get(measure.needs(name) or "")
         training = [*(needed.stand_in if needed else ()), *self.request.common()]
         return measure.plan(self.composer, name, [f"profile={self.request.profile}"], training, with_networks)
@@ -87,17 +93,17 @@ class Plan:
 
 
 def _with_data(composer: Composer, names: Sequence[str], request: Request, console: Console) -> dict[str, Found]:
-    """The runs of every experiment among ``names``; what stands in for their data is said once for each data set."""
+    """The runs of every experiment among ``names``. What stands in for a missing data set is announced once."""
     swept: dict[str, Found] = {}
     reasons, told = Reasons(), set[str]()
     for name in [name for name in names if name in experiments()]:
 
         def composed(stand_in: tuple[str, ...], name: str = name) -> list[Config]:
-            # Before the call's own overrides, which have the last word.
+            # The request's own overrides come last, and so have the last word.
             return composer.sweep([f"experiment={name}", *stand_in, *request.common()])
 
-        swept[name] = fallback.with_data(composed, reasons)
-        if swept[name].reason and swept[name].reason not in told:
-            told.add(swept[name].reason)
-            console.print(swept[name].notice(), highlight=False, soft_wrap=True)
+        found = swept[name] = fallback.with_data(composed, reasons)
+        if found.reason and found.reason not in told:
+            told.add(found.reason)
+            console.print(found.notice(), highlight=False, soft_wrap=True)
     return swept

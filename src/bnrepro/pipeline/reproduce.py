@@ -1,4 +1,4 @@
-"""Everything from one call: train what is missing of a profile, then measure, then tables, figures, report."""
+"""Everything in one call: train the missing runs of a profile, measure, then write tables, figures and report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bnrepro.runs import engine
 def reproduce(request: Request, console: Console) -> Path:
     """Train what is missing, write tables, figures and report, print the verdicts. Returns the results folder.
 
-    Raises :class:`UserError`; what is finished by then stays, and the next call goes on.
+    Raises :class:`UserError`. Finished runs and measurements are kept, and the next call goes on from them.
     """
     with Composer(request.config_dir) as composer:
         plan = Plan(composer, request, console)
@@ -36,7 +36,8 @@ def reproduce(request: Request, console: Console) -> Path:
     judge.print_verdicts(found, console)
     if folder != own:
         _print_comparison(folder, own, request, console)
-    _say(console, f"figures: {_near(folder / 'figures')}\nreport:  {_near(folder / 'REPORT.md')}")
+    for title, name in (("figures: ", "figures"), ("report:  ", "REPORT.md")):
+        _say(console, title + os.path.relpath(folder / name))
     outcome.require_all()
     return folder
 
@@ -51,7 +52,7 @@ def _train(plan: Plan, console: Console) -> engine.Outcome:
 
 
 def _measure(plan: Plan, outcome: engine.Outcome, console: Console) -> list[Measurement]:
-    """The measurements, one after another once nothing else runs, since some of them take times."""
+    """Make the measurements one after another, when nothing else runs: some of them measure times."""
     done = []
     for name in plan.measurements:
         try:
@@ -74,20 +75,22 @@ def _measure(plan: Plan, outcome: engine.Outcome, console: Console) -> list[Meas
 
 
 def _write_tables(name: str, runs: Sequence[store.RunFolder], folder: Path, console: Console) -> None:
-    """The tables of an experiment, from those of its ``runs`` that are finished. They stay as they are where they hold
-    others of them: those of a fresh clone, say, whose outputs are empty."""
+    """Write an experiment's tables from its finished ``runs``.
+
+    The tables stay as they are if they hold unfinished ones: in a fresh clone they hold runs that its outputs lack.
+    """
     if kept := tables.held(name, [run for run in runs if not run.is_done()], folder):
         _say(
             console,
             f"{name}: its tables stay as they are, since {len(kept)} of the runs in them are not in the outputs folder "
-            "(make restore brings them back, but for those whose networks are kept)",
+            "(make restore brings them back, except those whose networks are kept)",
         )
     else:
         tables.write_experiment(name, [run for run in runs if run.is_done()], folder)
 
 
 def _print_comparison(folder: Path, own: Path, request: Request, console: Console) -> None:
-    """Beside the verdicts on another normaliser, those on Batch Normalization."""
+    """Print the verdicts on another normaliser beside those on Batch Normalization."""
     frame = comparison.read(folder)
     if frame is None:
         return
@@ -98,7 +101,3 @@ def _print_comparison(folder: Path, own: Path, request: Request, console: Consol
 
 def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True)
-
-
-def _near(path: Path) -> str:
-    return os.path.relpath(path)

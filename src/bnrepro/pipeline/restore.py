@@ -1,4 +1,4 @@
-"""Committed tables back to finished runs, so that a fresh clone trains only what they do not hold."""
+"""Turn committed tables back into finished runs, so that a fresh clone trains only what they do not hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bnrepro.store.record import IDENTITY
 
 
 def restore_all(results: Path, profile: str, console: Console) -> None:
-    """Every run and measurement of a profile that the tables below ``results`` hold."""
+    """Restore every run and measurement of a profile that the tables below ``results`` hold."""
     with Composer() as composer:
         plan = Plan(composer, Request(profile), console)
         for name, planned in plan.runs.items():
@@ -33,10 +33,11 @@ def restore_all(results: Path, profile: str, console: Console) -> None:
 
 
 def restore_runs(experiment: str, planned: Sequence[Planned], results: Path) -> int:
-    """Fill the folders of those ``planned`` runs that the tables below ``results`` hold; how many there were.
+    """Fill the folders of those ``planned`` runs that the tables below ``results`` hold. Returns their number.
 
-    A run is taken over only if its key is the one that the code computes, so never for another configuration, data set
-    or epoch of the code. Runs whose networks are kept cannot come from tables, and are left to be trained.
+    A run is restored only if its key is the one that the code computes: never for another configuration, data set or
+    epoch of the code. Tables hold no networks, so runs that keep theirs are left to be trained. Raises
+    :class:`StoreError` for a run with an unexpected name.
     """
     found = tables.read_experiment(experiment, results)
     if found is None:
@@ -61,7 +62,10 @@ def restore_runs(experiment: str, planned: Sequence[Planned], results: Path) -> 
 
 
 def restore_measurement(planned: Measurement, results: Path) -> bool:
-    """Fill the folder of a measurement from its table below ``results``; whether the table is that of its key."""
+    """Fill a measurement's folder from its table below ``results``. Returns whether it did.
+
+    The table must have the key that the code computes.
+    """
     folder, name = results / "tables", planned.name
     if planned.folder.is_done() or tables.read_measurement(name, results) is None:
         return False
@@ -74,7 +78,7 @@ def restore_measurement(planned: Measurement, results: Path) -> bool:
 
 
 def _lines(experiment: str, name: str, folder: Path) -> tuple[str, Mapping[str, list[str]]]:
-    """A table's header and lines by run, without what identifies the run: as the runs themselves wrote them."""
+    """A table's header, and its lines by run, without the columns that identify the run: as the runs wrote them."""
     text = tables.text_of(folder, experiment if name == "metrics" else f"{experiment}.{name}")
     header, *lines = text.splitlines()
     by_run: dict[str, list[str]] = {}

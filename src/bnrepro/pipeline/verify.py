@@ -1,4 +1,4 @@
-"""Does the code still produce the committed tables? One run of each experiment again, its first steps only."""
+"""Whether the code still produces the committed tables: trains the first steps of one run per experiment again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from bnrepro.training.loop import Trainer
 
 STEPS = 200
 TOLERANCE = 1e-5
-"""Relative; on the machine and with the pins that made a table the numbers agree to the last digit written."""
+"""Relative. On the machine and with the versions that made a table, the numbers agree to the last digit."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run again: how many numbers were compared, how many are equal to the digit, the largest relative error."""
+    """One run trained again: numbers compared, numbers equal to the last digit, the largest relative error."""
 
     experiment: str
     run: str
@@ -40,8 +40,10 @@ class Comparison:
 
 
 def verify_all(results: Path, only: Sequence[str] | None, console: Console) -> int:
-    """Verify every experiment that has a table below ``results``, or ``only`` these; prints a table. Returns 0 if all
-    agree, 1 if one does not, 2 if the data of one cannot be had."""
+    """Verify the experiments that have a table below ``results``, or those in ``only``, and print a table.
+
+    Returns 0 if all agree, 1 if one does not, 2 if the data of one are unavailable.
+    """
     tabulated = [name for name in experiments() if store.find_table(results / "tables", name)]
     shown = Table("experiment", "run", "numbers compared", "equal to the digit", "largest relative error")
     failed, missing = False, []
@@ -57,25 +59,26 @@ def verify_all(results: Path, only: Sequence[str] | None, console: Console) -> i
     for line in missing:
         print(line, file=sys.stderr)
     if failed:
-        print("the committed tables are not what this code produces: raise CODE_EPOCH and run anew", file=sys.stderr)
+        print("the committed tables are not what this code produces: raise CODE_EPOCH and train again", file=sys.stderr)
     return 1 if failed else 2 if missing else 0
 
 
 def verify(experiment: str, results: Path, root: str = JPEG_FOLDER) -> Comparison:
-    """Train the first committed run with a normaliser again for 200 steps and compare every metric on the way.
+    """Train the first committed run with a normaliser again for 200 steps, and compare every metric until then.
 
-    Raises :class:`~bnrepro.errors.UserError` if there is no table, or its data are not to be had.
+    ``root`` is the folder of images, for a run on one. Raises :class:`~bnrepro.errors.UserError` if a table is damaged
+    or the data are unavailable.
     """
     found = tables.read_experiment(experiment, results)
     if found is None:
         return Comparison(experiment, "–", 0, 0, float("inf"))
     runs = found.runs[found.runs["last_step"] > 0]
-    run = str((runs.loc[runs["arm"] != "none"] if (runs["arm"] != "none").any() else runs)["run"].iloc[0])
+    run = str(runs.sort_values("arm", key=lambda arm: arm == "none", kind="stable")["run"].iloc[0])
     config = from_record(experiment, record_of(experiment, run, results).config)
     if config.data.name == "image_folder":
-        config.data.root = root  # a place is not part of a record
+        config.data.root = root  # a record does not hold the place of its data
     trainer = Trainer(config, data.load(config.data))
-    # Stopped early, not made shorter: the learning rate may depend on the length of the run.
+    # Stopped early instead of configured shorter: the learning rate may depend on the length of the run.
     trainer.evaluations = frozenset(step for step in trainer.evaluations if step <= STEPS)
     progress = trainer.run()
     again = pd.DataFrame([line.split(",") for line in progress.tables["metrics"]], columns=list(tables.LONG[4:]))
@@ -88,7 +91,7 @@ def verify(experiment: str, results: Path, root: str = JPEG_FOLDER) -> Compariso
 
 
 def record_of(experiment: str, run: str, results: Path) -> RunRecord:
-    """What the tables below ``results`` record of one run."""
+    """One run's record, from the tables below ``results``."""
     folder = results / "tables"
     row, timing = (
         next(row for row in tables.records(folder, f"{experiment}.{kind}") if row["run"] == run)

@@ -1,1 +1,1 @@
-"""Verdicts on a results folder, and how they are told: claims.json, REPORT.md, the README's table, dashboards."""
+"""Verdicts on a results folder, written as claims.json, REPORT.md and the README's table; figures; dashboards."""

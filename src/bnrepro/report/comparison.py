@@ -1,12 +1,10 @@
-"""Normalisers compared: what Batch Normalization's claims say of others, side by side, as one table.
+"""Normalisers compared: the verdicts on Batch Normalization's claims asked of others, side by side.
 
-``tables/comparison.csv``: one row a claim and normaliser, as their claims.json have it, from runs of one profile.
+``tables/comparison.csv`` has one row per claim and normaliser, read from their claims.json files of one profile.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +16,9 @@ from rich.table import Table
 
 from bnrepro import store, tables
 from bnrepro.claims import EXPERIMENTS, asked_of
+from bnrepro.claims.markdown import table
 from bnrepro.errors import StoreError
-from bnrepro.report.judge import MARKS, anchor
+from bnrepro.report.judge import anchor, marked
 from bnrepro.stats import NOT_RUN, Interval, amount
 
 NAME = "comparison"
@@ -27,9 +26,9 @@ COLUMNS = ["claim", "normaliser", "profile", "data", "verdict", "estimate", "low
 
 
 def write(results: Path, profile: str, folders: Mapping[str, Path]) -> Path:
-    """Write the table of ``folders`` (normaliser → results folder of that profile) below ``results``.
+    """Write the table of ``folders`` (normaliser → its results folder) below ``results``. Returns the table's path.
 
-    A folder without verdicts counts as not run. Raises :class:`StoreError` for a claims.json that is damaged.
+    A folder without claims.json counts as not run. Raises :class:`StoreError` for a damaged one.
     """
     asked = [claim.slug for name in asked_of("") for claim in EXPERIMENTS[name].claims]
     rows = []
@@ -37,15 +36,11 @@ def write(results: Path, profile: str, folders: Mapping[str, Path]) -> Path:
         found, data = _verdicts(folder), _data(folder)
         for slug in asked:
             rows.append({"claim": slug, "normaliser": normaliser, "profile": profile, "data": data} | _row(found, slug))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return store.write_table(results / "tables", NAME, buffer.getvalue())
+    return store.write_table(results / "tables", NAME, tables.as_csv(rows, COLUMNS))
 
 
 def read(results: Path) -> pd.DataFrame | None:
-    """The table below ``results``, None if there is none."""
+    """The table below ``results``; None if there is none."""
     return tables.read_table(results / "tables", NAME, COLUMNS)
 
 
@@ -54,18 +49,15 @@ def _verdicts(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StoreError(f"{path} is damaged ({error}): delete it and run make reproduce") from error
 
 
 def _data(folder: Path) -> str:
-    """What the runs in ``folder`` were trained on."""
-    labels: set[str] = set()
-    for name in asked_of(""):
-        frame = tables.read_table(folder / "tables", f"{name}.runs", ["data"])
-        labels |= set() if frame is None else set(frame["data"])
-    return ", ".join(sorted(labels))
+    """The data that the runs in ``folder`` were trained on."""
+    found = (tables.read_table(folder / "tables", f"{name}.runs", ["data"]) for name in asked_of(""))
+    return ", ".join(sorted({label for frame in found if frame is not None for label in frame["data"]}))
 
 
 def _row(found: dict[str, Any], slug: str) -> dict[str, Any]:
@@ -77,14 +69,14 @@ def _row(found: dict[str, Any], slug: str) -> dict[str, Any]:
     return numbers | {"estimate": claim["value"], "unit": primary["unit"] if primary else ""}
 
 
-# ------------------------------------------------------------------------------------------------------- shown
+# -------------------------------------------------------------------------------------------------- for readers
 
 
 def _cells(frame: pd.DataFrame) -> pd.DataFrame:
     """Claims (rows) × normalisers (columns): verdict and estimate, in the table's own order."""
     shown: dict[str, dict[str, str]] = {}
     for row in frame.to_dict("records"):
-        text = f"{MARKS[row['verdict']]} {row['verdict']}"
+        text = marked(row["verdict"])
         if not pd.isna(row["estimate"]):
             text += ": " + amount(Interval(row["estimate"], row["low"], row["high"], row["n"]), row["unit"])
         shown.setdefault(row["normaliser"], {})[row["claim"]] = text
@@ -92,28 +84,27 @@ def _cells(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def print_side_by_side(frame: pd.DataFrame, console: Console) -> None:
-    """The comparison on the terminal: a column a normaliser."""
+    """Print the comparison, one column per normaliser."""
     cells = _cells(frame)
-    table = Table(title="does it do what Batch Normalization does?")
-    table.add_column("claim")
+    shown = Table(title="does it do what Batch Normalization does?")
+    shown.add_column("claim")
     for normaliser in cells:
-        table.add_column(str(normaliser), overflow="fold")
+        shown.add_column(str(normaliser), overflow="fold")
     for slug, row in cells.iterrows():
-        table.add_row(str(slug), *row)
-    console.print(table)
+        shown.add_row(str(slug), *row)
+    console.print(shown)
 
 
 def section(frame: pd.DataFrame, profile: str) -> str:
     """The comparison as a section of the report."""
     cells = _cells(frame)
-    header = ["claim", *map(str, cells.columns)]
     rows = [[f"[{slug}](#{anchor(str(slug))})", *row] for slug, row in cells.iterrows()]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *rows])
     profiles, data = (", ".join(map(str, frame[column].dropna().unique())) for column in ("profile", "data"))
     return (
         "## Normalisers compared: does another one do what Batch Normalization does?\n\n"
-        f"Every claim that can be asked of any normaliser, put to others in Batch Normalization's place: runs of the "
-        f"**{profiles}** profile on {data}"
+        "The claims that can be asked of any normaliser, asked of others in Batch Normalization's place, with runs of "
+        f"the **{profiles}** profile on {data}"
         + (", fewer and shorter than those behind the verdicts of this report" if profiles != profile else "")
-        + ". A normaliser of your own: `make reproduce TREATMENT=mine`.\n\n" + table
-    )  # fmt: skip
+        + ". For a normaliser of your own: `make reproduce TREATMENT=mine`.\n\n"
+        + table(["claim", *cells], rows)
+    )

@@ -1,60 +1,57 @@
-"""What we conclude: the verdicts in words, with nothing in them that is not in claims.json."""
+"""What we conclude: the verdicts in words, with no number that is not in claims.json."""
 
 from __future__ import annotations
 
 from bnrepro.claims import Claim, Judgement
-from bnrepro.report.judge import Found, anchor
-from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN, SUPPORTED, WEAKER, amount
+from bnrepro.report.judge import Found, anchor, deciding
+from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN, SUPPORTED, WEAKER
 
-HEADINGS = {
-    SUPPORTED: "stand{s}",
-    WEAKER: "hold{s}, but less than the declared margin asks",
-    CONTRADICTED: "fail{s} here",
-    INCONCLUSIVE: "{is_} not decided by these runs",
-    MEASURED: "{is_} measured, with no margin to pass",
-    NOT_RUN: "{has} not been run",
+SAID = {
+    SUPPORTED: ("stands", "stand"),
+    WEAKER: ("holds, but by less than the declared margin", "hold, but by less than the declared margin"),
+    CONTRADICTED: ("fails here", "fail here"),
+    INCONCLUSIVE: ("is not decided by these runs", "are not decided by these runs"),
+    MEASURED: ("is measured, without a margin", "are measured, without a margin"),
+    NOT_RUN: ("has not been run", "have not been run"),
 }
+"""Verdict → the words for one claim, and for several."""
 
 
 def section(found: Found) -> str:
-    """Which claims stand, which are weaker, which fail, and under which deviation: the paper's, then its readers'."""
+    """The claims by verdict, with their deviations: the paper's, then its readers'."""
     own = [(claim, judgement) for claim, judgement in found if claim.origin == "paper"]
     others = [(claim, judgement) for claim, judgement in found if claim.origin == "readers"]
     return "\n\n".join(
         [
             "## What we conclude",
             *_part(f"Of the paper's own {len(own)} claims", own),
-            *_part(f"Of the {len(others)} that its readers add", others),
+            *_part(f"Of the {len(others)} claims that its readers add", others),
         ]
     )
 
 
 def _part(beginning: str, members: list[tuple[Claim, Judgement]]) -> list[str]:
     paragraphs = []
-    for verdict, heading in HEADINGS.items():
+    for verdict, (of_one, of_several) in SAID.items():
         chosen = [(claim, judgement) for claim, judgement in members if judgement.verdict == verdict]
         if not chosen:
             continue
-        one = len(chosen) == 1
-        words = heading.format(s="s" if one else "", is_="is" if one else "are", has="has" if one else "have")
+        words = of_one if len(chosen) == 1 else of_several
         exact = sum(claim.rule.exact for claim, _ in chosen)
-        if exact and not one:
+        if exact and len(chosen) > 1:
             words += f", {exact} of them {'an exact property' if exact == 1 else 'exact properties'} of the algorithm"
-        lines = [f"**{beginning}, {len(chosen)} {words}:**", *(_line(claim, judgement) for claim, judgement in chosen)]
-        paragraphs.append("\n".join([lines[0], "", *lines[1:]]))
+        paragraphs.append(f"**{beginning}, {len(chosen)} {words}:**")
+        paragraphs.append("\n".join(_line(claim, judgement) for claim, judgement in chosen))
     return paragraphs
 
 
 def _line(claim: Claim, judgement: Judgement) -> str:
     primary = judgement.primary
-    place = anchor(claim.slug)
+    link = f"([{claim.slug}](#{anchor(claim.slug)}))"
     if primary is None:
-        return f"- {claim.sentence} ([{claim.slug}](#{place}))"
-    shown = amount(primary.interval, primary.unit)
+        return f"- {claim.sentence} {link}"
+    metric = claim.metric[:1].upper() + claim.metric[1:]
+    shown, n = deciding(judgement)
+    count = f", n = {n}" if primary.interval.n > 1 else ""
     deviation = f" Under this deviation: {claim.deviation}." if claim.deviates else ""
-    count = f", n = {primary.interval.n:,}" if primary.interval.n > 1 else ""
-    return f"- {claim.sentence} {_capitalised(claim.metric)}: {shown}{count} ([{claim.slug}](#{place})).{deviation}"
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return f"- {claim.sentence} {metric}: {shown}{count} {link}.{deviation}"

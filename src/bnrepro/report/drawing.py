@@ -22,10 +22,10 @@ DRAWN_BY = ("store", "tables", "stats", "claims")
 
 
 def publish(results: Results) -> None:
-    """Draw the figures of a results folder, unless they are those of its tables and this code already.
+    """Draw the figures of a results folder, unless they already are those of its tables and this code.
 
-    What they were drawn from stands in the outputs folder, written last: a figure that is missing, cut or altered is
-    drawn again, and so are all of them after a call that was stopped.
+    A stamp in the outputs folder, written last, records the figures and their sources. If a figure is missing, cut or
+    altered, or an earlier call was stopped, all are drawn again.
     """
     stamp = store.outputs_folder() / "cache" / f"drawn-{files.digest(str(results.folder.resolve()).encode())}.json"
     source = _source(results)
@@ -36,7 +36,7 @@ def publish(results: Results) -> None:
 
 
 def _source(results: Results) -> str:
-    """A digest of everything that the figures are drawn from: tables, code, the version of matplotlib."""
+    """A digest of everything that the figures depend on: tables, code, the version of matplotlib, the treatment."""
     found = sorted((results.folder / "tables").glob("*.csv*"))
     tables = [path for path in found if not path.name.startswith(f"{comparison.NAME}.")]
     code = [path for room in DRAWN_BY for path in sorted((Path(__file__).parents[1] / room).rglob("*.py"))]
@@ -45,13 +45,13 @@ def _source(results: Results) -> str:
 
 
 def _stamp(source: str, folder: Path) -> str:
-    """What the figures below ``folder`` are, and what they were drawn from."""
+    """The digests of the figures below ``folder``, and of their sources."""
     drawn = {path.name: files.digest(path.read_bytes()) for path in sorted((folder / "figures").glob("*.*"))}
     return json.dumps({"source": source, "figures": drawn}, indent=1)
 
 
 def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
-    """The figures of every experiment that has tables; of those in ``only``, if any are named.
+    """Draw the figures of every experiment that has tables, or of those in ``only``. Returns the figures' paths.
 
     A figure whose bytes do not change is not written again. Raises :class:`ConfigError` for an unknown name.
     """
@@ -59,10 +59,10 @@ def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
         raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
     names = [name for name in EXPERIMENTS if name in tables and (not only or name in only)]
-    workers = min(os.cpu_count() or 1, len(names) // 3)
-    if workers < 2:
-        return [path for name in names for path in _figures(results.folder, results.treatment, name)]
     tasks = [(results.folder, results.treatment, name) for name in names]
+    workers = min(os.cpu_count() or 1, len(tasks) // 3)
+    if workers < 2:
+        return [path for task in tasks for path in _draw(task)]
     drawn: dict[int, list[Path]] = {}
     try:
         for event in side_by_side(_draw, tasks, workers):
@@ -75,10 +75,7 @@ def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
     return [path for _, paths in sorted(drawn.items()) for path in paths]
 
 
-def _draw(task: tuple[Path, str, str], emit: Emit) -> list[Path]:
-    return _figures(*task)
-
-
-def _figures(folder: Path, treatment: str, name: str) -> list[Path]:
+def _draw(task: tuple[Path, str, str], emit: Emit | None = None) -> list[Path]:
+    folder, treatment, name = task
     with style.house_style():
         return style.save(EXPERIMENTS[name].figures(Results(folder, treatment)), folder / "figures")

@@ -1,4 +1,4 @@
-"""All judgements on one results folder, and how they are written: claims.json, amounts for readers, the terminal."""
+"""All judgements on one results folder, as claims.json and on the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MARKS = {"supported": "✔", "weaker": "≈", "contradicted": "✘", "inconclusi
 
 @dataclass(frozen=True)
 class Found:
-    """Every claim that is asked of a treatment, with the judgement on it."""
+    """Every claim that is asked of a treatment, with its judgement."""
 
     results: Results
     pairs: tuple[tuple[Claim, Judgement], ...]
@@ -29,62 +29,66 @@ class Found:
 
 
 def judge(results: Results) -> Found:
-    """Ask every claim that the treatment can be asked."""
+    """Judge every claim that is asked of the treatment."""
     claims = [claim for name in asked_of(results.treatment) for claim in EXPERIMENTS[name].claims]
     return Found(results, tuple((claim, claim.judge(results)) for claim in claims))
 
 
 def as_json(found: Found) -> dict[str, Any]:
-    """``{slug: {verdict, metric, value, low, high, n, margin, paper, deviation, estimates}}``, six digits."""
+    """By slug: verdict, metric, value, low, high, n, margin, paper, deviation, notes, estimates; six digits."""
     return {
         claim.slug: {
             "verdict": judgement.verdict,
             "metric": claim.metric,
-            **(_numbers(judgement.primary.interval) if judgement.primary else _numbers(None)),
+            **_numbers(judgement.primary.interval if judgement.primary else None),
             "margin": claim.rule.margin,
             "paper": claim.paper,
             "deviation": claim.deviation,
             "notes": judgement.notes,
             "estimates": [
-                {
-                    "name": each.name,
-                    "arm": each.arm,
-                    **_numbers(each.interval),
-                    "unit": each.unit,
-                    "primary": each.primary,
-                }
+                {"name": each.name, "arm": each.arm, **_numbers(each.interval), "unit": each.unit,
+                 "primary": each.primary}
                 for each in judgement.estimates
             ],
         }
         for claim, judgement in found
-    }
+    }  # fmt: skip
 
 
 def _numbers(interval: Interval | None) -> dict[str, float | int | None]:
     if interval is None:
         return {"value": None, "low": None, "high": None, "n": 0}
-    return {
-        "value": _rounded(interval.value), "low": _rounded(interval.low), "high": _rounded(interval.high),
-        "n": interval.n,
-    }  # fmt: skip
+    return {part: _rounded(getattr(interval, part)) for part in ("value", "low", "high")} | {"n": interval.n}
 
 
 def _rounded(value: float) -> float | None:
-    return None if not math.isfinite(value) else float(f"{value:.6g}")
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+# -------------------------------------------------------------------------------------------------- for readers
 
 
 def anchor(slug: str) -> str:
-    """Where in the report a claim stands."""
+    """A claim's heading in the report, as a link addresses it."""
     return slug.replace("_", "-")
 
 
+def marked(verdict: str) -> str:
+    """A verdict with its mark."""
+    return f"{MARKS[verdict]} {verdict}"
+
+
+def deciding(judgement: Judgement) -> tuple[str, str]:
+    """The primary estimate with its interval, and its n; dashes if the claim was not run."""
+    primary = judgement.primary
+    return (amount(primary.interval, primary.unit), f"{primary.interval.n:,}") if primary else ("–", "–")
+
+
 def print_verdicts(found: Found, console: Console) -> None:
-    """The verdict table on the terminal."""
+    """Print a table of the verdicts."""
     table = Table(title=f"{found.results.treatment} against none")
     for column in ("claim", "here (95% interval)", "n", "verdict"):
         table.add_column(column, overflow="fold")
     for claim, judgement in found:
-        primary = judgement.primary
-        ours = amount(primary.interval, primary.unit) if primary else "–"
-        table.add_row(claim.slug, ours, str(primary.interval.n if primary else 0), judgement.verdict)
+        table.add_row(claim.slug, *deciding(judgement), judgement.verdict)
     console.print(table)

@@ -9,20 +9,18 @@ from matplotlib.figure import Figure
 
 from bnrepro import stats
 from bnrepro.claims import style
+from bnrepro.claims.claim import tables_of
 from bnrepro.claims.mnist_training.numbers import NAME, PERCENTILES, TARGET_LOSS, TYPICAL_UNIT
 from bnrepro.stats import BASELINE
 from bnrepro.tables import Results, Tables
 
-SEED_SHOWN = 0
 RIDGE = 1.4
-"""Height of a ridge that holds all outputs in one bin, in distances between two ridges."""
+"""Height of a ridge with all outputs in one bin, in distances between two ridges."""
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Every figure that the tables allow, by file name."""
-    tables = results.tables(NAME)
-    if tables is None:
-        return {}
+    """The figures by file name: those of a probe only where the runs recorded it."""
+    tables = tables_of(results, NAME)
     arms = [arm for arm in (BASELINE, results.treatment) if arm in set(tables.runs["arm"])]
     found = {
         "mnist_training_accuracy": accuracy(tables, arms),
@@ -35,16 +33,12 @@ def figures(results: Results) -> dict[str, Figure]:
     return found
 
 
-def runs_of(tables: Tables, arm: str) -> list[str]:
-    return list(tables.runs.loc[tables.runs["arm"] == arm, "run"])
-
-
 def accuracy(tables: Tables, arms: list[str]) -> Figure:
     """Fig. 1a: test accuracy against training steps, median and range of the seeds."""
     figure, [[axes]] = style.canvas(style.COLUMN, 2.5)
     curves = stats.curve(tables.metrics, "test", "accuracy")
     for arm in arms:
-        style.band(axes, curves[runs_of(tables, arm)], arm, style=style.line(arm))
+        style.band(axes, curves[style.runs_of(tables, arm)], arm, style=style.line(arm))
     seeds = tables.runs["seed"].nunique()
     axes.set(xlabel="training steps", ylabel="test accuracy", ylim=(0.7, 1.0), xlim=(0, curves.index.max()))
     axes.set_title(f"{tables.data_label}; median and range of {seeds} seeds", loc="left")
@@ -55,12 +49,12 @@ def accuracy(tables: Tables, arms: list[str]) -> Figure:
 
 
 def _late_part(axes: Axes, curves: pd.DataFrame, tables: Tables, arms: list[str]) -> None:
-    """An inset of the curves after the first tenth, where the paper's axis leaves no room to see the difference."""
+    """An inset of the curves after the first tenth: the paper's axis leaves no room to see the difference."""
     late = curves[curves.index >= curves.index.max() / 10]
-    shown = late[[run for arm in arms for run in runs_of(tables, arm)]]
+    shown = late[[run for arm in arms for run in style.runs_of(tables, arm)]]
     inset = axes.inset_axes((0.36, 0.34, 0.6, 0.38))
     for arm in arms:
-        style.band(inset, late[runs_of(tables, arm)], arm, style=style.line(arm))
+        style.band(inset, late[style.runs_of(tables, arm)], arm, style=style.line(arm))
     low, high = np.nanquantile(shown.to_numpy(), [0.02, 1.0])
     inset.set_ylim(low - 0.002, high + 0.002)
     inset.set_xlim(late.index.min(), late.index.max())
@@ -73,8 +67,8 @@ def training_loss(tables: Tables, arms: list[str]) -> Figure:
     figure, [[axes]] = style.canvas(style.COLUMN, 2.4)
     curves = stats.curve(tables.metrics, "train", "loss")
     for arm in arms:
-        style.band(axes, curves[runs_of(tables, arm)], arm, style=style.line(arm))
-    axes.axhline(TARGET_LOSS, color="0.6", linewidth=0.6, linestyle=":")
+        style.band(axes, curves[style.runs_of(tables, arm)], arm, style=style.line(arm))
+    axes.axhline(TARGET_LOSS, **style.GUIDE)
     axes.set(xlabel="training steps", ylabel="training loss (nats)", yscale="log", xlim=(0, curves.index.max()))
     axes.set_title(f"{tables.data_label}; mini-batch loss", loc="left")
     axes.legend(loc="upper right")
@@ -83,15 +77,20 @@ def training_loss(tables: Tables, arms: list[str]) -> Figure:
 
 
 def inputs(tables: Tables, arms: list[str]) -> Figure:
-    """Fig. 1b, c: percentiles of the inputs to a sigmoid of the last hidden layer over training, on one y-axis."""
-    figure, [panels] = style.canvas(style.PAGE, 2.4, 1, len(arms), sharey=True)
+    """Fig. 1b, c: percentiles of the inputs to a sigmoid of the last hidden layer over training, on one y-axis.
+
+    Shows the seed that most of the arms have; of several such seeds, the smallest.
+    """
     seen = tables.probes["activations"]
-    seen = seen[seen["statistics"] == "running"]
+    seen = seen[(seen["statistics"] == "running") & seen["arm"].isin(arms)]
+    seed = seen.groupby("seed")["arm"].nunique().idxmax()
+    seen = seen[seen["seed"] == seed]
+    arms = [arm for arm in arms if arm in set(seen["arm"])]
+    figure, [panels] = style.canvas(style.PAGE, 2.4, 1, len(arms), sharey=True)
     activation = tables.runs["model.activation"].iloc[0]
     for axes, arm in zip(panels, arms, strict=True):
-        runs = tables.runs[tables.runs["arm"] == arm]
-        shown = runs.loc[runs["seed"] == min(SEED_SHOWN, runs["seed"].min()), "run"].iloc[0]
-        rows = seen[seen["run"] == shown]
+        rows = seen[seen["arm"] == arm]
+        rows = rows[rows["run"] == rows["run"].iloc[0]]
         for percentile, line in zip(reversed(PERCENTILES), ("--", "-", ":"), strict=True):
             units = rows[rows["percentile"] == percentile].set_index("step").filter(regex=r"^u\d+$")
             label = f"{percentile}th percentile"
@@ -103,16 +102,15 @@ def inputs(tables: Tables, arms: list[str]) -> Figure:
     panels[0].set_ylabel(f"input to the {activation}")
     low, high = panels[0].get_ylim()
     panels[0].set_ylim(low, high + 0.15 * (high - low))
-    style.panel_letters(list(panels), [style.name(arm) for arm in arms])
+    style.panel_letters(panels, [style.name(arm) for arm in arms])
     figure.suptitle(
-        f"{tables.data_label}, seed {SEED_SHOWN}: the first unit of the last hidden layer (grey: median of its units)",
-        fontsize=8,
+        f"{tables.data_label}, seed {seed}: the first unit of the last hidden layer (grey: median of its units)"
     )
     return figure
 
 
 def activations(tables: Tables, arms: list[str]) -> Figure:
-    """Ridgelines: distribution of every hidden layer's outputs at points of training, from the first to the last."""
+    """Ridgelines: the distribution of every hidden layer's outputs at several points of training."""
     seen = tables.probes["histograms"]
     seen = seen[seen["quantity"] == "output"]
     layers, steps = sorted(seen["layer"].unique()), sorted(seen["step"].unique())
@@ -134,6 +132,6 @@ def activations(tables: Tables, arms: list[str]) -> Figure:
         axes.set_title(f"hidden layer {layer + 1}")
         axes.set_xlabel(f"output of the {tables.runs['model.activation'].iloc[0]}")
     panels[0].set_yticks([-float(height) for height in range(len(steps))], [f"step {step:,}" for step in steps])
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(arms))
-    figure.suptitle(f"{tables.data_label}; height: square root of the share of outputs, all seeds", fontsize=8)
+    style.legend_below(figure, panels[0], len(arms))
+    figure.suptitle(f"{tables.data_label}; height: square root of the share of outputs, all seeds")
     return figure

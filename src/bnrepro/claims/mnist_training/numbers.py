@@ -1,4 +1,4 @@
-"""What the tables of mnist_training say of its claims."""
+"""The estimates behind the claims of mnist_training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NAME = "mnist_training"
 TARGET_ACCURACY, TARGET_LOSS = 0.95, 0.1
 EARLY_SHARES = (0.02, 0.1)
 PERCENTILES = (15, 50, 85)
-"""Percentiles of a unit's inputs, from low to high: Fig. 1b, c show them, and the drift is computed from them."""
+"""Percentiles of a unit's inputs, as in Fig. 1b, c. The drift is computed from them."""
 TYPICAL_UNIT = 0
-"""The paper shows "a typical sigmoid" without naming it: we fix the first one of the layer, before any run."""
+"""The paper shows "a typical sigmoid" without naming it. We chose the layer's first one before any run."""
 
 
 def faster_training(results: Results) -> Evidence:
@@ -50,10 +50,10 @@ def faster_training(results: Results) -> Evidence:
 
 
 def _steps(plain: pd.DataFrame, other: pd.DataFrame, pairs: Pairs, goal: pd.Series) -> tuple[pd.Series, int]:
-    """Steps of every run until its pair's ``goal`` (one a baseline run), and how many treatment runs never get there.
+    """Steps of every run to its pair's ``goal`` (one per baseline run), and how many treatment runs never reach it.
 
-    A run that never reaches the goal counts as its whole budget: conservative for the baseline, and counted for the
-    treatment, which then cannot be supported.
+    A run that never reaches the goal counts with its whole budget. That favours the baseline; the claim cannot be
+    supported if a treatment run is among them.
     """
     without = stats.steps_to(plain[pairs.baseline], goal)
     treated = stats.steps_to(other[pairs.treatment], pd.Series(pairs.without(goal), index=pairs.treatment))
@@ -62,7 +62,7 @@ def _steps(plain: pd.DataFrame, other: pd.DataFrame, pairs: Pairs, goal: pd.Seri
 
 
 def _own_runs(results: Results, tables: Tables) -> tuple[Tables, Pairs] | None:
-    """The runs at BN's own best rate, and the seeds they share with the plain network; None where there are none."""
+    """The runs at BN's own best rate, and the seeds that they share with the plain network; None if there are none."""
     own = results.tables(OWN_RATE)
     if own is None:
         return None
@@ -152,10 +152,10 @@ def stable_inputs(results: Results) -> Evidence:
 
 
 def drifts(tables: Tables, statistics: str, until: float = 1.0) -> pd.DataFrame:
-    """Drift of every unit (rows) of every run (columns): mean distance of its percentiles from where they end, over
-    the time after the first 1% of the steps, in widths (p85 − p15) of the final distribution.
+    """Drift of every unit (rows) of every run (columns), in widths (p85 − p15) of the unit's final distribution.
 
-    ``until`` looks at that first share of the training alone, as if it had ended there.
+    The drift is the distance of the percentiles from their final values, averaged over the percentiles and over time
+    after the first 1% of the steps. ``until`` < 1 takes that first share of the training as the whole.
     """
     seen = tables.probes["activations"]
     units = [column for column in seen.columns if column.startswith("u")]
