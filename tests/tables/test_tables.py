@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,12 +20,22 @@ from bnrepro.store.record import IDENTITY
 PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")
 
 
+@pytest.fixture(scope="module")
+def trained(sweep: Callable[..., list[Config]], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of four runs: no test writes there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BNREPRO_OUTPUTS", str(tmp_path_factory.mktemp("trained")))
+        plans = [run.plan(config) for config in sweep("norm=none,batch", "seed=0,1", *PROBES)]
+        for planned in plans:
+            run.execute(planned)
+    return [planned.folder.path for planned in plans]
+
+
 @pytest.fixture
-def runs(sweep: Callable[..., list[Config]]) -> list[store.RunFolder]:
-    plans = [run.plan(config) for config in sweep("norm=none,batch", "seed=0,1", *PROBES)]
-    for planned in plans:
-        run.execute(planned)
-    return [planned.folder for planned in plans]
+def runs(trained: list[Path], outputs: Path) -> list[store.RunFolder]:
+    """The test's own copies of the runs."""
+    copies = [Path(shutil.copytree(path, outputs / "runs" / "single" / path.name)) for path in trained]
+    return [store.RunFolder(path) for path in copies]
 
 
 def test_written_and_read_back_tables_hold_every_line_of_the_runs(runs: list[store.RunFolder], tmp_path: Path) -> None:
