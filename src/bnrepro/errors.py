@@ -14,7 +14,7 @@ class UserError(Exception):
     """Something the user can mend; the message says what and how. Exit code 2."""
 
     told = False
-    """Another process of the same training says it."""
+    """Whether another process of the same training has said it."""
 
 
 class ConfigError(UserError):
@@ -26,7 +26,7 @@ class DataError(UserError):
 
 
 class DataUnavailable(UserError):
-    """A data set that is neither in the data folder nor to be downloaded."""
+    """A data set that is not in the data folder and cannot be downloaded."""
 
 
 class StoreError(UserError):
