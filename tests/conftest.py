@@ -100,19 +100,19 @@ def _composed(overrides: tuple[str, ...], single: bool) -> tuple[Config, ...]:
     return tuple(_opened().sweep(overrides, single=single))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def composed() -> Callable[..., list[Config]]:
     """``composed("experiment=mnist_training")``: the configurations that a multirun with these overrides trains."""
     return lambda *overrides: copy.deepcopy(list(_composed(overrides, False)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sweep() -> Callable[..., list[Config]]:
     """``sweep("norm=none,batch", "seed=0,1")``: the configurations of small runs on digits."""
     return lambda *overrides: copy.deepcopy(list(_composed((*SMALL, *overrides), False)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Callable[..., Config]:
     """``small("norm=none")``: the configuration of one small run on digits."""
 

@@ -152,7 +152,7 @@ def test_a_sweep_without_m_is_refused(composer: Composer) -> None:
 
 def test_a_users_own_folder_of_groups(tmp_path: Path) -> None:
     (tmp_path / "norm").mkdir()
-    (tmp_path / "norm" / "mine.yaml").write_text("name: mine\n_target_: torch.nn.Identity\n")
+    (tmp_path / "norm" / "mine.yaml").write_text("name: mine\n_target_: torch.nn.Identity\n", encoding="utf-8")
     with Composer(str(tmp_path)) as composer:
         [run] = composer.sweep(["norm=mine"])
         both = composer.sweep(["experiment=mnist_training", "treatment=mine", "profile=smoke"])

@@ -198,13 +198,13 @@ def test_the_key_is_the_same_in_every_process_and_order_of_keys() -> None:
 
 def test_the_source_of_a_users_own_layer_is_part_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "own_layer_of_a_user.py"
-    source.write_text("class Mine: pass\n")
+    source.write_text("class Mine: pass\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     config = full()
     config.norm = {"_target_": "own_layer_of_a_user.Mine"}
     before = run_key(config, FINGERPRINT)
     assert run_key(config, FINGERPRINT) == before
-    source.write_text("class Mine: x = 1\n")
+    source.write_text("class Mine: x = 1\n", encoding="utf-8")
     assert run_key(config, FINGERPRINT) != before
 
 
@@ -352,7 +352,7 @@ def test_a_norm_that_describes_nothing_is_refused(norm: object) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_key_is_explained_where_its_default_stands(model: str) -> None:
     folder = Path(__file__).resolve().parents[2] / "configs"
-    text = "\n".join(path.read_text() for path in sorted(folder.rglob("*.yaml")))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.yaml")))
     for key in leaf_keys(model):
         leaf = key.rpartition(".")[2]
         lines = [line for line in text.splitlines() if line.strip().startswith(f"{leaf}:")]

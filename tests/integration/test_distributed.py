@@ -187,7 +187,9 @@ def test_what_the_leader_alone_finds_wrong_is_said_once(tmp_path: Path, together
     assert not said[1]
 
 
-def test_torchrun_trains_on_a_streamed_folder_as_one_process_does(tmp_path: Path) -> None:
+def test_torchrun_trains_on_a_streamed_folder_as_one_process_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = np.random.default_rng(0)
     for part, count in (("train", 24), ("val", 6)):
         for name in "abc":
@@ -203,14 +205,19 @@ def test_torchrun_trains_on_a_streamed_folder_as_one_process_does(tmp_path: Path
         "data.workers=1", "augmentation.flip=true", "batch_size=8", "steps=6", "optimizer.lr=0.05", "wandb=disabled",
         "evaluation.min_interval=3",
     ]  # fmt: skip
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
+
+    def one() -> None:
+        assert processes.call(tmp_path, "train", *overrides).code == 0
+
+    def two() -> None:
+        subprocess.run([sys.executable, *torchrun, processes.TRAIN, *overrides], check=True, capture_output=True)
+
     found = []
-    for name, command in (
-        ("one", [sys.executable]),
-        ("two", [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]),
-    ):
-        environment = os.environ | {"BNREPRO_OUTPUTS": str(tmp_path / name)}
-        subprocess.run([*command, processes.TRAIN, *overrides], env=environment, check=True, capture_output=True)
-        [done] = (tmp_path / name).glob("runs/*/*/DONE")
+    for train in (one, two):
+        monkeypatch.setenv("BNREPRO_OUTPUTS", str(tmp_path / train.__name__))
+        train()
+        [done] = (tmp_path / train.__name__).glob("runs/*/*/DONE")
         found.append(pd.read_csv(done.parent / "metrics.csv"))
     assert_close(*found, 1e-3)
 

@@ -71,7 +71,7 @@ def test_on_a_full_disk_the_old_file_stays(stage: str, tmp_path: Path, monkeypat
         patch.setattr(os if stage == "fsync" else Path, stage, full_disk)
         with pytest.raises(StoreError, match=r"cannot write .*x\.csv: No space left"):
             store.write_atomic(path, "new")
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
 
 
@@ -94,7 +94,7 @@ def test_a_disk_that_fills_up_within_a_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(StoreError, match="No space left"):
         store.write_atomic(path, "new content that does not fit")
     monkeypatch.undo()
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
 
 
@@ -115,7 +115,7 @@ def test_parts_of_killed_processes_are_removed_and_those_of_living_ones_kept(tmp
         tmp_path / f".x.csv.{here}.two.{killed.pid}.part",  # another machine's, on a disk that both share
     )
     for part in (dead, alive, other, elsewhere):
-        part.write_text("half")
+        part.write_text("half", encoding="utf-8")
     store.write_atomic(tmp_path / "x.csv", "whole")
     assert not dead.exists()
     assert alive.exists()
@@ -191,7 +191,7 @@ def test_a_damaged_run_is_never_read(done: store.RunFolder, name: str, damage: C
 
 @pytest.mark.parametrize("content", ["", "[]", '"text"', "{", "null"])
 def test_a_done_that_is_not_ours_is_refused(done: store.RunFolder, content: str) -> None:
-    (done.path / "DONE").write_text(content)
+    (done.path / "DONE").write_text(content, encoding="utf-8")
     with pytest.raises(StoreError, match="Delete that folder"):
         done.read()
 
@@ -255,7 +255,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    with (path / "lock").open("w") as file, pytest.raises(BlockingIOError):
+    with (path / "lock").open("w", encoding="utf-8") as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     process.kill()
     process.communicate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,12 +20,22 @@ from bnrepro.store.record import IDENTITY
 PROBES = ("probes.activations.enabled=true", "probes.activations.examples=50")
 
 
+@pytest.fixture(scope="module")
+def trained(sweep: Callable[..., list[Config]], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of four runs: no test writes there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BNREPRO_OUTPUTS", str(tmp_path_factory.mktemp("trained")))
+        plans = [run.plan(config) for config in sweep("norm=none,batch", "seed=0,1", *PROBES)]
+        for planned in plans:
+            run.execute(planned)
+    return [planned.folder.path for planned in plans]
+
+
 @pytest.fixture
-def runs(sweep: Callable[..., list[Config]]) -> list[store.RunFolder]:
-    plans = [run.plan(config) for config in sweep("norm=none,batch", "seed=0,1", *PROBES)]
-    for planned in plans:
-        run.execute(planned)
-    return [planned.folder for planned in plans]
+def runs(trained: list[Path], outputs: Path) -> list[store.RunFolder]:
+    """The test's own copies of the runs."""
+    copies = [Path(shutil.copytree(path, outputs / "runs" / "single" / path.name)) for path in trained]
+    return [store.RunFolder(path) for path in copies]
 
 
 def test_written_and_read_back_tables_hold_every_line_of_the_runs(runs: list[store.RunFolder], tmp_path: Path) -> None:
@@ -77,7 +88,7 @@ def test_numbers_are_ordered_as_numbers(sweep: Callable[..., list[Config]]) -> N
 def test_a_damaged_run_stops_the_table_and_leaves_the_old_one(runs: list[store.RunFolder], tmp_path: Path) -> None:
     tables.write_experiment("single", runs, tmp_path)
     before = {path.name: path.read_bytes() for path in (tmp_path / "tables").iterdir()}
-    with (runs[2].path / "metrics.csv").open("a") as file:
+    with (runs[2].path / "metrics.csv").open("a", encoding="utf-8") as file:
         file.write("40,800,test,accuracy,1\n")
     with pytest.raises(StoreError, match=str(runs[2].path)):
         tables.write_experiment("single", runs, tmp_path)
@@ -88,7 +99,7 @@ def test_a_table_that_no_run_contributes_to_any_more_goes(runs: list[store.RunFo
     folder = tmp_path / "tables"
     tables.write_experiment("single", runs, tmp_path)
     (folder / "single.gradients.csv.gz").write_bytes(b"")
-    (folder / "singleton.csv").write_text("another experiment's")
+    (folder / "singleton.csv").write_text("another experiment's", encoding="utf-8")
     tables.write_experiment("single", runs, tmp_path)
     assert not (folder / "single.gradients.csv.gz").exists()
     assert (folder / "singleton.csv").exists()
@@ -175,6 +186,7 @@ def test_a_table_without_its_companions_is_refused(runs: list[store.RunFolder], 
 def test_a_foreign_line_among_a_probes_rows_is_refused(runs: list[store.RunFolder], tmp_path: Path) -> None:
     tables.write_experiment("single", runs, tmp_path)
     path = tmp_path / "tables" / "single.layers.csv"
-    path.write_text(path.read_text() + "batch-s9-00000000,single,batch,9,0,0,running,1,2,3,0.5\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("batch-s9-00000000,single,batch,9,0,0,running,1,2,3,0.5\n")
     with pytest.raises(StoreError, match=r"single\.layers\.csv"):
         tables.read_experiment("single", tmp_path)

@@ -51,7 +51,7 @@ def faults(config: Config) -> list[str]:
 
 
 def _widths(model: ModelConfig) -> list[str]:
-    """Faults of the lists that set a network's depth and width."""
+    """Faults of the lists that set the depth and width of a network."""
     if isinstance(model, MLPConfig) and (not model.hidden or min(model.hidden) < 1):
         return [f"model.hidden={model.hidden}: one or more layer widths, each at least 1"]
     if isinstance(model, InceptionConfig):
@@ -65,7 +65,7 @@ def _widths(model: ModelConfig) -> list[str]:
 
 
 def _together(config: Config) -> list[str]:
-    """Faults of values that do not go together: several processes, probes, precision."""
+    """Values that do not go together: processes, probes, precision."""
     found = []
     steps_tried = config.probes.landscape.enabled or config.probes.shift.enabled
     if config.batch_size % config.processes:
@@ -80,8 +80,7 @@ def _together(config: Config) -> list[str]:
 
 
 def _contradictions(config: Config, arm: str, norm: str) -> list[str]:
-    """Values of ``config`` that differ from those of its named arm. An arm that is not in ``configs/arm`` is a user's
-    own, and is not checked."""
+    """Values of ``config`` that differ from those of its named arm. A user's own arm has none."""
     if not (store.configs_folder() / "arm" / f"{arm}.yaml").exists():
         return []
     values = {name: value for name, _, value in walk(config)}
@@ -97,8 +96,10 @@ def _contradictions(config: Config, arm: str, norm: str) -> list[str]:
 
 @functools.lru_cache(maxsize=64)
 def declares(arm: str) -> dict[str, Any]:
-    """Dotted key → value of all that the file of ``arm``, and the files it builds on, set; ``norm`` is the choice of
-    that group."""
+    """The values that the file of ``arm`` sets, by dotted key, with those of the files it builds on.
+
+    ``norm`` is the choice of that group.
+    """
     tree = OmegaConf.to_container(OmegaConf.load(store.configs_folder() / "arm" / f"{arm}.yaml"))
     assert isinstance(tree, dict)
     values: dict[str, Any] = {}

@@ -155,8 +155,7 @@ class Composer:
         return (frozenset(leaves) | parents) - {""}
 
     def _is_value(self, item: Override) -> bool:
-        """Whether an override is a plain ``key=value`` of a run: not the choice of a group, a key of Hydra, or one of
-        the forms +, ++ and ~."""
+        """Whether this is a plain ``key=value`` of a run: no choice of a group, no key of Hydra, no +, ++ or ~."""
         key = item.key_or_group
         special = item.is_add() or item.is_force_add() or item.is_delete() or key.startswith("hydra.")
         return not special and item.package is None and not self._is_group(key)
@@ -167,7 +166,7 @@ class Composer:
 
 
 def importable(config_dir: str) -> Path:
-    """The path of a user's own groups, after making the modules in it importable, in child processes too.
+    """The folder of a user's own groups; this makes its modules importable, here and in child processes.
 
     Raises :class:`ConfigError` if there is no such folder.
     """

@@ -42,8 +42,8 @@ class Key:
 
     - always, if it is not ``scientific``: it cannot change a number of the run;
     - at its default, if it is ``traceless``: it does nothing there, so that a new key keeps the identity of older runs;
-    - whenever ``with_key``, another key of its section, is left out;
-    - with all of its section, where the key by which the section is ``switched`` is False.
+    - if ``with_key``, another key of its section, is left out;
+    - with its whole section, if ``switched``, on the section, names a key of it that is False.
     """
 
     within: Range | None = None
@@ -56,12 +56,8 @@ class Key:
 
 def key(default: Any = MISSING, **declared: Any) -> Any:
     """A field with the attributes of :class:`Key`; a class or function as ``default`` is the factory of the value."""
-    metadata = {"key": Key(**declared)}
-    return (
-        field(default_factory=default, metadata=metadata)
-        if callable(default)
-        else field(default=default, metadata=metadata)
-    )
+    given: dict[str, Any] = {"default_factory" if callable(default) else "default": default}
+    return field(**given, metadata={"key": Key(**declared)})
 
 
 def key_of(place: Field[Any]) -> Key:

@@ -166,10 +166,10 @@ def _source(config: DataConfig) -> Source:
 
 
 def _scale(images: Tensor, white: int, threshold: float | None, standardize: bool) -> Callable[[Tensor], Tensor]:
-    """The function from uint8 images to the input of the network: 0 and 1 by a ``threshold``, else within [0, 1], or
-    each channel with mean 0 and variance 1 over the training ``images``.
+    """The function from uint8 images to the network's input.
 
-    Colour images become channels last, with which convolutions are faster.
+    A ``threshold`` makes it binary; else it is within [0, 1], or ``standardize`` gives each channel mean 0 and variance
+    1 over the training ``images``. Colour images become channels last, with which convolutions are faster.
     """
     if threshold is not None:
         return lambda raw: (raw >= threshold * white).float()

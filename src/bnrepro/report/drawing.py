@@ -57,10 +57,11 @@ def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
     """
     if unknown := [name for name in only if name not in EXPERIMENTS]:
         raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
-    tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
-    names = [name for name in EXPERIMENTS if name in tables and (not only or name in only)]
+    names = [name for name in EXPERIMENTS if not only or name in only]
     tasks = [(results.folder, results.treatment, name) for name in names]
-    workers = min(os.cpu_count() or 1, len(tasks) // 3)
+    # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
+    tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
+    workers = min(os.cpu_count() or 1, len(tables.intersection(names)) // 3)
     if workers < 2:
         return [path for task in tasks for path in _draw(task)]
     drawn: dict[int, list[Path]] = {}

@@ -121,8 +121,10 @@ def quarter(rows: pd.DataFrame, last: bool = False) -> pd.DataFrame:
 
 
 def points_below(pairs: Pairs, rows: pd.DataFrame, column: str) -> tuple[int, int]:
-    """The number of points of training at which the treatment is below the baseline, in the geometric mean over seeds;
-    and the number of all points."""
+    """At how many points of training the treatment is below the baseline, of how many.
+
+    Both are geometric means over the seeds.
+    """
     logs = rows.pivot(index="step", columns="run", values=column).astype(float).apply(np.log)
     gaps = (logs[pairs.treatment].to_numpy() - logs[pairs.baseline].to_numpy()).mean(axis=1)
     return int((gaps < 0).sum()), len(gaps)

@@ -57,7 +57,7 @@ def write_table(folder: Path, name: str, text: str) -> Path:
     data = text.encode()
     plain, packed = folder / f"{name}.csv", folder / f"{name}.csv.gz"
     if len(data) > GZIP_ABOVE_BYTES:
-        # gzip.compress names the operating system in the header, or not, by the version of Python.
+        # The header of gzip.compress depends on the version of Python.
         buffer = io.BytesIO()
         with gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0, compresslevel=9) as file:
             file.write(data)

@@ -1,7 +1,6 @@
 """The folder of a run or measurement: a checkpoint while it is unfinished, its files and ``DONE`` afterwards.
 
-``DONE`` lists every file with its digest and is written last, by an atomic rename. Files that it does not list
-are never read.
+``DONE`` lists every file with its digest and is written last, by an atomic rename: only what it lists is read.
 """
 
 from __future__ import annotations
@@ -76,6 +75,7 @@ class RunFolder:
             ) from error
 
     def write_checkpoint(self, payload: bytes) -> None:
+        """Replace the checkpoint. Raises :class:`StoreError`."""
         write_atomic(self.checkpoint, digest(payload).encode() + payload)
 
     def read_checkpoint(self) -> bytes | None:

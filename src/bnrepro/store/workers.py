@@ -21,7 +21,7 @@ from typing import Any, Literal
 POLL_S = 0.5
 """The parent wakes up at least this often, so that a display can update."""
 CONTEXT: Any = multiprocessing.get_context("spawn")
-"""How a worker starts: as an interpreter of its own, which shares only the environment with its parent."""
+"""A worker is a new interpreter, which shares only the environment with its parent."""
 
 Emit = Callable[[Any], None]
 """Sends a message about a running task to the parent."""
