@@ -37,8 +37,8 @@ def accelerations(results: Results) -> Evidence:
     seeds = pd.DataFrame({CHANGES[arm]: gain for arm, gain in gains.items()}).dropna()
     if seeds.empty:
         raise NotRun(NAME, "no seed finished with all changes and with one of them undone")
-    each = {CHANGES[arm]: stats.paired_difference(gain.to_numpy()) for arm, gain in gains.items()}
-    mean = stats.paired_difference(seeds.mean(axis=1).to_numpy())
+    each = {CHANGES[arm]: stats.paired_difference(gain) for arm, gain in gains.items()}
+    mean = stats.paired_difference(seeds.mean(axis=1))
     estimates = [
         Estimate(f"gain in maximum test accuracy, mean of {len(gains)} changes", WHOLE, mean, True, "difference"),
         *(

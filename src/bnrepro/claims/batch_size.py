@@ -36,14 +36,14 @@ def tiny_batches(results: Results) -> Evidence:
     )
     difference = slopes[results.treatment] - slopes[RIVAL]
     unit = "accuracy for every tenfold batch"
-    gain = paired_difference(difference.to_numpy())
+    gain = paired_difference(difference)
     estimates = [
         Estimate(f"{unit}, with BN minus group norm", results.treatment, gain, True, "difference"),
-        *(Estimate(unit, arm, paired_difference(slopes[arm].to_numpy()), unit="difference") for arm in arms),
+        *(Estimate(unit, arm, paired_difference(slopes[arm]), unit="difference") for arm in arms),
     ]
     for size in sizes:
         for arm in arms:
-            end = paired_difference(complete[arm][size].to_numpy())
+            end = paired_difference(complete[arm][size])
             estimates.append(Estimate(f"final test accuracy at {size:g} examples a batch", arm, end, unit="share"))
     return Evidence(estimates, notes, slopes.assign(difference=difference))
 

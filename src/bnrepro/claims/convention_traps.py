@@ -42,7 +42,7 @@ def convention_traps(results: Results) -> Evidence:
     for metric, label in METRICS.items():
         rows = longest[longest["metric"] == metric].pivot(index="seed", columns="variant", values="value")
         values[metric] = rows
-        reference = paired_difference(rows[REFERENCE].dropna().to_numpy())
+        reference = paired_difference(rows[REFERENCE].dropna())
         estimates.append(Estimate(f"test accuracy of the reference; {label}", REFERENCE, reference, unit="share"))
     notes = _graph_notes(frame)
     for variant, rows in frame[frame["metric"] == "diverged"].groupby("variant", sort=False):
@@ -67,7 +67,7 @@ def differences(frame: pd.DataFrame, metric: str) -> dict[str, Interval]:
     for variant, rows in values[values["variant"] != REFERENCE].groupby("variant", sort=False):
         both = (rows["value"] - reference).dropna()
         if len(both):
-            found[str(variant)] = paired_difference(both.to_numpy())
+            found[str(variant)] = paired_difference(both)
     return found
 
 

@@ -37,14 +37,14 @@ def regularizes(results: Results) -> Evidence:
         raise NotRun(NAME, "no seed finished with both arms")
     seeds = pd.DataFrame({"gain without": both[BASELINE], "gain with": both[results.treatment]})
     seeds = seeds.assign(difference=seeds["gain without"] - seeds["gain with"])
-    difference = paired_difference(seeds["difference"].to_numpy())
+    difference = paired_difference(seeds["difference"])
     label = "gain by dropout, without BN minus with"
     estimates = [Estimate(label, results.treatment, difference, True, "difference")]
     for arm in arms:
-        gain = paired_difference(both[arm].to_numpy())
+        gain = paired_difference(both[arm])
         estimates.append(Estimate("gain in final test accuracy by dropout", arm, gain, unit="difference"))
     for arm in arms:
-        plain = paired_difference(test[arm][0.0].dropna().to_numpy())
+        plain = paired_difference(test[arm][0.0].dropna())
         estimates.append(Estimate("final test accuracy without dropout", arm, plain, unit="share"))
     return Evidence(estimates, notes, seeds)
 

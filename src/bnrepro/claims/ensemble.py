@@ -7,12 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bnrepro import stats
 from bnrepro.claims import style
 from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
 from bnrepro.claims.inception_training import PROTOCOL, X30
 from bnrepro.claims.markdown import table
-from bnrepro.stats import Above, Estimate, Interval
+from bnrepro.stats import Above, Estimate, paired_difference
 from bnrepro.tables import Results
 
 NAME = "ensemble"
@@ -41,7 +40,7 @@ def ensemble(results: Results) -> Evidence:
     seen = frame[frame["kind"] == "difference"]
     # Paired image by image: all ensembles are judged on the same test images.
     per_image = np.repeat(seen["difference"].to_numpy(float) / len(whole), seen["images"].to_numpy(int))
-    gain = stats.paired_difference(per_image)
+    gain = paired_difference(per_image)
     differences = {
         "the same, over the ensembles": whole["test"] - best["test"],
         "difference to the member that is best on the test set itself": whole["test"] - members.max(),
@@ -54,8 +53,8 @@ def ensemble(results: Results) -> Evidence:
     }
     estimates = [
         Estimate("difference to the best member on validation, over the test images", NAME, gain, True, "difference"),
-        *(Estimate(name, NAME, _over(found), unit="difference") for name, found in differences.items()),
-        *(Estimate(name, arm, _over(found), unit="share") for arm, (name, found) in accuracies.items()),
+        *(Estimate(name, NAME, paired_difference(found), unit="difference") for name, found in differences.items()),
+        *(Estimate(name, arm, paired_difference(found), unit="share") for arm, (name, found) in accuracies.items()),
     ]
     notes = [
         f"of {int(whole['images'].iloc[0]):,} test images, {whole['gained'].mean():,.0f} are right by the ensemble "
@@ -92,10 +91,6 @@ def whole_ensembles(frame: pd.DataFrame) -> pd.DataFrame:
     """Each ensemble with all its members, indexed by ensemble."""
     together = frame[frame["kind"] == "ensemble"]
     return together.loc[together.groupby("ensemble")["members"].idxmax()].set_index("ensemble")
-
-
-def _over(values: pd.Series) -> Interval:
-    return stats.paired_difference(values.to_numpy())
 
 
 CLAIMS = (

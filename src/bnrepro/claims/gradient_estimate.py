@@ -21,14 +21,14 @@ def gradient_estimate(results: Results) -> Evidence:
     frame = measurement_of(results, NAME).frame
     errors, speeds = (_by_repetition(frame, metric) for metric in (ERROR, SPEED))
     slopes = errors.apply(slope, axis=1)
-    estimates = [Estimate("slope of the relative error", ARM, paired_difference(slopes.to_numpy()), True, "number")]
+    estimates = [Estimate("slope of the relative error", ARM, paired_difference(slopes), True, "number")]
     sizes = [size for size in (1, 64, 4096) if size in errors] or [errors.columns.min()]
     for size in sizes:
-        error = paired_difference(errors[size].to_numpy())
+        error = paired_difference(errors[size])
         estimates.append(Estimate(f"relative error, {size} examples a batch", ARM, error, unit="number"))
     smallest = speeds.columns.min()
     for size in (size for size in sizes if size != smallest):
-        gain = paired_ratio(speeds[size].to_numpy(), speeds[smallest].to_numpy())
+        gain = paired_ratio(speeds[size], speeds[smallest])
         estimates.append(Estimate(f"examples per second, {size} a batch over {smallest}", ARM, gain))
     [label] = frame["data"].unique()
     notes = [

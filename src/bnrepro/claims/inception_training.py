@@ -126,7 +126,7 @@ def plain_diverges(results: Results) -> Evidence:
         Estimate("share of seeds that diverge", PLAIN_X5, blown_up, unit="share"),
     ]
     if not diverged.all():
-        ends = stats.paired_difference(tops[~diverged].to_numpy())
+        ends = stats.paired_difference(tops[~diverged])
         estimates.append(Estimate("maximum test accuracy of those that do not", PLAIN_X5, ends, unit="share"))
     beside = pair_by_seed(tables.runs, PLAIN_X5, baseline=BASELINE)
     if len(beside):

@@ -30,11 +30,11 @@ def robust_to_init(results: Results) -> Evidence:
     spans = {arm: decades * complete[[(arm, scale) for scale in shared]].sum(axis=1) for arm in arms}
     seeds = pd.DataFrame({"without": spans[BASELINE], "with": spans[results.treatment]})
     seeds = seeds.assign(difference=seeds["with"] - seeds["without"])
-    difference = paired_difference(seeds["difference"].to_numpy())
+    difference = paired_difference(seeds["difference"])
     label = "decades of initial scale that train"
     estimates = [Estimate(f"{label}, difference", results.treatment, difference, True, "number")]
     for arm in arms:
-        estimates.append(Estimate(label, arm, paired_difference(spans[arm].to_numpy()), unit="number"))
+        estimates.append(Estimate(label, arm, paired_difference(spans[arm]), unit="number"))
     notes = [
         f"{arm}: trains in all {len(complete)} seeds at standard deviations "
         + (", ".join(f"{scale:g}" for scale in shared if complete[arm][scale].all()) or "none of them")

@@ -37,7 +37,7 @@ def higher_learning_rates(results: Results) -> Evidence:
                     raise NotRun(NAME, problem)
                 notes.append(f"{activation}, {arm}: {problem}")
                 continue
-            ratio = stats.paired_ratio(largest[arm].to_numpy(), largest[BASELINE].to_numpy())
+            ratio = stats.paired_ratio(largest[arm], largest[BASELINE])
             name = f"ratio of the largest learning rates that train, {activation}"
             estimates.append(Estimate(name, arm, ratio, decides))
             if decides:
@@ -115,11 +115,11 @@ def placement(results: Results) -> Evidence:
         complete = values.dropna()
         if complete.empty:
             raise NotRun(NAME, f"no seed finished with both placements and {activation}")
-        difference = stats.paired_difference((complete[before] - complete[after]).to_numpy())
+        difference = stats.paired_difference(complete[before] - complete[after])
         label = f"final test accuracy, before minus after, {activation}"
         estimates.append(Estimate(label, before, difference, decides, "difference"))
         for arm in (before, after):
-            end = stats.paired_difference(complete[arm].to_numpy())
+            end = stats.paired_difference(complete[arm])
             label = f"final test accuracy, {activation}, rate {rates[arm]:g}"
             estimates.append(Estimate(label, arm, end, unit="share"))
         if decides:

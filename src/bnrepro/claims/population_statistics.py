@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bnrepro.claims import style
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, measurement_of
-from bnrepro.stats import Estimate, Interval, Within, exact, paired_difference
+from bnrepro.stats import Estimate, Within, exact, paired_difference
 from bnrepro.tables import Results
 
 NAME = "population_statistics"
@@ -37,16 +37,18 @@ def population_statistics(results: Results) -> Evidence:
     ]
     changed = normalised[(normalised["statistics"] == BATCH) & (normalised["metric"] == "changed")]
     for size in shown:
-        share = _mean(changed.loc[changed["batch"] == size, "value"])
+        share = paired_difference(changed.loc[changed["batch"] == size, "value"])
         estimates.append(
             Estimate(f"predictions that change, statistics of {size} test examples", arm, share, unit="share")
         )
     accuracies = _by_seed(normalised)
     for name in [(ALGORITHM, sizes[-1]), (MOVING, sizes[-1]), *((BATCH, size) for size in shown)]:
-        estimates.append(Estimate(f"test accuracy, {_label(*name)}", arm, _mean(accuracies[name]), unit="share"))
+        estimates.append(
+            Estimate(f"test accuracy, {_label(*name)}", arm, paired_difference(accuracies[name]), unit="share")
+        )
     exactly = accuracies[ALGORITHM, sizes[-1]]
     for name in [(MOVING, sizes[-1]), *((BATCH, size) for size in shown)]:
-        lost = _mean(accuracies[name] - exactly)
+        lost = paired_difference(accuracies[name] - exactly)
         estimates.append(Estimate(f"test accuracy, {_label(*name)} minus Algorithm 2", arm, lost, unit="difference"))
     folded = float(largest["folded", "disagreement"].max())
     estimates.append(Estimate("largest error of the folded network's scores", arm, exact(folded), unit="number"))
@@ -61,10 +63,6 @@ def population_statistics(results: Results) -> Evidence:
 def _by_seed(frame: pd.DataFrame) -> pd.DataFrame:
     """Test accuracies: seeds (rows) × (statistics, batch size) (columns)."""
     return frame[frame["metric"] == "accuracy"].pivot(index="seed", columns=["statistics", "batch"], values="value")
-
-
-def _mean(values: pd.Series) -> Interval:
-    return paired_difference(values.to_numpy())
 
 
 def _label(statistics: object, batch: object) -> str:

@@ -52,9 +52,8 @@ def costs(results: Results, frame: pd.DataFrame) -> Costs:
         raise Inapplicable(f"the table of {NAME} has no times of {MODEL} with both {BASELINE} and {ARM}")
     step = {}
     for model, seconds in _seconds(frame).items():
-        plain = seconds[BASELINE].to_numpy()
         treated = [arm for arm in seconds if arm != BASELINE]
-        step[model] = {str(arm): paired_ratio(seconds[arm].to_numpy(), plain) for arm in treated}
+        step[model] = {str(arm): paired_ratio(seconds[arm], seconds[BASELINE]) for arm in treated}
     if results.treatment != ARM:
         return Costs(step)
     try:
@@ -63,8 +62,7 @@ def costs(results: Results, frame: pd.DataFrame) -> Costs:
         return Costs(step, notes=[f"time to accuracy: {reason}"])
     assert faster.primary is not None
     assert faster.seeds is not None
-    with_bn, without = faster.seeds["with"].to_numpy(), faster.seeds["without"].to_numpy()
-    time = paired_ratio(step[MODEL][ARM].value * with_bn, without)
+    time = paired_ratio(step[MODEL][ARM].value * faster.seeds["with"], faster.seeds["without"])
     explained = "the time to the accuracy is the ratio of steps, seed by seed, times the ratio above"
     return Costs(step, ToAccuracy(faster.primary.interval, time), [explained, *faster.notes])
 
@@ -86,7 +84,7 @@ def step_cost(results: Results) -> Evidence:
             decides = (model, arm) == (MODEL, ARM)
             estimates.append(Estimate(f"ratio of a step's time, {model}", arm, ratio, decides))
         for arm in seconds:
-            each = paired_difference(1000 * seconds[arm].to_numpy())
+            each = paired_difference(1000 * seconds[arm])
             estimates.append(Estimate(f"milliseconds a step, {model}", str(arm), each, unit="number"))
     if found.accuracy is not None:
         estimates.append(Estimate(STEPS, ARM, found.accuracy.steps))

@@ -174,7 +174,7 @@ def ends_against(axes: Axes, runs: pd.DataFrame, factor: str, arms: list[str], b
     for index, arm in enumerate(arms):
         chosen = runs[runs["arm"] == arm]
         points = {
-            float(str(value)): paired_difference(ends.dropna().to_numpy())
+            float(str(value)): paired_difference(ends.dropna())
             for value, ends in chosen.groupby(factor)["end"]
             if ends.notna().any()
         }

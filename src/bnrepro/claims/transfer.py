@@ -39,12 +39,14 @@ def transfer_statistics(results: Results) -> Evidence:
     control = normalised[REESTIMATED][UNSHIFTED] - normalised[FROZEN][UNSHIFTED]
     gains = normalised[REESTIMATED].drop(columns=UNSHIFTED) - normalised[FROZEN].drop(columns=UNSHIFTED)
 
-    primary = _mean(gains.mean(axis=1))
+    primary = paired_difference(gains.mean(axis=1))
     estimates = [Estimate("re-estimated minus frozen, mean of the shifts", arm, primary, True, "difference")]
-    intervals = {str(shift): _mean(gains[shift]) for shift in gains}
+    intervals = {str(shift): paired_difference(gains[shift]) for shift in gains}
     for shift, gain in intervals.items():
         estimates.append(Estimate(f"re-estimated minus frozen, {shift}", arm, gain, unit="difference"))
-    estimates.append(Estimate("re-estimated minus frozen, images not shifted", arm, _mean(control), unit="difference"))
+    estimates.append(
+        Estimate("re-estimated minus frozen, images not shifted", arm, paired_difference(control), unit="difference")
+    )
     for way in (OUTPUT_FROZEN, OUTPUT_NOT_FROZEN):
         estimates.append(_trained_further(normalised, arm, way, FROZEN))
     plain = {name: by_shift(rows) for name, rows in frame[frame["arm"] != arm].groupby("arm")}
@@ -83,18 +85,14 @@ def _over_shifts(accuracies: pd.DataFrame) -> pd.Series:
     return accuracies.drop(columns=UNSHIFTED).mean(axis=1)
 
 
-def _mean(values: pd.Series) -> Interval:
-    return paired_difference(values.to_numpy())
-
-
 def _trained_further(accuracies: Accuracies, arm: str, way: str, before: str) -> Estimate:
-    gain = _mean(_over_shifts(accuracies[way]) - _over_shifts(accuracies[before]))
+    gain = paired_difference(_over_shifts(accuracies[way]) - _over_shifts(accuracies[before]))
     return Estimate(f"{LABELS[way]}; minus {before}, mean of the shifts", arm, gain, unit="difference")
 
 
 def _cost(accuracies: Accuracies, arm: str, before: str) -> Estimate:
     """The accuracy that the shifts cost a network that stays as it is."""
-    lost = _mean(_over_shifts(accuracies[before]) - accuracies[before][UNSHIFTED])
+    lost = paired_difference(_over_shifts(accuracies[before]) - accuracies[before][UNSHIFTED])
     return Estimate(f"{before}; mean of the shifts minus not shifted", arm, lost, unit="difference")
 
 

@@ -63,7 +63,7 @@ def _exponent(frame: pd.DataFrame, column: str) -> Interval:
 def _ratio_at(frame: pd.DataFrame, width: int) -> Interval:
     """Time of whitening over time of per-feature normalisation at one width, round by round."""
     rows = frame[frame["width"] == width]
-    return paired_ratio(rows[WHITENING].to_numpy(), rows[SIMPLE].to_numpy())
+    return paired_ratio(rows[WHITENING], rows[SIMPLE])
 
 
 CLAIMS = (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -34,7 +34,7 @@ class Estimate:
     """``ratio``, ``share`` (printed in percent), ``difference`` (of shares, in percentage points) or ``number``."""
 
 
-def paired_difference(differences: Sequence[float] | np.ndarray) -> Interval:
+def paired_difference(differences: ArrayLike) -> Interval:
     """Mean of paired differences (seeds,) with Student's t interval. Raises ``ValueError`` if empty or not finite."""
     sample = np.asarray(differences, dtype=float)
     if sample.size == 0 or not np.isfinite(sample).all():
@@ -48,7 +48,7 @@ def paired_difference(differences: Sequence[float] | np.ndarray) -> Interval:
     return Interval(mean, float(interval.low), float(interval.high), sample.size)
 
 
-def paired_ratio(numerators: Sequence[float] | np.ndarray, denominators: Sequence[float] | np.ndarray) -> Interval:
+def paired_ratio(numerators: ArrayLike, denominators: ArrayLike) -> Interval:
     """Geometric mean of paired ratios, with the interval of their logs. Raises ``ValueError`` if not positive."""
     over, under = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
     if (over <= 0).any() or (under <= 0).any():
