@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import processes
 import pytest
 import torch
+from composing import composing_once
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
 
 from bnrepro import data
 from bnrepro.config import compose
@@ -64,22 +63,7 @@ def _forked(request: pytest.FixtureRequest) -> Iterator[None]:
 # --------------------------------------------------------------------------------------------- configurations
 
 
-def _composing_once(hydras: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
-    """What Hydra composes of this repository's files alone is composed once for all tests: they do not change."""
-    made: dict[Any, DictConfig] = {}
-
-    def composed(name: str, overrides: Sequence[str] = (), **options: Any) -> DictConfig:
-        if any(text.startswith("hydra.searchpath=") for text in overrides):
-            return hydras(name, list(overrides), **options)
-        key = (name, *overrides, *options.items())
-        if key not in made:
-            made[key] = hydras(name, list(overrides), **options)
-        return copy.deepcopy(made[key])
-
-    return composed
-
-
-compose.compose = base.compose = _composing_once(compose.compose)
+compose.compose = base.compose = composing_once(compose.compose)
 _composer = Composer()
 
 
