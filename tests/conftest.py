@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from composing import composing_once
 from hydra.core.global_hydra import GlobalHydra
 
 from bnrepro import data
+from bnrepro.claims import style
 from bnrepro.config import compose
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
@@ -35,6 +37,20 @@ SMALL = (
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """What a test writes need not survive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture
+def one_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures as SVG alone: all formats take three times as long."""
+    monkeypatch.setattr(style, "FORMATS", ("svg",))
 
 
 @pytest.fixture(autouse=True)

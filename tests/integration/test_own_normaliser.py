@@ -53,7 +53,7 @@ def test_a_sweep_from_the_command_line(folder: Path, outputs: Path) -> None:
     assert one["config"]["norm"] == {"name": "centred", "_target_": "centred_norm.Centred", "gain": 2.0}
 
 
-def test_every_claim_about_training_is_asked_of_it(folder: Path) -> None:
+def test_every_claim_about_training_is_asked_of_it(folder: Path, one_format: None) -> None:
     console = Console(file=io.StringIO(), width=200)
     request = Request("smoke", "centred", ("mnist_training",), SMALL, str(folder), jobs=1)
     results = reproduce(request, console)

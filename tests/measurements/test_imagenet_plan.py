@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -146,14 +147,19 @@ def table(side: int = 224, batch: int = 32, core: float = 1.0, cuda: bool = Fals
     return pd.DataFrame(rows, columns=list(imagenet_plan.COLUMNS))
 
 
+@cache
+def planned() -> base.Measurement:
+    with Composer() as composer:
+        return base.plan(composer, "imagenet_plan")
+
+
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """``made(core=0.5)``: a results folder that holds the measurement alone, brought there as any other is."""
 
     def make(**changes: object) -> Path:
         monkeypatch.setattr(imagenet_plan, "measure", lambda **settings: table(**changes))  # type: ignore[arg-type]
-        with Composer() as composer:
-            item = replace(base.plan(composer, "imagenet_plan"), key=json.dumps(changes, sort_keys=True)[:8])
+        item = replace(planned(), key=json.dumps(changes, sort_keys=True)[:8])
         item = replace(item, settings=item.settings | {"assumed": ASSUMED})
         item.folder.path.mkdir(parents=True, exist_ok=True)
         base.execute(item)

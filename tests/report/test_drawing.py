@@ -57,7 +57,7 @@ def test_figures_are_drawn_once(results: Results, drawn: list[Path]) -> None:
     ],
 )
 def test_a_figure_that_is_missing_cut_or_altered_is_drawn_again(
-    results: Results, drawn: list[Path], damage: Callable[[Path], None]
+    results: Results, drawn: list[Path], damage: Callable[[Path], None], one_format: None
 ) -> None:
     drawing.publish(results)
     whole = contents(results)
@@ -67,7 +67,7 @@ def test_a_figure_that_is_missing_cut_or_altered_is_drawn_again(
     assert contents(results) == whole
 
 
-def test_another_table_is_drawn_anew(results: Results, drawn: list[Path]) -> None:
+def test_another_table_is_drawn_anew(results: Results, drawn: list[Path], one_format: None) -> None:
     drawing.publish(results)
     before = contents(results)
     table = results.folder / "tables" / "identity_recoverable.csv"

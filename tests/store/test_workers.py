@@ -69,6 +69,7 @@ def test_an_error_is_told_with_the_workers_own_traceback_and_the_others_go_on() 
     assert "in fail" in other.__notes__[0]
 
 
+@pytest.mark.spawned
 def test_a_worker_that_dies_is_noticed() -> None:
     with pytest.raises(WorkerDied):
         list(side_by_side(die, [1], 1))
