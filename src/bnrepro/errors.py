@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -44,10 +46,19 @@ class Interrupted(UserError):
 def door(main: Callable[[], None]) -> NoReturn:
     """Run a script's ``main`` and leave with its exit code: 0; 2 for what the user can mend; 130 for Ctrl-C.
 
-    A script imports what it works with inside ``main``, so that Ctrl-C ends it with one line at any moment.
+    A script imports what it works with inside ``main``, so that Ctrl-C ends it with one line at any moment. A character
+    that the terminal's encoding lacks is replaced; a reader that closes the pipe ends the script quietly.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except UserError as error:
         leave(error)
     except KeyboardInterrupt:
