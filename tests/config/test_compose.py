@@ -9,7 +9,7 @@ import pytest
 from hydra import compose
 
 from bnrepro.config.build import from_hydra
-from bnrepro.config.compose import Composer, experiments
+from bnrepro.config.compose import Composer, details, expand, experiments
 from bnrepro.config.identity import arm_label
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError
@@ -160,3 +160,25 @@ def test_a_users_own_folder_of_groups(tmp_path: Path) -> None:
     assert {run.norm["name"] for run in both} == {"none", "mine"}
     with pytest.raises(ConfigError, match="no such folder"):
         Composer(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("swept", "expected"),
+    [
+        (["norm=none,batch", "seed=0,1"], {""}),
+        (["norm=none,batch", "optimizer.lr=0.1,1", "seed=0,1"], {"lr0.1", "lr1"}),
+        (["model=mlp,inception", "steps=20", "batch_size=4,8"], {
+            f"{model}-batch_size{size}" for model in ("modelmlp", "modelinception") for size in (4, 8)
+        }),
+        (["model.hidden=[5],[5,5]"], {"hidden_5_", "hidden_5_5_"}),
+    ],
+)  # fmt: skip
+def test_a_run_is_named_after_what_its_sweep_varies(swept: list[str], expected: set[str]) -> None:
+    assert set(details(expand(swept))) == expected
+
+
+def test_long_names_are_cut_and_still_tell_the_runs_apart() -> None:
+    jobs = expand([f"model.hidden=[{','.join(['100'] * 90)}],[{','.join(['100'] * 91)}]", "optimizer.lr=1,2"])
+    found = details(jobs)
+    assert len(set(found)) == len(jobs) == 4
+    assert max(map(len, found)) < 80

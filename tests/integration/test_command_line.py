@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,3 +129,21 @@ def test_any_launcher_gives_the_same_tables_byte_for_byte(
     )
     assert [name[:9] for name in sorted(basic)] == ["batch-s0-", "batch-s1-"]
     assert basic == engine
+
+
+def test_a_sweep_finishes_all_runs_but_the_one_that_cannot_be_written(
+    train: Callable[..., SimpleNamespace], outputs: Path
+) -> None:
+    sweep = ["-m", *SMALL, "norm=none", "optimizer.lr=0.1,1", "hydra.launcher.n_jobs=1"]
+    assert train(*sweep).code == 0
+    one, other = sorted((outputs / "runs" / "single").iterdir())
+    assert one.name.startswith("none-lr0.1-s0-")
+    assert other.name.startswith("none-lr1-s0-")
+    shutil.rmtree(one)
+    shutil.rmtree(other)
+    one.write_text("a file where a folder should be")
+    call = train(*sweep)
+    assert call.code == 2
+    assert str(one) in call.err
+    assert (other / "DONE").exists()
+    assert "failed" in call.out

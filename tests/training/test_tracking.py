@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,33 @@ def test_an_offline_run_reads_back_what_was_trained(
     last = [line.split(",") for line in planned.folder.read()[1]["metrics.csv"].decode().splitlines()][-1]
     assert last[2:4] == ["test", "loss"]
     assert any(f"{float(last[4]):.4g}"[:5] in json.dumps(record) for record in history)
+
+
+def test_the_run_is_done_before_its_view_ends(small: Callable[..., Config], init: Callable) -> None:
+    planned, seen = run.plan(small(*ARM, "wandb=offline")), []
+
+    class Watching(FakeRun):
+        def finish(self) -> None:
+            seen.append(planned.folder.is_done())
+
+    init(lambda **_: Watching())
+    assert run.execute(planned) == "finished"
+    assert seen == [True]
+
+
+def test_a_view_that_hangs_is_left_behind(
+    small: Callable[..., Config], init: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_go = threading.Event()
+
+    class Hanging(FakeRun):
+        def finish(self) -> None:
+            let_go.wait(60)
+
+    init(lambda **_: Hanging())
+    monkeypatch.setattr(tracking, "FINISH_TIMEOUT_S", 0.05)
+    planned = train(small(*ARM, "wandb=offline"))
+    assert not let_go.is_set()
+    assert planned.folder.is_done()
+    assert "W&B does not answer" in caplog.text
+    let_go.set()
