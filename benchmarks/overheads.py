@@ -214,7 +214,7 @@ def _writing(bench: Bench, tables: dict[str, list[str]]) -> Callable[[], None]:
 
 def _stretch(watched: Watched, config: Config, bench: Bench) -> Callable[[], None]:
     """Makes every W&B call of a whole run, with a few steps between them, beside which W&B's thread works."""
-    between, values = subjects.steps_of(watched.trainer, bench.size(20, 2)), watched.trainer._evaluate()
+    between, values = subjects.steps_of(watched.trainer, bench.size(20, 2)), watched.trainer.evaluate(1)
     evaluations, probe, keys = watched.trainer.evaluations, watched.probe, itertools.count()
     looks = sorted(evaluations | probe.steps)[: bench.size(None, 5)]
     full = probe.observe(watched.trainer.model, min(probe.histogram_steps))

@@ -18,7 +18,8 @@ from bnrepro.errors import ConfigError, StoreError
 from bnrepro.runs import lifecycle, provenance
 from bnrepro.store import Files, RunFolder, RunRecord
 from bnrepro.training import checkpoint, distributed, tracking
-from bnrepro.training.loop import METRICS_HEADER, Callbacks, Trainer
+from bnrepro.training.loop import Trainer
+from bnrepro.training.state import METRICS_HEADER, Callbacks
 
 log = logging.getLogger(__name__)
 WEIGHTS = "weights.pt"
