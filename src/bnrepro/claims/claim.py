@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnrepro.claims.naming import about, asked_of
 from bnrepro.stats import BASELINE, NOT_RUN, Estimate, Pairs, Rule, pair_by_seed
 from bnrepro.tables import Measured, Results, Tables
 
@@ -96,12 +97,20 @@ class Claim:
     numbers: Callable[[Results], Evidence]
     deviates: bool = True
 
+    def asked_of(self, treatment: str) -> Claim:
+        """The claim about ``treatment``. What it says of the paper, and of how it departs from it, stays as it is."""
+        return replace(self, sentence=about(treatment, self.sentence), metric=about(treatment, self.metric))
+
     def judge(self, results: Results) -> Judgement:
         """The rule's verdict on the tables of ``results``."""
         try:
             evidence = self.numbers(results)
         except NotRun as reason:
             return Judgement(NOT_RUN, Evidence(notes=[str(reason)]))
+        evidence = replace(
+            evidence,
+            estimates=[replace(each, name=about(results.treatment, each.name)) for each in evidence.estimates],
+        )
         primary = evidence.primary
         assert primary is not None, self.slug
         assert primary.unit == self.unit, self.slug
@@ -127,7 +136,8 @@ class Experiment:
     def figures(self, results: Results) -> dict[str, Figure]:
         """The experiment's figures by file name; none where its tables are missing."""
         try:
-            return self.draw(results)
+            with asked_of(results.treatment):
+                return self.draw(results)
         except NotRun:
             return {}
 

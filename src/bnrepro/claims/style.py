@@ -16,6 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from bnrepro import store
+from bnrepro.claims import naming
 from bnrepro.stats import BASELINE, Interval, paired_difference
 from bnrepro.tables import Tables
 
@@ -30,14 +31,6 @@ COLOURS = {
     "bn_x30": "#009E73", "bn_x5_sigmoid": "#CC79A7", "inception_x5": "#999999", "inception_sigmoid": "#E69F00",
 }  # fmt: skip
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0072B2")
-NAMES = {
-    "none": "Without BN",
-    "batch": "With BN",
-    "batch-after": "With BN, after the activation",
-    "batch_no_affine": "With BN, no γ and β",
-    "batch_noisy": "With BN and noise",
-}
-
 STYLE: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
@@ -75,7 +68,7 @@ def colour(arm: str) -> str:
 
 def name(arm: str) -> str:
     """The arm's name in a legend."""
-    return NAMES.get(arm, f"With {arm} norm")
+    return naming.legend(arm)
 
 
 def line(arm: str) -> str:

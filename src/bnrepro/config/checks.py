@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -12,7 +13,7 @@ from bnrepro import store
 from bnrepro.config.identity import norm_name
 from bnrepro.config.schema import Config, InceptionConfig, MLPConfig, ModelConfig, walk
 from bnrepro.errors import ConfigError
-from bnrepro.store.record import flatten
+from bnrepro.store.record import flatten, unflatten
 
 
 def validated(config: Config) -> Config:
@@ -40,9 +41,9 @@ def faults(config: Config) -> list[str]:
         found.append("probes.landscape.shortest must be smaller than probes.landscape.longest")
     found += _widths(config.model) + _together(config)
     norm = norm_name(config.norm)
-    for name, value in (("experiment", config.experiment), ("norm.name", norm)):
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
-            found.append(f"{name}={value!r}: only letters, digits and . _ - since it names files")
+    for name, value in (("experiment", config.experiment), ("norm.name", norm), ("arm", config.arm)):
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+            found.append(f"{name}={value!r}: only letters, digits and . _ - since it names files and stands in tables")
     if not isinstance(config.norm, dict) or not ("name" in config.norm or "_target_" in config.norm):
         found.append("norm: must be a choice of the group (norm=none, norm=batch, …) with a `name` or a `_target_`")
     elif config.arm is not None:
@@ -83,15 +84,27 @@ def _contradictions(config: Config, arm: str, norm: str) -> list[str]:
     """Values of ``config`` that differ from those of its named arm. A user's own arm has none."""
     if not (store.configs_folder() / "arm" / f"{arm}.yaml").exists():
         return []
-    values = {name: value for name, _, value in walk(config)}
-    found = []
-    for name, declared in declares(arm).items():
-        value = norm if name == "norm" else values.get(name)
-        if value != declared:
-            found.append(
-                f"{name}={value} contradicts arm={arm}, which stands for {name}={declared}: leave one of them out"
-            )
-    return found
+    values = {name: value for name, _, value in walk(config)} | {"norm": norm}
+    wanted = {name: values.get(name) for name, declared in declares(arm).items() if values.get(name) != declared}
+    found = [
+        f"{name}={value} contradicts arm={arm}, which stands for {name}={declares(arm)[name]}: leave one of them out, "
+        "or make an arm of your own"
+        for name, value in wanted.items()
+    ]
+    return [*found, _own_arm(arm, wanted)] if found else []
+
+
+def _own_arm(arm: str, wanted: Mapping[str, Any]) -> str:
+    """How to make an arm of one's own that is ``arm`` with the ``wanted`` values: its file, and the call."""
+    own = f"my_{arm}"
+    changes = dict(wanted)
+    other = f", override /norm: {changes.pop('norm')}" if "norm" in changes else ""
+    lines = ["# @package _global_", f"defaults: [{arm}, _self_{other}]", f"arm: {own}"]
+    for section, value in unflatten(changes).items():
+        lines.append(OmegaConf.to_yaml({section: value}).rstrip())
+    return "\n".join(
+        [f"An arm of your own is a file my/arm/{own}.yaml:", *lines, f"and is chosen by --config-dir my arm={own}"]
+    )
 
 
 @functools.lru_cache(maxsize=64)
