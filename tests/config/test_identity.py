@@ -339,6 +339,10 @@ def test_a_name_that_cannot_name_a_file_is_refused(name: str) -> None:
     config.norm["name"] = name or "/"
     with pytest.raises(ConfigError, match="it names files"):
         validated(config)
+    config = full()
+    config.arm = name
+    with pytest.raises(ConfigError, match=r"^arm=.*stands in tables"):
+        validated(config)
 
 
 @pytest.mark.parametrize("norm", [None, {}, "batch", {"eps": 1.0}])

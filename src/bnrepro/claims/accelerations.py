@@ -116,4 +116,4 @@ def figures(results: Results) -> dict[str, Figure]:
     return {"accelerations_gain": figure}
 
 
-DECLARED = Experiment(NAME, 100, CLAIMS, figures, any_normaliser=False)
+DECLARED = Experiment(NAME, 100, CLAIMS, figures, any_normaliser=False, arms=tuple(CHANGES))

@@ -65,4 +65,4 @@ def figures(results: Results) -> dict[str, Figure]:
     return {"affine_accuracy": figure}
 
 
-DECLARED = Experiment(NAME, 70, CLAIMS, figures, any_normaliser=False)
+DECLARED = Experiment(NAME, 70, CLAIMS, figures, any_normaliser=False, arms=(WITHOUT,))

@@ -104,4 +104,4 @@ def figures(results: Results) -> dict[str, Figure]:
     return {"batch_size_accuracy": figure}
 
 
-DECLARED = Experiment(NAME, 250, CLAIMS, figures)
+DECLARED = Experiment(NAME, 250, CLAIMS, figures, arms=(RIVAL,), draws_all=True)

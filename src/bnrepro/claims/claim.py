@@ -123,7 +123,8 @@ class Experiment:
 
     ``place`` orders the report and the figures; the gaps between the numbers leave room. ``section`` writes a section
     besides those of the claims. ``any_normaliser`` is False where the claims are about Batch Normalization itself, so
-    that no other normaliser can be asked the same.
+    that no other normaliser can be asked the same. ``arms`` are those of the experiment besides none and the treatment;
+    ``draws_all`` says that its figures show whatever arms its tables have.
     """
 
     name: str
@@ -132,6 +133,8 @@ class Experiment:
     draw: Callable[[Results], dict[str, Figure]] = lambda results: {}
     section: Callable[[Results], str] | None = None
     any_normaliser: bool = True
+    arms: tuple[str, ...] = ()
+    draws_all: bool = False
 
     def figures(self, results: Results) -> dict[str, Figure]:
         """The experiment's figures by file name; none where its tables are missing."""

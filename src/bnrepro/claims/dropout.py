@@ -81,4 +81,4 @@ def figures(results: Results) -> dict[str, Figure]:
     return {"dropout_accuracy": figure}
 
 
-DECLARED = Experiment(NAME, 60, CLAIMS, figures)
+DECLARED = Experiment(NAME, 60, CLAIMS, figures, draws_all=True)

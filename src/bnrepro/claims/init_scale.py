@@ -91,4 +91,4 @@ def figures(results: Results) -> dict[str, Figure]:
     return {"init_scale_accuracy": figure}
 
 
-DECLARED = Experiment(NAME, 50, CLAIMS, figures)
+DECLARED = Experiment(NAME, 50, CLAIMS, figures, draws_all=True)

@@ -161,4 +161,4 @@ def _range(axes: Axes, rows: pd.DataFrame, low: str, high: str, arm: str, label:
     axes.fill_between(steps, lowest, _median(rows, high)[1], color=shade, alpha=0.3, linewidth=0, label=label)
 
 
-DECLARED = Experiment(NAME, 290, CLAIMS, figures)
+DECLARED = Experiment(NAME, 290, CLAIMS, figures, draws_all=True)

@@ -257,4 +257,4 @@ def _lowest_late(accuracy: pd.DataFrame) -> float:
     return float(late) - 0.02 if np.isfinite(late) else 0.0
 
 
-DECLARED = Experiment(NAME, 310, CLAIMS, figures)
+DECLARED = Experiment(NAME, 310, CLAIMS, figures, arms=(NOISY,), draws_all=True)

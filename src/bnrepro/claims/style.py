@@ -90,9 +90,9 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
 # ------------------------------------------------------------------------------------------------------ panels
 
 
-def median_and_range(axes: Axes, curves: pd.DataFrame, style: str, shade: str, **look: Any) -> None:
+def median_and_range(axes: Axes, curves: pd.DataFrame, style: Any, shade: str, **look: Any) -> None:
     """The median over ``curves`` (columns), with a band from the smallest to the largest."""
-    axes.plot(curves.index, curves.median(axis=1), style, color=shade, **look)
+    axes.plot(curves.index, curves.median(axis=1), linestyle=style, color=shade, **look)
     axes.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=shade, alpha=0.18, linewidth=0)
 
 

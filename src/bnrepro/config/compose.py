@@ -30,9 +30,20 @@ from bnrepro.errors import ConfigError
 from bnrepro.store.record import flatten
 
 
-def experiments() -> list[str]:
-    """The sweeps in ``configs/experiment``, sorted by name."""
-    return sorted(path.stem for path in (store.configs_folder() / "experiment").glob("*.yaml"))
+def experiments(configs: Path | None = None) -> list[str]:
+    """The sweeps in ``configs/experiment``, or in that folder of ``configs``, sorted by name."""
+    return sorted(path.stem for path in ((configs or store.configs_folder()) / "experiment").glob("*.yaml"))
+
+
+def own_experiments(config_dir: str | None) -> list[str]:
+    """The sweeps in a user's own folder of groups. Raises :class:`ConfigError` for a name that is taken."""
+    own = [] if config_dir is None else experiments(Path(config_dir))
+    for name in own:
+        if name in (*experiments(), *measurements()):
+            raise ConfigError(
+                f"{config_dir}/experiment/{name}.yaml: {name} is in configs/ already; give it another name"
+            )
+    return own
 
 
 def measurements() -> list[str]:

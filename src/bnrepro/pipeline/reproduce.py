@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bnrepro import store, tables
+from bnrepro.claims import remarks
 from bnrepro.config.compose import Composer
 from bnrepro.errors import NetworksMissing, UserError
 from bnrepro.measurements import base as measure
@@ -34,6 +35,8 @@ def reproduce(request: Request, console: Console) -> Path:
         tables.write_measurement(item.folder, folder)
     found = markdown.publish(folder, request.treatment, request.profile, own if folder != own else None)
     judge.print_verdicts(found, console)
+    for text in remarks(found.results):
+        _say(console, f"{text} (curves and final values: in the report)")
     if folder != own:
         _print_comparison(folder, own, request, console)
     for title, name in (("figures: ", "figures"), ("report:  ", "REPORT.md")):

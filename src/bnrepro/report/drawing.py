@@ -9,8 +9,8 @@ from pathlib import Path
 
 import matplotlib
 
-from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, style
+from bnrepro import claims, store
+from bnrepro.claims import beyond, style
 from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.report import comparison
 from bnrepro.store import files
@@ -55,9 +55,10 @@ def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
 
     A figure whose bytes do not change is not written again. Raises :class:`ConfigError` for an unknown name.
     """
-    if unknown := [name for name in only if name not in EXPERIMENTS]:
-        raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
-    names = [name for name in EXPERIMENTS if not only or name in only]
+    known = claims.of(results)
+    if unknown := [name for name in only if name not in known]:
+        raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(known)}")
+    names = [name for name in known if not only or name in only]
     tasks = [(results.folder, results.treatment, name) for name in names]
     # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
@@ -78,5 +79,6 @@ def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
 
 def _draw(task: tuple[Path, str, str], emit: Emit | None = None) -> list[Path]:
     folder, treatment, name = task
+    results = Results(folder, treatment)
     with style.house_style():
-        return style.save(EXPERIMENTS[name].figures(Results(folder, treatment)), folder / "figures")
+        return style.save(beyond.figures(results, claims.of(results)[name]), folder / "figures")

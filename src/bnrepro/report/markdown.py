@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of
+from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of, beyond, of
 from bnrepro.claims.markdown import table
 from bnrepro.report import comparison, conclusions, drawing
 from bnrepro.report.judge import Found, anchor, as_json, deciding, judge, marked
@@ -82,7 +82,8 @@ def with_block(text: str, block: str) -> str:
 def as_markdown(found: Found, profile: str = "full") -> str:
     """The whole report."""
     results = found.results
-    names = asked_of(results.treatment)
+    known = of(results)
+    names = [*asked_of(results.treatment), *(name for name in known if name not in EXPERIMENTS)]
     used = {name: tables for name in names if (tables := results.tables(name)) is not None}
     measured = [made for name in names if (made := results.measured(name)) is not None]
     parts = ["# Report", *_opening(found, used, profile)]
@@ -93,9 +94,10 @@ def as_markdown(found: Found, profile: str = "full") -> str:
             parts += [_claim(claim, judgement) for claim, judgement in members]
     made = {each.name for each in measured} | {name for name, tables in used.items() if len(tables.runs)}
     for name in names:
-        section = EXPERIMENTS[name].section
+        section = known[name].section
         if section is not None and name in made:
             parts.append(section(results))
+    parts += [text for name in names if name in made and (text := beyond.section(results, known[name]))]
     compared = comparison.read(results.folder)
     if compared is not None:
         parts.append(comparison.section(compared, profile))
