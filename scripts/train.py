@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 from bnrepro.errors import ConfigError, UserError, door, leave
 
 if TYPE_CHECKING:
+    import logging
+
     from omegaconf import DictConfig
+
+    from bnrepro.store import RunFolder
 
 
 def main() -> None:
@@ -76,30 +80,39 @@ def _once(error: UserError) -> UserError:
 def _train(cfg: DictConfig) -> None:
     """Train one run. Every process of a distributed training calls this."""
     import logging
-    import time
+
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     from bnrepro.config.build import from_hydra
 
     config = from_hydra(cfg)
 
     from bnrepro.runs import run
+    from bnrepro.runs.display import OneRun
     from bnrepro.training import distributed
 
-    log, shown = logging.getLogger("train"), 0.0
-
-    def show(report: run.Report) -> None:
-        nonlocal shown
-        if report.step < report.steps and time.monotonic() - shown < 1:
-            return
-        shown = time.monotonic()
-        values = "  ".join(f"{name} {value:.4f}" for name, value in report.values.items())
-        speed = f"{report.steps_per_second:.0f} steps/s"
-        log.info("%s  step %d/%d  %s  %s", report.name, report.step, report.steps, values, speed)
-
+    log = logging.getLogger("train")
     planned = run.plan(config)
-    status = run.execute(planned, show)
+    status = run.execute(planned, OneRun(log.info, sys.stdout.isatty()))
     if distributed.leads():
         log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            _draw(planned.folder, log)
+
+
+def _draw(folder: RunFolder, log: logging.Logger) -> None:
+    """Draw a finished run's curves, unless they are drawn. The run is safe: no error of drawing is one of the run."""
+    try:
+        from bnrepro.report import curves
+
+        picture = folder.path / curves.PICTURE
+        log.info("curves: %s", picture if picture.exists() else curves.draw([folder]))
+    except Exception as error:
+        log.warning(
+            "the curves could not be drawn (%s: %s); the run is finished: python scripts/plot.py %s",
+            type(error).__name__, error, folder.name,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

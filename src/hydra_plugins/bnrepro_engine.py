@@ -85,6 +85,7 @@ class EngineLauncher(Launcher):
         planned = engine.plan(sweep)
         outcome = engine.train_all(planned, self.n_jobs, console)
         console.print(engine.summary(planned, outcome))
+        console.print("curves of any of them: python scripts/plot.py KEY [KEY ...]", markup=False, highlight=False)
         outcome.require_all()
         return []
 

@@ -85,7 +85,9 @@ def test_cfg_job_shows_the_configuration_and_trains_nothing(train: Callable[...,
     assert call.written == []
 
 
-def test_a_run_says_where_it_is_and_the_next_call_skips_it(train: Callable[..., SimpleNamespace]) -> None:
+def test_a_run_says_where_it_is_and_the_next_call_skips_it(
+    train: Callable[..., SimpleNamespace], outputs: Path, tmp_path: Path
+) -> None:
     first, second = train(*SMALL, "norm=none"), train(*SMALL, "norm=none", "placement=after")
     assert (first.code, second.code) == (0, 0)
     assert ": finished" in first.out
@@ -93,7 +95,12 @@ def test_a_run_says_where_it_is_and_the_next_call_skips_it(train: Callable[..., 
     assert ": skipped" in second.out
     assert "step" not in second.out
     assert first.written == second.written
-    assert {"DONE", "metrics.csv"} <= set(first.written)
+    assert {"DONE", "metrics.csv", "curves.png"} <= set(first.written)
+    [picture] = outputs.glob("runs/single/none-s0-*/curves.png")
+    assert all(call.out.splitlines()[-1] == f"curves: {picture}" for call in (first, second))
+    over = processes.call(tmp_path, "plot", "none-s0", "--out", "one.svg")
+    assert (over.code, over.out) == (0, "one.svg\n")
+    assert (tmp_path / "one.svg").exists()
 
 
 def test_a_users_own_layer_in_a_folder_of_their_own(train: Callable[..., SimpleNamespace], tmp_path: Path) -> None:
@@ -123,6 +130,8 @@ def test_any_launcher_gives_the_same_tables_byte_for_byte(
     assert done.returncode == 0, done.stderr
     assert "2 runs: 0 done, 2 to train" in done.stdout
     assert "last evaluation of every run" in done.stdout
+    assert "python scripts/plot.py" in done.stdout.splitlines()[-1]
+    assert not list(tmp_path.glob("*/runs/single/*/curves.png"))
     basic, engine = (
         {path.name: (path / "metrics.csv").read_bytes() for path in (tmp_path / name).glob("runs/single/*")}
         for name in ("outputs", "engine")

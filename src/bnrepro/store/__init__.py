@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bnrepro.store.files import find_table, try_lock, write_atomic, write_table
-from bnrepro.store.folders import Files, RunFolder, run_folder, run_named, runs_of
+from bnrepro.store.folders import Files, RunFolder, found_run, run_folder, run_named, runs_of
 from bnrepro.store.paths import (
     REPOSITORY,
     committed_results,

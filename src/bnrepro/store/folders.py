@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from bnrepro.errors import StoreError
 from bnrepro.store.files import DIGEST_LENGTH, digest, write_atomic
 from bnrepro.store.paths import outputs_folder
 from bnrepro.store.record import FILE, RunRecord
+
+SHOWN = 5
+"""So many candidates are named where a name means several runs."""
 
 Files = Mapping[str, str | bytes]
 """Content by file name."""
@@ -114,6 +118,36 @@ def run_named(experiment: str, name: str) -> RunFolder:
 def runs_of(experiment: str) -> list[RunFolder]:
     """The finished runs of an experiment on this disk, sorted by name."""
     return [RunFolder(path.parent) for path in sorted(_runs(experiment).glob("*/DONE"))]
+
+
+def found_run(text: str) -> RunFolder:
+    """The finished run that ``text`` means: its folder, or the beginning of its name or key.
+
+    Raises :class:`StoreError` if there is none, or if there are several.
+    """
+    if (Path(text) / "DONE").exists():
+        return RunFolder(Path(text))
+    everything = outputs_folder() / "runs"
+    runs = [RunFolder(path.parent) for path in sorted(everything.glob("*/*/DONE"))]
+    exact = [run for run in runs if run.name == text]
+    found = exact or [run for run in runs if run.name.startswith(text) or _has_key(run, text)]
+    # Two experiments may share a run: the same key, and the same numbers.
+    keys = {run.name.rpartition("-")[2]: run for run in found}
+    if len(keys) != 1:
+        names = ", ".join(sorted(run.name for run in keys.values())[:SHOWN])
+        more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+        raise StoreError(
+            f"{text} is the beginning of several runs: {names}{more}; give more of it"
+            if keys
+            else f"no finished run is called {text}, or has that key: neither a folder nor one of {len(runs)} runs in "
+            f"{everything}"
+        )
+    return found[0]
+
+
+def _has_key(run: RunFolder, text: str) -> bool:
+    """Whether a run's key, of which its folder's name has eight digits, begins with ``text``."""
+    return re.fullmatch("[0-9a-f]{1,16}", text) is not None and run.name.rpartition("-")[2].startswith(text[:8])
 
 
 def _runs(experiment: str) -> Path:
