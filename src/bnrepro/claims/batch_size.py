@@ -19,7 +19,7 @@ NAME, SIZE, RIVAL = "batch_size", "batch_size", "group"
 def tiny_batches(results: Results) -> Evidence:
     tables = tables_of(results, NAME)
     if results.treatment == RIVAL:
-        raise NotRun(NAME, f"the claim sets a normaliser against {RIVAL}, which is the treatment itself")
+        raise Inapplicable(f"the claim sets a normaliser against {RIVAL}, which is the treatment itself")
     if not {results.treatment, RIVAL} <= set(tables.runs["arm"]):
         raise NotRun(NAME, f"the arms {results.treatment} and {RIVAL} were not both run")
     runs, notes = at_best_rates(tables)

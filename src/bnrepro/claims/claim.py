@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnrepro.claims.naming import about, asked_of
+from bnrepro.claims.naming import BATCH, about, asked_of
 from bnrepro.stats import BASELINE, NOT_RUN, Estimate, Pairs, Rule, pair_by_seed
 from bnrepro.tables import Measured, Results, Tables
 
@@ -41,12 +41,19 @@ class NotRun(Exception):
         why = reason or f"no table of {experiment}"
         super().__init__(f"{why}: python scripts/reproduce.py --experiments {experiment}")
 
+    def asked_of(self, treatment: str) -> str:
+        """The message, whose command makes what is missing of ``treatment``."""
+        return str(self) if treatment == BATCH else f"{self} --treatment {treatment}"
+
 
 class Inapplicable(NotRun):
     """The tables exist but cannot answer the claim. The message gives the reason."""
 
     def __init__(self, reason: str) -> None:
         Exception.__init__(self, reason)
+
+    def asked_of(self, treatment: str) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class Claim:
         try:
             evidence = self.numbers(results)
         except NotRun as reason:
-            return Judgement(NOT_RUN, Evidence(notes=[str(reason)]))
+            return Judgement(NOT_RUN, Evidence(notes=[reason.asked_of(results.treatment)]))
         evidence = replace(
             evidence,
             estimates=[replace(each, name=about(results.treatment, each.name)) for each in evidence.estimates],
