@@ -140,8 +140,10 @@ def test_results_with_an_experiment_of_one_s_own_are_not_the_committed_ones(fold
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("mnist_training", EXPERIMENT, "mnist_training is in configs/ already"),
-        ("scale_invariance", EXPERIMENT, "scale_invariance is in configs/ already"),
+        ("mnist_training", EXPERIMENT, "mnist_training is taken"),
+        ("scale_invariance", EXPERIMENT, "scale_invariance is taken"),
+        ("comparison", EXPERIMENT, "comparison is taken"),
+        ("my.depth", EXPERIMENT, "only letters, digits"),
         ("my_width", EXPERIMENT, "must be `experiment: my_width`"),
     ],
 )

@@ -51,8 +51,13 @@ def own(results: Results, declared: Mapping[str, Experiment]) -> dict[str, Exper
 
 def experiment(name: str) -> Experiment:
     """A user's own experiment, which has no claims."""
-    return Experiment(name, LAST, draw=lambda results: {curves_name(name): curves(tables_of(results, name))},
-                      section=partial(_own_section, name))  # fmt: skip
+    return Experiment(
+        name,
+        LAST,
+        draw=lambda results: {curves_name(name): curves(tables_of(results, name))},
+        section=partial(_own_section, name),
+        own=True,
+    )
 
 
 def curves_name(name: str) -> str:
@@ -63,7 +68,7 @@ def curves_name(name: str) -> str:
 def unjudged(results: Results, experiment: Experiment) -> list[str]:
     """The arms in an experiment's tables that its claims do not ask for."""
     tables = results.tables(experiment.name)
-    if tables is None or experiment.place == LAST:
+    if tables is None or experiment.own:
         return []
     treatment = results.treatment
     return sorted(set(tables.runs["arm"]) - {BASELINE, treatment, f"{treatment}-after", *experiment.arms})
@@ -80,7 +85,7 @@ def figures(results: Results, experiment: Experiment) -> dict[str, Figure]:
 
 def remark(results: Results, experiment: Experiment) -> str:
     """One sentence on what no claim judges in an experiment; empty if there is nothing."""
-    if experiment.place == LAST:
+    if experiment.own:
         return f"{experiment.name} is an experiment of your own: no claim judges it"
     arms = unjudged(results, experiment)
     if not arms:

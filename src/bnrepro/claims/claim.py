@@ -131,7 +131,8 @@ class Experiment:
     ``place`` orders the report and the figures; the gaps between the numbers leave room. ``section`` writes a section
     besides those of the claims. ``any_normaliser`` is False where the claims are about Batch Normalization itself, so
     that no other normaliser can be asked the same. ``arms`` are those of the experiment besides none and the treatment;
-    ``draws_all`` says that its figures show whatever arms its tables have.
+    ``draws_all`` says that its figures show whatever arms its tables have, and ``own`` that it is a user's own, which
+    this package does not declare.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Experiment:
     any_normaliser: bool = True
     arms: tuple[str, ...] = ()
     draws_all: bool = False
+    own: bool = False
 
     def figures(self, results: Results) -> dict[str, Figure]:
         """The experiment's figures by file name; none where its tables are missing."""

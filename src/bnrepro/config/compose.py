@@ -35,17 +35,6 @@ def experiments(configs: Path | None = None) -> list[str]:
     return sorted(path.stem for path in ((configs or store.configs_folder()) / "experiment").glob("*.yaml"))
 
 
-def own_experiments(config_dir: str | None) -> list[str]:
-    """The sweeps in a user's own folder of groups. Raises :class:`ConfigError` for a name that is taken."""
-    own = [] if config_dir is None else experiments(Path(config_dir))
-    for name in own:
-        if name in (*experiments(), *measurements()):
-            raise ConfigError(
-                f"{config_dir}/experiment/{name}.yaml: {name} is in configs/ already; give it another name"
-            )
-    return own
-
-
 def measurements() -> list[str]:
     """The exact measurements in ``configs/measurement``, sorted by name."""
     return sorted(path.stem for path in (store.configs_folder() / "measurement").glob("*.yaml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from bnrepro import store
 from bnrepro.claims import EXPERIMENTS, asked_of
-from bnrepro.config.compose import Composer, experiments, measurements, own_experiments
+from bnrepro.config.compose import Composer, experiments, measurements
 from bnrepro.config.identity import is_scientific
 from bnrepro.config.schema import Config
 from bnrepro.data import fallback
@@ -18,6 +19,7 @@ from bnrepro.data.fallback import Found, Reasons
 from bnrepro.errors import ConfigError
 from bnrepro.measurements import base as measure
 from bnrepro.measurements.base import Measurement
+from bnrepro.report import comparison
 from bnrepro.runs import run
 from bnrepro.runs.run import Planned
 
@@ -39,9 +41,25 @@ class Request:
     jobs: int | None = None
     train: bool = True
 
+    def own(self) -> list[str]:
+        """The experiments in the user's own folder.
+
+        Raises :class:`ConfigError` if one is asked for whose name is taken by this repository, or has a dot: the names
+        of tables have dots between their parts.
+        """
+        found = experiments(Path(self.config_dir)) if self.config_dir is not None else []
+        taken = {*experiments(), *measurements(), comparison.NAME}
+        for name in [name for name in found if name in self.only]:
+            file = f"{self.config_dir}/experiment/{name}.yaml"
+            if name in taken:
+                raise ConfigError(f"{file}: the name {name} is taken by this repository; give it another one")
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ConfigError(f"{file}: only letters, digits and _ - name an experiment, since it names tables")
+        return [name for name in found if name not in taken]
+
     def names(self) -> list[str]:
         """The experiments and measurements asked for. Raises :class:`ConfigError` for an unknown one."""
-        own = own_experiments(self.config_dir)
+        own = self.own()
         known = [*EXPERIMENTS, *own]
         unknown = [name for name in self.only if name not in known]
         if unknown:
@@ -107,8 +125,7 @@ def _with_data(composer: Composer, names: Sequence[str], request: Request, conso
     """The runs of every experiment among ``names``. What stands in for a missing data set is announced once."""
     swept: dict[str, Found] = {}
     reasons, told = Reasons(), set[str]()
-    own = own_experiments(request.config_dir)
-    for name in [name for name in names if name in (*experiments(), *own)]:
+    for name in [name for name in names if name in (*experiments(), *request.own())]:
 
         def composed(stand_in: tuple[str, ...], name: str = name) -> list[Config]:
             # The request's own overrides come last, and so have the last word.
