@@ -17,6 +17,8 @@ from bnrepro import data, store
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.data import Dataset, Split
+from bnrepro.data.mnist import MNIST_FILES
+from bnrepro.data.places import data_folders
 from bnrepro.training.loop import Trainer
 
 ARMS = ("none", "batch")
@@ -35,7 +37,16 @@ def config(arm: str, *overrides: str, experiment: str = "mnist_training") -> Con
 
 def has_mnist() -> bool:
     """Whether the real files are on this disk. Never downloads."""
-    return data.find_mnist() is not None
+    return mnist_root() is not None
+
+
+def mnist_root() -> Path | None:
+    """The folder with the files as torchvision, too, reads them: uncompressed, in ``MNIST/raw``."""
+
+    def complete(root: Path) -> bool:
+        return all((root / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES)
+
+    return next(filter(complete, data_folders()), None)
 
 
 def dataset(quick: bool = False) -> Dataset:

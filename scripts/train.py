@@ -11,9 +11,11 @@ from bnrepro.errors import ConfigError, UserError, door, leave
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Sequence
 
     from omegaconf import DictConfig
 
+    from bnrepro.config.schema import Config
     from bnrepro.store import RunFolder
 
 
@@ -88,12 +90,15 @@ def _train(cfg: DictConfig) -> None:
 
     config = from_hydra(cfg)
 
+    from bnrepro.data import fallback
     from bnrepro.runs import run
     from bnrepro.runs.display import OneRun
     from bnrepro.training import distributed
 
     log = logging.getLogger("train")
-    planned = run.plan(config)
+    found = fallback.with_data(lambda stand_in: _with(stand_in) if stand_in else [config])
+    fallback.tell(found)
+    planned = run.plan(found.configs[0])
     status = run.execute(planned, OneRun(log.info, sys.stdout.isatty()))
     if distributed.leads():
         log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
@@ -113,6 +118,16 @@ def _draw(folder: RunFolder, log: logging.Logger) -> None:
             "the curves could not be drawn (%s: %s); the run is finished: python scripts/plot.py %s",
             type(error).__name__, error, folder.name,
         )  # fmt: skip
+
+
+def _with(overrides: Sequence[str]) -> list[Config]:
+    """The run of this command with further overrides, before those of the command line."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from bnrepro.config.compose import Composer
+
+    with Composer.inside_hydra() as composer:
+        return composer.sweep([*overrides, *HydraConfig.get().overrides.task], single=True)
 
 
 if __name__ == "__main__":

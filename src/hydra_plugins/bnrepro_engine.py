@@ -5,7 +5,7 @@ and its dataclasses cannot have postponed annotations.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,14 +51,18 @@ class ProductSweeper(Sweeper):
         from bnrepro.config.compose import Composer, declared_sweep, expand
         from bnrepro.errors import ConfigError
 
-        jobs = expand([*declared_sweep(self.params), *arguments])
+        def jobs_on(stand_in: Sequence[str]) -> list[tuple[str, ...]]:
+            return expand([*declared_sweep(self.params), *stand_in, *arguments])
+
+        jobs = jobs_on(())
         if self.chosen == "slurm" and shutil.which("srun") is None:
             raise ConfigError(
                 "hydra/launcher=slurm: Slurm is not available (no srun); without this override the sweep runs here"
             )
-        if not isinstance(self.engine, EngineLauncher):
-            with Composer.inside_hydra() as composer:
-                composer.configs(jobs)  # raises what any of the jobs would raise
+        if isinstance(self.engine, EngineLauncher):
+            return [self.engine.train(jobs_on)]
+        with Composer.inside_hydra() as composer:
+            composer.configs(jobs)  # raises what any of the jobs would raise
         return [self.engine.launch([list(job) for job in jobs], initial_job_idx=0)]
 
 
@@ -72,14 +76,24 @@ class EngineLauncher(Launcher):
         pass
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        return self.train(lambda stand_in: job_overrides)
+
+    def train(self, jobs_on: Callable[[Sequence[str]], Sequence[Sequence[str]]]) -> Sequence[JobReturn]:
+        """Train the jobs of a sweep, which ``jobs_on`` lists with the overrides that replace missing data."""
         from bnrepro.config.compose import Composer
 
         with Composer.inside_hydra() as composer:
-            sweep = composer.detailed(job_overrides)
+            sweep = composer.detailed(jobs_on(()))
 
-        from rich.console import Console
+            from rich.console import Console
 
-        from bnrepro.runs import engine
+            from bnrepro.data import fallback
+            from bnrepro.runs import engine
+
+            found = fallback.with_data(lambda stand_in: composer.configs(jobs_on(stand_in)))
+            if found.stand_in:
+                sweep = composer.detailed(jobs_on(found.stand_in))
+        fallback.tell(found)
 
         console = Console()
         planned = engine.plan(sweep)

@@ -124,7 +124,7 @@ def test_without_data_it_says_so_and_goes_on_with_the_digits(
             raise DataUnavailable("MNIST is nowhere")
         return load(config)
 
-    monkeypatch.setattr(fallback, "load", only_digits)
+    monkeypatch.setattr(fallback, "open_dataset", only_digits)
     request = Request("smoke", only=("mnist_training",), overrides=("model.hidden=[8]", "steps=30", "wandb=disabled"))
     folder = reproduce(request, console)
     assert "digits" in folder.name
@@ -143,7 +143,7 @@ def test_a_measurement_finds_networks_whose_data_were_stood_in_for(
             raise DataUnavailable(f"{config.name} is nowhere")
         return load(config)
 
-    monkeypatch.setattr(fallback, "load", only_digits)
+    monkeypatch.setattr(fallback, "open_dataset", only_digits)
     small = ("model.stem=4", "model.units=[1,2]", "model.blocks=[1,1]", "wandb=disabled", "steps=20")
     only = ("ensemble_members", "ensemble")
     folder = reproduce(Request("smoke", only=only, overrides=small, jobs=1), console)

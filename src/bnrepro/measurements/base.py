@@ -22,7 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from bnrepro import data, store
 from bnrepro.config.compose import Composer, measurements
 from bnrepro.config.identity import CODE_EPOCH
-from bnrepro.data import Dataset
+from bnrepro.config.schema import Config
+from bnrepro.data import Dataset, fallback
 from bnrepro.errors import ConfigError, NetworksMissing, StoreError
 from bnrepro.measurements import source
 from bnrepro.models import build_model
@@ -126,8 +127,13 @@ def _trained(
     experiment = needs(name)
     if experiment is None:
         return []
-    sweep = composer.sweep([f"experiment={experiment}", f"profile={profile}", *training])
-    trained = [run.plan(config) for config in sweep]
+
+    def composed(stand_in: tuple[str, ...]) -> list[Config]:
+        return composer.sweep([f"experiment={experiment}", f"profile={profile}", *stand_in, *training])
+
+    found = fallback.with_data(composed)
+    fallback.tell(found)
+    trained = [run.plan(config) for config in found.configs]
     if with_networks:
         trained = [item for item in trained if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
     if not trained:

@@ -141,5 +141,5 @@ def _with_data(composer: Composer, names: Sequence[str], request: Request, conso
         found = swept[name] = fallback.with_data(composed, reasons)
         if found.reason and found.reason not in told:
             told.add(found.reason)
-            console.print(found.notice(), highlight=False, soft_wrap=True)
+            fallback.tell(found, lambda text: console.print(text, highlight=False, soft_wrap=True), again=True)
     return swept

@@ -82,7 +82,8 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
         # The trainer refuses a network that cannot be built before a folder is made.
         run = _Run(planned, Trainer(config, data.open_dataset(config.data), group=group), watch)
         try:
-            return lifecycle.complete(planned.folder, run.train, group)
+            with data.explained(config.data.workers):
+                return lifecycle.complete(planned.folder, run.train, group)
         finally:
             run.tracker.finish()
 
