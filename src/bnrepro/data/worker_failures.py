@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ def _reason(error: Exception) -> str | None:
 
 
 def _explained(reason: str, workers: int) -> UserError:
+    # The other processes end as well, and PyTorch's handler would raise the same error again for each of them, wherever
+    # the program then is. Without it, a later loader notices a dead process when it waits for it.
+    with contextlib.suppress(ValueError):  # in a thread, which gets no signals
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return UserError(
         f"data.workers={workers}: {reason.splitlines()[0].split('. ')[0].rstrip('. ')}. Give the processes that read "
         f"images more shared memory ({_free()}; docker run --shm-size=8g) or more memory, or set data.workers=0: the "
