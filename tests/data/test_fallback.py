@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +14,7 @@ from hydra_plugins.bnrepro_engine import EngineLauncher
 
 
 @pytest.fixture
-def lacking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """``lacking("mnist")``: these data sets are missing; digits have 1,437 images, others enough."""
 
     def without(*names: str) -> None:
@@ -27,7 +27,7 @@ def lacking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         monkeypatch.setattr(fallback, "open_dataset", opened)
 
     monkeypatch.setattr(fallback, "_told", set())
-    yield without
+    return without
 
 
 @pytest.fixture
@@ -82,9 +82,7 @@ def test_overrides_that_do_not_fit_what_would_stand_in_are_told_with_what_is_mis
     lacking: Callable[..., None], asked: Callable[..., fallback.Found]
 ) -> None:
     lacking("mnist")
-    with pytest.raises(
-        DataUnavailable, match=r"^mnist is nowhere\. data=digits cannot stand in for it: too few digits"
-    ):
+    with pytest.raises(DataUnavailable, match=r"^mnist is nowhere\. data=digits cannot stand in .* too few"):
         asked("data.validation_examples=5000")
 
 

@@ -376,6 +376,14 @@ def test_what_needs_images_in_memory_says_so(photos: Path) -> None:
 # ------------------------------------------------------------------------------------------ processes that read
 
 
+def test_a_run_of_a_sweep_reads_by_itself(configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = batches(configured(), 0, 2)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # pyright: ignore
+    for pair in zip(batches(configured("data.workers=2"), 0, 2), expected, strict=True):
+        for found, alone in zip(*pair, strict=True):
+            assert torch.equal(found, alone)
+
+
 def test_a_killed_process_that_reads_is_one_message(
     photos: Path, configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -218,7 +219,8 @@ class StreamedSplit:
         loader = torch_data.DataLoader(
             Decoder(self.files, self.positions, self.size, self.crop, flip),
             batch_sampler=batches,  # type: ignore[arg-type]
-            num_workers=workers,
+            # A process of a sweep may have none of its own, and the other cores are busy with other runs.
+            num_workers=0 if multiprocessing.current_process().daemon else workers,
             pin_memory=self.device.type == "cuda",
             # By default the seeds of the workers are drawn from the generator that belongs to the layers.
             generator=torch.Generator(),
