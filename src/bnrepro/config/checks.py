@@ -85,7 +85,8 @@ def _normaliser(norm: Any) -> list[str]:
     """Faults of the open section ``norm`` that show without its class, which ``bnrepro.norm`` asks for the others."""
     if not isinstance(norm, dict) or not ("name" in norm or "_target_" in norm):
         return [f"norm={norm}: must be a choice of the group (norm=none, norm=batch, …) with a `name` or a `_target_`"]
-    target, settings = norm.get("_target_"), flatten({key: norm[key] for key in norm if key not in ("name", "_target_")})
+    target = norm.get("_target_")
+    settings = flatten({key: value for key, value in norm.items() if key not in ("name", "_target_")})
     if target is None and settings:
         return [f"norm: {', '.join(settings)} without a class that takes it: `_target_` names one, as in mine.MyNorm"]
     if target is not None and not (isinstance(target, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", target)):

@@ -98,4 +98,4 @@ def _own_source(norm: dict[str, Any]) -> str | None:
         if spec is not None and spec.has_location and spec.origin is not None:
             return hashlib.blake2b(Path(spec.origin).read_bytes(), digest_size=8).hexdigest()
         module = module.rpartition(".")[0]
-    raise ConfigError(f"norm._target_={target}: no file has its source; is its folder on PYTHONPATH, or that of --config-dir?")
+    raise ConfigError(f"norm._target_={target}: no source file; is its folder on PYTHONPATH, or --config-dir?")
