@@ -14,7 +14,7 @@ from bnrepro import store, tables
 from bnrepro.config import identity as configuration
 from bnrepro.config.build import from_record
 from bnrepro.config.checks import validated
-from bnrepro.config.identity import arm_label, run_key, scientific
+from bnrepro.config.identity import arm_label, identity, run_key, scientific
 from bnrepro.config.schema import Config, Key, ProbesConfig, walk
 from bnrepro.errors import ConfigError
 from bnrepro.store import RunRecord, flatten, unflatten
@@ -345,12 +345,34 @@ def test_a_name_that_cannot_name_a_file_is_refused(name: str) -> None:
         validated(config)
 
 
-@pytest.mark.parametrize("norm", [None, {}, "batch", {"eps": 1.0}])
+@pytest.mark.parametrize(
+    "norm",
+    [None, {}, "batch", 1, [1], {"eps": 1.0}, {"name": "mine", "target": "mine.MyNorm"}, {"_target_": 5},
+     {"_target_": "mine"}, {"_target_": "a b.c"}, {"_target_": ".mine.MyNorm"}, {"_target_": ["mine.MyNorm"]},
+     {"_target_": "mine.MyNorm", "inner": {"scale": float("nan")}}],
+)  # fmt: skip
 def test_a_norm_that_describes_nothing_is_refused(norm: object) -> None:
     config = full()
     config.norm = norm
-    with pytest.raises(ConfigError, match="norm"):
+    with pytest.raises(ConfigError, match=r"^norm") as caught:
         validated(config)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("target", ["os.getcwd", "sys.exit", "time.time", "no_such.Norm", "package_that_fails.m.Norm"])
+def test_a_target_without_a_source_file_makes_no_traceback(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package_that_fails").mkdir()
+    (tmp_path / "package_that_fails" / "__init__.py").write_text("raise OSError('no licence')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = full()
+    config.norm = {"name": "mine", "_target_": target}
+    if target.startswith("package"):
+        identity(config, "data")  # its own message tells what is wrong, when the layer is built
+    else:
+        with pytest.raises(ConfigError, match=f"norm._target_={target}: no source file"):
+            identity(config, "data")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -15,6 +15,7 @@ from bnrepro import data, store
 from bnrepro.config.identity import arm_label, run_key, scientific
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError, StoreError
+from bnrepro.models import enough_memory
 from bnrepro.runs import lifecycle, provenance
 from bnrepro.store import Files, RunFolder, RunRecord
 from bnrepro.training import checkpoint, distributed, tracking
@@ -79,13 +80,13 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
     with distributed.join(config.processes, config.device) as group:
         if group.share(planned.folder.is_done):
             return lifecycle.SKIPPED
-        # The trainer refuses a network that cannot be built before a folder is made.
-        run = _Run(planned, Trainer(config, data.open_dataset(config.data), group=group), watch)
-        try:
-            with data.explained(config.data.workers):
+        with enough_memory(config), data.explained(config.data.workers):
+            # The trainer refuses a network that cannot be built before a folder is made.
+            run = _Run(planned, Trainer(config, data.open_dataset(config.data), group=group), watch)
+            try:
                 return lifecycle.complete(planned.folder, run.train, group)
-        finally:
-            run.tracker.finish()
+            finally:
+                run.tracker.finish()
 
 
 def require_device(config: Config) -> None:

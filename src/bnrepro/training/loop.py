@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnrepro.config.identity import identity, norm_name
 from bnrepro.config.randomness import derive_seed
@@ -23,12 +24,14 @@ from bnrepro.config.schema import Config
 from bnrepro.data import AnyDataset, ExampleOrder, open_batches, part_of
 from bnrepro.errors import ConfigError
 from bnrepro.models import build_model, memory_format, parameter_dtype
+from bnrepro.norm import BatchNorm
 from bnrepro.probes import Observation, build_probes, forward_on_copies, watching
 from bnrepro.training import checkpoint
 from bnrepro.training.checkpoint import Progress
 from bnrepro.training.distributed import ALONE, Group
 from bnrepro.training.evaluation import TOP_K, evaluate
 from bnrepro.training.optimizer import SGD
+from bnrepro.training.trial import try_out
 
 METRICS_HEADER = "step,examples,split,metric,value"
 
@@ -51,13 +54,10 @@ class Trainer:
         torch.set_num_threads(config.threads)
         self.config, self.callbacks, self.group = config, callbacks or Callbacks(), group
         dtype, layout = parameter_dtype(config), memory_format(config)
+        try_out(config, data.train.example_shape, data.classes)
         self.model = build_model(config, data.train.example_shape, data.classes)
         if config.sync_batch_norm:
-            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
-            if not any(isinstance(module, nn.SyncBatchNorm) for module in self.model.modules()):
-                raise ConfigError(
-                    f"sync_batch_norm=true: norm={norm_name(config.norm)} cannot be synchronised; use norm=batch"
-                )
+            self.model = synchronised(self.model, config)
         self.model.to(config.device, dtype, memory_format=layout)  # pyright: ignore[reportCallIssue]
         # What training calls: while several processes train, it also averages their gradients.
         self.network = self.model
@@ -226,6 +226,17 @@ class Trainer:
         """Paths of all images that any process skipped, before a stop and since."""
         mine = {path for split in (self.train_set, *self.splits.values()) for path in getattr(split, "unreadable", ())}
         return sorted(set().union(*self.group.gather(mine), self.progress.unreadable, self.known_unreadable))
+
+
+def synchronised(model: nn.Module, config: Config) -> nn.Module:
+    """``model`` with PyTorch's synchronised kernel in place of its plain one.
+
+    Raises :class:`ConfigError` for any other normaliser: the kernel would drop what a class of its own adds.
+    """
+    kinds = {type(module) for module in model.modules() if isinstance(module, _BatchNorm)}
+    if not kinds or not kinds <= {BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d}:
+        raise ConfigError(f"sync_batch_norm=true: norm={norm_name(config.norm)} cannot be synchronised; use norm=batch")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def refuse_batch_of_one(model: nn.Module, config: Config, image: Tensor) -> None:
