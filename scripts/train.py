@@ -20,6 +20,7 @@ def main() -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from bnrepro.config import launch
     from bnrepro.config.build import register_schema
     from bnrepro.config.compose import importable
 
@@ -27,7 +28,7 @@ def main() -> None:
     given = _given(sys.argv[1:])
     if given.config_dir is not None:
         importable(given.config_dir)
-    if given.multirun and os.environ.get("WORLD_SIZE", "1") != "1":
+    if launch.started() > 1 and given.multirun:
         raise _once(ConfigError("torchrun trains one network in several processes: leave out -m"))
 
     @hydra.main(config_path="../configs", config_name="train", version_base="1.3")
@@ -69,7 +70,9 @@ def _explained(error: Exception, given: argparse.Namespace) -> ConfigError:
 
 def _once(error: UserError) -> UserError:
     """Every process of a machine refuses a wrong configuration; only the first one prints the error."""
-    error.told |= isinstance(error, ConfigError) and os.environ.get("LOCAL_RANK", "0") != "0"
+    from bnrepro.config import launch
+
+    error.told |= isinstance(error, ConfigError) and not launch.leads_here()
     return error
 
 
@@ -78,12 +81,12 @@ def _train(cfg: DictConfig) -> None:
     import logging
     import time
 
+    from bnrepro.config import launch
     from bnrepro.config.build import from_hydra
 
     config = from_hydra(cfg)
 
     from bnrepro.runs import run
-    from bnrepro.training import distributed
 
     log, shown = logging.getLogger("train"), 0.0
 
@@ -98,7 +101,7 @@ def _train(cfg: DictConfig) -> None:
 
     planned = run.plan(config)
     status = run.execute(planned, show)
-    if distributed.leads():
+    if launch.leads():
         log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
 
 

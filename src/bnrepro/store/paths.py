@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 def outputs_folder() -> Path:
     """The folder of everything that git ignores: $BNREPRO_OUTPUTS, else outputs/."""
-    return Path(os.environ.get("BNREPRO_OUTPUTS") or REPOSITORY / "outputs")
+    return Path(os.environ.get("BNREPRO_OUTPUTS") or REPOSITORY / "outputs").expanduser()
 
 
 def data_folder() -> Path:
@@ -32,6 +32,6 @@ def results_folder(profile: str, treatment: str = "batch", substitute: str | Non
     of the claims rather than on a ``substitute``.
     """
     if profile == "full" and treatment == "batch" and substitute is None:
-        return Path(os.environ.get("BNREPRO_RESULTS") or committed_results())
+        return Path(os.environ.get("BNREPRO_RESULTS") or committed_results()).expanduser()
     parts = (profile, treatment if treatment != "batch" else None, substitute)
     return outputs_folder() / "-".join(filter(None, parts))
