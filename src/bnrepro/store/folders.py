@@ -85,7 +85,9 @@ class RunFolder:
         it may be whole then.
         """
         if self.checkpoint.is_dir():
-            raise StoreError(f"{shown(self.checkpoint)} is a folder: move it away, and the run starts from its beginning")
+            raise StoreError(
+                f"{shown(self.checkpoint)} is a folder: move it away, and the run starts from its beginning"
+            )
         with reading(self.checkpoint):
             if not self.checkpoint.exists():
                 return None

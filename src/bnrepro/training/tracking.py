@@ -61,9 +61,7 @@ class Tracker:
         if mode == "disabled" or Tracker.hangs:
             return
         arguments = _arguments(config, key, label)
-        self._thread = threading.Thread(
-            target=self._show, args=(mode, arguments, continues), name=THREAD, daemon=True
-        )
+        self._thread = threading.Thread(target=self._show, args=(mode, arguments, continues), name=THREAD, daemon=True)
         self._thread.start()
 
     def evaluation(self, step: int, values: dict[str, float]) -> None:
