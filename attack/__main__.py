@@ -12,17 +12,22 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 from attack import disk, subjects, trial
-from attack.subjects import SUBJECTS, Subject
+from attack.starts import Forked, Interpreter, Start
+from attack.subjects import SUBJECTS
 from attack.trial import Strike, Undisturbed
 from bnrepro.errors import Interrupted, door
 
+T = TypeVar("T")
+Trial = tuple[str, str, list[str]]
+"""A command, how it ended, and everything that was not as it should be."""
 WHOM = (("group", 6), ("parent", 2), ("worker", 2))
 SIGNALS = ((signal.SIGKILL, 6), (signal.SIGINT, 2), (signal.SIGTERM, 2))
 
@@ -40,31 +45,35 @@ def draw(number: int, seed: int, names: list[str]) -> list[tuple[str, str, int, 
     return drawn
 
 
-def _chosen(generator: random.Random, weighted: tuple[tuple[object, int], ...]):
+def _chosen(generator: random.Random, weighted: tuple[tuple[T, int], ...]) -> T:
     values, weights = zip(*weighted, strict=True)
     return generator.choices(values, weights)[0]
 
 
-def strikes(number: int, seed: int, base: Path, folder: Path, names: list[str]) -> Iterator[tuple[str, str, list[str]]]:
-    """Command, outcome and faults of every trial."""
+def strikes(
+    number: int, seed: int, base: Path, folder: Path, names: list[str], start: Start
+) -> Iterator[tuple[str, str, list[str]]]:
+    """The trials of every drawn strike."""
     expected: dict[str, Undisturbed] = {}
     for name, whom, number_of, place, by_operation in draw(number, seed, names):
         subject = SUBJECTS[name]
         if name not in expected:
-            expected[name] = trial.undisturbed(subject, base, folder)
+            expected[name] = trial.undisturbed(subject, base, folder, start)
         operations = expected[name].of_workers if whom == "worker" else expected[name].operations
         at = 1 + int(place * operations) if by_operation and operations else place
         strike = Strike(whom, number_of, at)
-        outcome, wrong = trial.faults(subject, strike, expected[name], base, folder)
+        outcome, wrong = trial.faults(subject, strike, expected[name], base, folder, start)
         yield name, f"{signal.Signals(number_of).name} to {whom}: {outcome}", [f"{strike}: {line}" for line in wrong]
 
 
-def fillings(number: int, base: Path, folder: Path, names: list[str]) -> Iterator[tuple[str, str, list[str]]]:
+def fillings(
+    number: int, base: Path, folder: Path, names: list[str], start: Start
+) -> Iterator[tuple[str, str, list[str]]]:
     """Command, outcome and faults for every size of the disk."""
     for name in names:
         subject = SUBJECTS[name]
-        expected = trial.undisturbed(subject, base, folder)
-        for outcome, wrong in disk.fill(subject, expected, -(-number // len(names)), base, folder):
+        expected = trial.undisturbed(subject, base, folder, start)
+        for outcome, wrong in disk.fill(subject, expected, -(-number // len(names)), base, folder, start):
             yield name, outcome, wrong
 
 
@@ -73,11 +82,15 @@ def main() -> None:
     parser.add_argument("number", nargs="?", type=int, help="trials (default: 300; 30 with --disk)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--disk", action="store_true", help="fill the disk instead; needs the right to mount")
+    parser.add_argument("--forked", action="store_true", help="start the commands sooner, with their imports done")
     parser.add_argument("--only", default="", help=f"comma-separated: {', '.join(SUBJECTS)}")
     given = parser.parse_args()
     names = [name for name in given.only.split(",") if name] or [
         name for name in SUBJECTS if not given.disk or name != "verify"
     ]
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background ignores it, and so would the commands
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     failed = 0
     console = Console(soft_wrap=True, highlight=False)
@@ -86,11 +99,12 @@ def main() -> None:
         base.mkdir()
         subjects.prepare(base)
         try:
+            start = Forked if given.forked else Interpreter
             number = given.number or (30 if given.disk else 300)
             trials = (
-                fillings(number, base, folder, names)
+                fillings(number, base, folder, names, start)
                 if given.disk
-                else strikes(number, given.seed, base, folder, names)
+                else strikes(number, given.seed, base, folder, names, start)
             )
             for name, outcome, wrong in trials:
                 counts[name, outcome] += 1

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attack import subjects, trial
+from attack.starts import Start
 from attack.subjects import Subject
 from attack.trial import Undisturbed
 from bnrepro.errors import UserError
@@ -17,7 +18,7 @@ ROOM = 256 << 20
 
 
 def fill(
-    subject: Subject, expected: Undisturbed, number: int, base: Path, folder: Path
+    subject: Subject, expected: Undisturbed, number: int, base: Path, folder: Path, start: Start
 ) -> Iterator[tuple[str, list[str]]]:
     """Outcome and faults with ``number`` sizes of the disk, evenly up to what the command needs."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -27,7 +28,7 @@ def fill(
             before = _used(subjects.fresh(subject, base, folder / "disk"))
             needed = sum(len(content) for content in expected.files.values())
             _resize(folder, before + 4096 + needed * index // number)
-            ended = trial.call(subject, folder / "disk")
+            ended = trial.call(subject, folder / "disk", start)
             full = "No space left" in ended.err or "No space left" in ended.out
             wrong = []
             if "Traceback" in ended.err:
@@ -37,7 +38,7 @@ def fill(
             if ended.left:
                 wrong.append("still running")
             _resize(folder, ROOM)
-            wrong += trial.healed(subject, expected, folder / "disk")
+            wrong += trial.healed(subject, expected, folder / "disk", start)
         yield f"full: code {ended.code}", wrong
 
 

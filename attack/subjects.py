@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from attack.starts import HOOK
 from bnrepro import store
 
 TINY = (
@@ -51,7 +52,7 @@ SUBJECTS = {
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """The environment of a command that works in ``folder``."""
-    paths = (store.REPOSITORY / "attack" / "hook", store.REPOSITORY / "src", store.REPOSITORY)
+    paths = (HOOK, store.REPOSITORY / "src", store.REPOSITORY)
     given = {
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "BNREPRO_OUTPUTS": str(folder / "outputs"),
@@ -63,15 +64,16 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 def command(subject: Subject, folder: Path) -> list[str]:
-    return [sys.executable, *(part.replace("{results}", str(folder / "results")) for part in subject.arguments)]
+    """The command without its interpreter."""
+    return [part.replace("{results}", str(folder / "results")) for part in subject.arguments]
 
 
 def prepare(base: Path) -> None:
     """Make in ``base`` what the commands need: ``runs`` as they are trained, ``results`` with tables and figures."""
     made = base / "made"
     subprocess.run(
-        command(SUBJECTS["reproduce"], made), env=environment(made), cwd=store.REPOSITORY, check=True,
-        capture_output=True,
+        [sys.executable, *command(SUBJECTS["reproduce"], made)], env=environment(made), cwd=store.REPOSITORY,
+        check=True, capture_output=True,
     )  # fmt: skip
     (made / "outputs" / "runs").rename(base / "runs")
     [tables] = (made / "outputs").glob("*/tables")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attack import subjects
+from attack.starts import Start, Started
 from attack.subjects import Subject
-from bnrepro import store
 
-STUCK_S = 180
-"""After this a command hangs."""
+STUCK_S, STUCK = 180, 999
+"""After this time a command hangs, which then stands for its exit code."""
 GONE_S = 10
 """So long may the processes of a killed command take to notice."""
 HALF = ("*.part", "lock.held", "checkpoint.pt", "tmp*")
@@ -61,11 +60,11 @@ class Ended:
     left: tuple[int, ...]
 
 
-def undisturbed(subject: Subject, base: Path, folder: Path) -> Undisturbed:
+def undisturbed(subject: Subject, base: Path, folder: Path, start: Start) -> Undisturbed:
     """Raises ``RuntimeError`` if the command fails even so."""
     subjects.fresh(subject, base, folder)
     began = time.monotonic()
-    ended = call(subject, folder)
+    ended = call(subject, folder, start)
     seconds = time.monotonic() - began
     if ended.code or ended.left:
         raise RuntimeError(f"{subject.name} fails undisturbed ({ended.code}): {ended.err}")
@@ -73,14 +72,16 @@ def undisturbed(subject: Subject, base: Path, folder: Path) -> Undisturbed:
     of_workers = 0
     if subject.workers:
         subjects.fresh(subject, base, folder)
-        of_workers = call(subject, folder, ATTACK_WHOM="worker").operations
+        of_workers = call(subject, folder, start, ATTACK_WHOM="worker").operations
     return Undisturbed(files, ended.out, seconds, ended.operations, of_workers)
 
 
-def faults(subject: Subject, strike: Strike, expected: Undisturbed, base: Path, folder: Path) -> tuple[str, list[str]]:
+def faults(
+    subject: Subject, strike: Strike, expected: Undisturbed, base: Path, folder: Path, start: Start
+) -> tuple[str, list[str]]:
     """Where the strike found the command, and everything that is not as it should be."""
     subjects.fresh(subject, base, folder)
-    first = call(subject, folder, strike, expected.seconds)
+    first = call(subject, folder, start, strike, expected.seconds)
     outcome = f"code {first.code}" if first.struck else "finished before"
     wrong = []
     if first.struck and first.code not in allowed(strike) and not _worked(subject, expected, folder):
@@ -89,12 +90,12 @@ def faults(subject: Subject, strike: Strike, expected: Undisturbed, base: Path, 
         wrong.append(f"a traceback: {first.err[-1500:]}")
     if first.left:
         wrong.append(f"still running: {len(first.left)} processes")
-    return outcome, [*wrong, *healed(subject, expected, folder)]
+    return outcome, [*wrong, *healed(subject, expected, folder, start)]
 
 
-def healed(subject: Subject, expected: Undisturbed, folder: Path) -> list[str]:
+def healed(subject: Subject, expected: Undisturbed, folder: Path, start: Start) -> list[str]:
     """What is wrong after one more call."""
-    second = call(subject, folder)
+    second = call(subject, folder, start)
     wrong = []
     if second.code or second.left:
         wrong.append(f"the next call: exit code {second.code}, {len(second.left)} still running: {second.err[-1500:]}")
@@ -122,40 +123,41 @@ def allowed(strike: Strike) -> tuple[int, ...]:
 # ---------------------------------------------------------------------------------------------------- calls
 
 
-def call(subject: Subject, folder: Path, strike: Strike | None = None, seconds: float = 0, **more: str) -> Ended:
+def call(
+    subject: Subject, folder: Path, start: Start, strike: Strike | None = None, seconds: float = 0, **more: str
+) -> Ended:
     """Call the command in ``folder``, struck or not, and wait until all of its processes are gone."""
-    mark, count = uuid.uuid4().hex, folder.with_name("count")
+    mark, count, said = uuid.uuid4().hex, folder.with_name("count"), folder.with_name("said")
     door = Path(f"{count}.door")
     for path in (count, door):
         path.unlink(missing_ok=True)
     given = {"ATTACK_MARK": mark, "ATTACK_COUNT": str(count), **more}
-    if strike is not None and strike.at >= 1:
+    by_operation = strike is not None and strike.at >= 1
+    if strike is not None and by_operation:
         given |= {
             "ATTACK_AT": f"{strike.at:.0f}", "ATTACK_WHOM": strike.whom, "ATTACK_SIGNAL": str(int(strike.number))
         }  # fmt: skip
-    process = subprocess.Popen(
-        subjects.command(subject, folder), env=subjects.environment(folder, **given), cwd=store.REPOSITORY,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    process = start(subjects.command(subject, folder), subjects.environment(folder, **given), said)
     with _ended(process, mark):
-        struck = strike is not None and strike.at >= 1
-        if strike is not None and strike.at < 1:
-            struck = _strike(process, strike, seconds, door)
-        out, err = process.communicate(timeout=STUCK_S)
+        struck = strike is not None and not by_operation and _strike(process, strike, seconds, door)
+        deadline = time.monotonic() + STUCK_S
+        while (code := process.code()) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
         left = _left(mark)
     operations = count.stat().st_size if count.exists() else 0
-    if struck and strike is not None and strike.at >= 1:
+    if strike is not None and by_operation:
         struck = operations >= strike.at
-    return Ended(process.returncode, out, err, operations, struck, left)
+    texts = (Path(f"{said}.{suffix}").read_text(encoding="utf-8") for suffix in ("out", "err"))
+    return Ended(STUCK if code is None else code, *texts, operations, struck, left)
 
 
-def _strike(process: subprocess.Popen[str], strike: Strike, seconds: float, door: Path) -> bool:
+def _strike(process: Started, strike: Strike, seconds: float, door: Path) -> bool:
     """Wait for the moment, and strike. False if the command has ended by then."""
     began = time.monotonic()
-    while not door.exists() and process.poll() is None:
+    while not door.exists() and process.code() is None:
         time.sleep(0.005)
     time.sleep(max(0.05, began + strike.at * seconds - time.monotonic()))
-    if process.poll() is not None:
+    if process.code() is not None:
         return False
     if strike.whom == "group":
         os.killpg(process.pid, strike.number)
@@ -177,15 +179,14 @@ def _children(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[str], mark: str) -> Iterator[None]:
+def _ended(process: Started, mark: str) -> Iterator[None]:
     """Whatever happens, nothing of the command outlives the trial."""
     try:
         yield
     finally:
-        for pid in _marked(mark):
+        for pid in (*_marked(mark), *([process.pid] if process.code() is None else [])):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        process.wait()
 
 
 def _left(mark: str) -> tuple[int, ...]:

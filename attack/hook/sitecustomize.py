@@ -30,8 +30,9 @@ def below(path: Any) -> bool:
 def audit(event: str, values: tuple[Any, ...]) -> None:
     if event == "import" and values[0] == "bnrepro.errors":
         at_the_door()
-    elif event == "open" and isinstance(values[2], int) and values[2] & OPENED and below(values[0]):
-        operation()
+    elif event == "open":
+        if isinstance(values[2], int) and values[2] & OPENED and below(values[0]):
+            operation()
     elif event in OPERATIONS and below(values[0]):
         operation()
 

@@ -70,8 +70,8 @@ class RunFolder:
             return RunRecord.from_json(found.pop(FILE)), found
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"the finished run {shown(self.path)} is damaged ({error}). Delete that folder and run again: no other run is "
-                "repeated."
+                f"the finished run {shown(self.path)} is damaged ({error}). Delete that folder and run again: no other "
+                "run is repeated."
             ) from error
 
     def write_checkpoint(self, payload: bytes) -> None:
