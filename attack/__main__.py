@@ -97,9 +97,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         base, folder = Path(place) / "base", Path(place) / "trial"
         base.mkdir()
-        subjects.prepare(base)
+        start = Forked if given.forked else Interpreter
+        subjects.prepare(base, start)
         try:
-            start = Forked if given.forked else Interpreter
             number = given.number or (30 if given.disk else 300)
             trials = (
                 fillings(number, base, folder, names, start)

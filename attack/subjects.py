@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from attack.starts import HOOK
+from attack.starts import HOOK, Start
 from bnrepro import store
 
 TINY = (
@@ -68,13 +67,17 @@ def command(subject: Subject, folder: Path) -> list[str]:
     return [part.replace("{results}", str(folder / "results")) for part in subject.arguments]
 
 
-def prepare(base: Path) -> None:
-    """Make in ``base`` what the commands need: ``runs`` as they are trained, ``results`` with tables and figures."""
+def prepare(base: Path, start: Start) -> None:
+    """Make in ``base`` what the commands need: ``runs`` as they are trained, ``results`` with tables and figures.
+
+    Raises ``RuntimeError`` if that fails.
+    """
     made = base / "made"
-    subprocess.run(
-        [sys.executable, *command(SUBJECTS["reproduce"], made)], env=environment(made), cwd=store.REPOSITORY,
-        check=True, capture_output=True,
-    )  # fmt: skip
+    process = start(command(SUBJECTS["reproduce"], made), environment(made), base / "said")
+    while (code := process.code()) is None:
+        time.sleep(0.05)
+    if code:
+        raise RuntimeError(f"nothing to attack: {(base / 'said.err').read_text(encoding='utf-8')}")
     (made / "outputs" / "runs").rename(base / "runs")
     [tables] = (made / "outputs").glob("*/tables")
     tables.parent.rename(base / "results")

@@ -147,8 +147,8 @@ def call(
     operations = count.stat().st_size if count.exists() else 0
     if strike is not None and by_operation:
         struck = operations >= strike.at
-    texts = (Path(f"{said}.{suffix}").read_text(encoding="utf-8") for suffix in ("out", "err"))
-    return Ended(STUCK if code is None else code, *texts, operations, struck, left)
+    out, err = (Path(f"{said}.{suffix}").read_text(encoding="utf-8") for suffix in ("out", "err"))
+    return Ended(STUCK if code is None else code, out, err, operations, struck, left)
 
 
 def _strike(process: Started, strike: Strike, seconds: float, door: Path) -> bool:
