@@ -56,6 +56,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "BNREPRO_OUTPUTS": str(folder / "outputs"),
         "OMP_NUM_THREADS": "1",
+        "GIT_DIR": str(folder / "none"),  # a record names the commit, which may change between two calls
         "ATTACK_FOLDER": str(folder),
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ATTACK_", "BNREPRO_OUT"))}

@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from attack import subjects, trial
 from attack.starts import Forked
 from attack.subjects import SUBJECTS

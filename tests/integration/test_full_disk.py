@@ -45,7 +45,7 @@ class Disk:
         def call(*values: Any, **named: Any) -> Any:
             mode = named.get("mode", values[1] if len(values) > 1 else None)
             if original.__name__ != "open" or (
-                isinstance(mode, str) and set(mode) & set("wax+") or isinstance(mode, int) and mode & os.O_CREAT
+                (isinstance(mode, str) and set(mode) & set("wax+")) or (isinstance(mode, int) and mode & os.O_CREAT)
             ):
                 self.asked()
             return original(*values, **named)

@@ -95,15 +95,13 @@ def test_another_fault_of_the_lock_is_one_message(tmp_path: Path, monkeypatch: p
         lock.take()
 
 
-def test_alone_in_a_folder_a_process_goes_on_and_another_waits(
-    tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_alone_in_a_folder_a_process_goes_on_and_another_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order, waits = [], threading.Event()
     monkeypatch.setattr(locks.time, "sleep", lambda seconds: waits.set() or threading.Event().wait(0.01))
 
     def other() -> None:
         # In the place of another process: it does not know what this one holds.
-        with locks.Lock(lock_of(outputs)) as lock:
+        with locks.Lock(tmp_path, inside=False) as lock:
             lock.wait()
             order.append("other")
 
@@ -114,9 +112,13 @@ def test_alone_in_a_folder_a_process_goes_on_and_another_waits(
         order.append("first")
     thread.join(20)
     assert order == ["first", "other"]
-    assert not list(tmp_path.glob("lock*")), "a results folder holds results alone"
+    assert not list(tmp_path.rglob("*")), "a results folder holds results alone"
 
 
-def lock_of(outputs: Path) -> Path:
-    [folder] = (outputs / "cache").glob("lock-*")
-    return folder
+def test_a_results_folder_on_a_disk_without_locks_has_its_own_in_the_outputs(
+    no_locks: None, tmp_path: Path, outputs: Path
+) -> None:
+    with store.alone_in(tmp_path / "results"), locks.Lock(tmp_path / "results", inside=False) as other:
+        assert not other.take()
+        assert [path.suffix for path in outputs.rglob("*") if path.is_file()] == [".held"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -25,19 +25,19 @@ UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF)
 
 
 class Lock:
-    """The lock of a folder, kept in the file ``lock`` below it. The system releases that of a killed process.
+    """The lock of a folder: of the file ``lock`` below it or, unless ``inside``, of the folder itself.
 
-    Some network disks have no locks. There a file ``lock.held`` says who holds it, since two processes that write one
-    folder could leave a run that does not fit its digests. The next call removes the file of a killed process of this
-    machine; that of another machine, which nobody can ask, is the user's to remove.
+    The system releases that of a killed process. Some network disks have no locks. There a file that ends in ``.held``
+    says who holds it, since two processes that write one folder could leave a run that does not fit its digests. The
+    next call removes the file of a killed process of this machine; that of another machine, which nobody can ask, is
+    the user's to remove.
     """
 
     _told = False
     """Whether this process has said that a disk has no locks."""
 
-    def __init__(self, folder: Path, about: Path | None = None) -> None:
-        """``about`` is what the lock protects, if that is not ``folder``."""
-        self.folder, self.about = folder, about or folder
+    def __init__(self, folder: Path, inside: bool = True) -> None:
+        self.folder, self.inside = folder, inside
         self._open = contextlib.ExitStack()
         self._file: int | None = None
         self._soft: SoftFileLock | None = None
@@ -50,10 +50,13 @@ class Lock:
 
     def take(self) -> bool:
         """Take the lock; False if another process holds it. Raises :class:`~bnrepro.errors.StoreError`."""
-        with writing(self.folder / "lock"):
+        with writing(self.folder / "lock" if self.inside else self.folder):
             if self._file is None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o666)
+                if self.inside:
+                    self._file = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o666)
+                else:
+                    self._file = os.open(self.folder, os.O_RDONLY)
                 self._open.callback(os.close, self._file)
             if self._soft is not None:
                 return self._take_soft(self._soft)
@@ -64,7 +67,7 @@ class Lock:
             except OSError as error:
                 if error.errno not in UNSUPPORTED:
                     raise
-                self._soft = SoftFileLock(self.folder / "lock.held")
+                self._soft = SoftFileLock(self._held())
                 self._tell(error)
                 return self._take_soft(self._soft)
         return True
@@ -81,7 +84,7 @@ class Lock:
         told = False
         while not (taken or self.take)():
             if leads and not told:
-                log.warning("waiting: another process is working on %s%s", shown(self.about), self._holder())
+                log.warning("waiting: another process is working on %s%s", shown(self.folder), self._holder())
             told = True
             time.sleep(WAIT_S)
 
@@ -93,15 +96,22 @@ class Lock:
         self._open.callback(lock.release)
         return True
 
+    def _held(self) -> Path:
+        if self.inside:
+            return self.folder / "lock.held"
+        folder = outputs_folder() / "cache"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{digest(os.fsencode(self.folder))}.held"
+
     def _holder(self) -> str:
         if self._soft is None:
             return ""
-        return f" (if none is, remove {shown(self.folder / 'lock.held')})"
+        return f" (if none is, remove {shown(self._held())})"
 
     def _tell(self, error: OSError) -> None:
         if not Lock._told:
             log.warning(
-                "%s is on a disk without locks (%s): files named lock.held take their place",
+                "%s is on a disk without locks (%s): files that end in .held take their place",
                 shown(self.folder), error.strerror,
             )  # fmt: skip
             Lock._told = True
@@ -115,13 +125,13 @@ _mine: set[Path] = set()
 def alone_in(folder: Path) -> Iterator[None]:
     """Keep all other processes out of ``folder`` meanwhile, for files that only make sense together.
 
-    The lock is below the outputs folder. A process that has the folder to itself already goes on at once.
+    A process that has the folder to itself already goes on at once. Nothing of the lock is seen in the folder.
     """
     place = folder.resolve()
     if place in _mine:
         yield
         return
-    with Lock(outputs_folder() / "cache" / f"lock-{digest(os.fsencode(place))}", folder) as lock:
+    with Lock(place, inside=False) as lock:
         lock.wait()
         _mine.add(place)
         try:
