@@ -82,7 +82,7 @@ def faults(
     """Where the strike found the command, and everything that is not as it should be."""
     subjects.fresh(subject, base, folder)
     first = call(subject, folder, start, strike, expected.seconds)
-    outcome = f"code {first.code}" if first.struck else "finished before"
+    outcome = f"code {first.code}" if first.struck else "not hit"
     wrong = []
     if first.struck and first.code not in allowed(strike) and not _worked(subject, expected, folder):
         wrong.append(f"exit code {first.code}: {first.err[-300:]}")
@@ -152,7 +152,7 @@ def call(
 
 
 def _strike(process: Started, strike: Strike, seconds: float, door: Path) -> bool:
-    """Wait for the moment, and strike. False if the command has ended by then."""
+    """Wait for the moment, and strike. False if there is nothing to hit: the command has ended, or has no worker."""
     began = time.monotonic()
     while not door.exists() and process.code() is None:
         time.sleep(0.005)
@@ -161,11 +161,12 @@ def _strike(process: Started, strike: Strike, seconds: float, door: Path) -> boo
         return False
     if strike.whom == "group":
         os.killpg(process.pid, strike.number)
-    else:
-        workers = _children(process.pid) if strike.whom == "worker" else []
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(workers[-1] if workers else process.pid, strike.number)
-    return True
+        return True
+    hit = _children(process.pid)[-1:] if strike.whom == "worker" else [process.pid]
+    with contextlib.suppress(ProcessLookupError):
+        for pid in hit:
+            os.kill(pid, strike.number)
+    return bool(hit)
 
 
 def _children(pid: int) -> list[int]:

@@ -42,7 +42,7 @@ def test_the_next_call_mends_what_a_kill_left(base: Path, tmp_path: Path) -> Non
             assert operations > 3, name
             strike = Strike(whom, number, 1 + int(share * operations))
             code, wrong = trial.faults(subject, strike, expected, base, tmp_path / "trial", Forked)
-            assert code != "finished before", f"{name}: {strike} found nothing to strike"
+            assert code != "not hit", f"{name}: {strike} found nothing to strike"
             found[f"{name}: {strike}"] = wrong
     assert {strike: wrong for strike, wrong in found.items() if wrong} == {}
 
