@@ -26,6 +26,7 @@ def main() -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from bnrepro.config import launch
     from bnrepro.config.build import register_schema
     from bnrepro.config.compose import importable
 
@@ -33,7 +34,7 @@ def main() -> None:
     given = _given(sys.argv[1:])
     if given.config_dir is not None:
         importable(given.config_dir)
-    if given.multirun and os.environ.get("WORLD_SIZE", "1") != "1":
+    if launch.started() > 1 and given.multirun:
         raise _once(ConfigError("torchrun trains one network in several processes: leave out -m"))
 
     @hydra.main(config_path="../configs", config_name="train", version_base="1.3")
@@ -75,7 +76,9 @@ def _explained(error: Exception, given: argparse.Namespace) -> ConfigError:
 
 def _once(error: UserError) -> UserError:
     """Every process of a machine refuses a wrong configuration; only the first one prints the error."""
-    error.told |= isinstance(error, ConfigError) and os.environ.get("LOCAL_RANK", "0") != "0"
+    from bnrepro.config import launch
+
+    error.told |= isinstance(error, ConfigError) and not launch.leads_here()
     return error
 
 
@@ -86,6 +89,7 @@ def _train(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from bnrepro.config import launch
     from bnrepro.config.build import from_hydra
 
     config = from_hydra(cfg)
@@ -93,14 +97,13 @@ def _train(cfg: DictConfig) -> None:
     from bnrepro.data import fallback
     from bnrepro.runs import run
     from bnrepro.runs.display import OneRun
-    from bnrepro.training import distributed
 
     log = logging.getLogger("train")
     found = fallback.with_data(lambda stand_in: _with(stand_in) if stand_in else [config])
     fallback.tell(found)
     planned = run.plan(found.configs[0])
     status = run.execute(planned, OneRun(log.info, sys.stdout.isatty()))
-    if distributed.leads():
+    if launch.leads():
         log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             _draw(planned.folder, log)

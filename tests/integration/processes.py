@@ -102,8 +102,9 @@ def rank(number: int, world: int, port: int, arguments: list[str], outputs: str,
     steps since are lost.
     """
     os.environ |= {
-        "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(world),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "BNREPRO_OUTPUTS": outputs,
+        "TORCHELASTIC_RUN_ID": "none", "RANK": str(number), "LOCAL_RANK": str(number),
+        "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "BNREPRO_OUTPUTS": outputs,
     }  # fmt: skip
     if dies_at:
         written, write = itertools.count(1), store.RunFolder.write_checkpoint

@@ -118,3 +118,35 @@ def test_two_sweeps_at_once_train_each_run_once(sweep: list[Config], undisturbed
     for name in statuses[0]:
         assert sorted(one[name] for one in statuses) == ["finished", "skipped"]
     assert tables_of(tmp_path) == undisturbed.tables
+
+
+SMOKE = ("--profile", "smoke", "--experiments", "mnist_training,bias_redundant", "data=digits", "wandb=disabled",
+         "model.hidden=[12,8]", "steps=60", "seed=0,1")  # fmt: skip
+
+
+def test_two_calls_of_reproduce_at_once_make_everything_once(tmp_path: Path, outputs: Path) -> None:
+    """Two terminals, and a third that writes the report meanwhile: the files of one fit together."""
+    pair = [
+        processes.start(processes.script, "reproduce", list(SMOKE), str(tmp_path), str(tmp_path / f"said-{number}"))
+        for number in range(2)
+    ]
+    assert [processes.wait(process) for process in pair] == [0, 0]
+    said = "".join(
+        (tmp_path / f"said-{number}.{suffix}").read_text() for number in range(2) for suffix in ("out", "err")
+    )
+    assert "Traceback" not in said
+    runs = finished_files(outputs)
+    [tables] = outputs.glob("*/tables")
+    made = {path: path.read_bytes() for path in tables.parent.rglob("*") if path.is_file()}
+    assert not list(outputs.rglob("*.part"))
+    assert processes.call(tmp_path, "reproduce", *SMOKE).code == 0
+    assert finished_files(outputs) == runs
+    assert {path: path.read_bytes() for path in made} == made
+    again = [
+        processes.start(processes.script, name, ["--results", str(tables.parent)], str(tmp_path), str(tmp_path / name))
+        for name in ("report", "figures")
+    ]
+    assert [processes.wait(process) for process in again] == [0, 0]
+    assert {path: path.read_bytes() for path in made if path.name != "REPORT.md"} == {
+        path: content for path, content in made.items() if path.name != "REPORT.md"
+    }

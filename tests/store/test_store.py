@@ -80,8 +80,6 @@ def test_a_folder_that_cannot_be_made_is_told_as_clearly(tmp_path: Path, monkeyp
         patch.setattr(os, "mkdir", full_disk)
         with pytest.raises(StoreError, match=r"cannot write .*x\.csv: No space left"):
             store.write_atomic(tmp_path / "new" / "x.csv", "new")
-        with pytest.raises(StoreError, match="No space left"), store.RunFolder(tmp_path / "run").lock_file():
-            pass
 
 
 def test_a_disk_that_fills_up_within_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,8 +257,8 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     process.kill()
     process.communicate()
-    with store.RunFolder(path).lock_file() as file:
-        assert store.try_lock(file), "the lock outlived its process"
+    with store.RunFolder(path).lock() as lock:
+        assert lock.take(), "the lock outlived its process"
 
 
 def test_a_full_disk_within_a_training_loses_nothing_finished(

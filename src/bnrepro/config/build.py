@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from bnrepro.config import launch
 from bnrepro.config.checks import validated
 from bnrepro.config.schema import MODELS, Config
 from bnrepro.errors import ConfigError
@@ -33,6 +34,7 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver(
         "root_scaled", lambda value, size, at: float(f"{value * math.sqrt(size / at):.3g}"), replace=True
     )
+    OmegaConf.register_new_resolver("started", launch.processes, replace=True)
 
 
 def from_hydra(cfg: DictConfig) -> Config:

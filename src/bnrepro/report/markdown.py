@@ -36,22 +36,28 @@ def publish(folder: Path, treatment: str = "batch", profile: str = "full", besid
 
     ``beside`` is the folder of Batch Normalization's own results, if ``treatment`` is compared with it.
     """
-    results = Results(folder, treatment)
-    drawing.publish(results)
-    return write_report(results, profile, beside)
+    with store.alone_in(folder):
+        results = Results(folder, treatment)
+        drawing.publish(results)
+        return write_report(results, profile, beside)
 
 
 def write_report(results: Results, profile: str = "full", beside: Path | None = None) -> Found:
-    """Write claims.json and REPORT.md, and the README's block if ``results`` are the committed ones."""
-    found = judge(results)
-    store.write_atomic(results.folder / "claims.json", json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n")
-    if beside is not None:
-        comparison.write(results.folder, profile, {"batch": beside, results.treatment: results.folder})
-    store.write_atomic(results.folder / "REPORT.md", as_markdown(found, profile))
-    readme = store.REPOSITORY / "README.md"
-    if results.folder.resolve() == store.committed_results().resolve() and readme.exists():
-        block = verdict_table(found, "results/")
-        store.write_atomic(readme, with_block(readme.read_text(encoding="utf-8"), block))
+    """Write claims.json and REPORT.md, and the README's block if ``results`` are the committed ones.
+
+    Two processes that write into one folder take turns, so that the files fit together.
+    """
+    with store.alone_in(results.folder):
+        found = judge(results)
+        claims = json.dumps(as_json(found), indent=1, ensure_ascii=False)
+        store.write_atomic(results.folder / "claims.json", claims + "\n")
+        if beside is not None:
+            comparison.write(results.folder, profile, {"batch": beside, results.treatment: results.folder})
+        store.write_atomic(results.folder / "REPORT.md", as_markdown(found, profile))
+        readme = store.REPOSITORY / "README.md"
+        if results.folder.resolve() == store.committed_results().resolve() and readme.exists():
+            block = verdict_table(found, "results/")
+            store.write_atomic(readme, with_block(readme.read_text(encoding="utf-8"), block))
     return found
 
 

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
 from collections.abc import Callable, Iterator
-from typing import IO
 
-from bnrepro import store
 from bnrepro.store import Files, RunFolder, RunRecord
 from bnrepro.training.distributed import ALONE, Group
 
-log = logging.getLogger(__name__)
-WAIT_S = 0.5
-"""Time between two attempts to lock a folder that another process holds."""
 SKIPPED = "skipped"
 
 Work = Callable[[], tuple[RunRecord, Files]]
@@ -44,20 +37,8 @@ def _alone_in(folder: RunFolder, group: Group) -> Iterator[None]:
     The leader locks it, and retries while another process holds the lock: the other processes of the group wait for its
     answer, and would give up if it took long. The system releases the lock if the process is killed.
     """
-    with contextlib.ExitStack() as stack:
-        files: list[IO[str]] = []
-
-        def held() -> bool:
-            if not files:
-                files.append(stack.enter_context(folder.lock_file()))
-            return store.try_lock(files[0])
-
-        told = False
-        while not group.share(held):
-            if group.leads and not told:
-                log.info("waiting: another process is working on %s", folder.name)
-            told = True
-            time.sleep(WAIT_S)
+    with folder.lock() as lock:
+        lock.wait(lambda: group.share(lock.take), group.leads)
         if group.leads:
             folder.remove_unfinished_parts()
         yield

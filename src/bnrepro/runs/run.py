@@ -18,6 +18,7 @@ from bnrepro.errors import ConfigError, StoreError
 from bnrepro.models import enough_memory
 from bnrepro.runs import lifecycle, provenance
 from bnrepro.store import Files, RunFolder, RunRecord
+from bnrepro.store.folders import CheckpointDamaged
 from bnrepro.training import checkpoint, distributed, tracking
 from bnrepro.training.loop import METRICS_HEADER, Callbacks, Trainer
 
@@ -133,7 +134,9 @@ class _Run:
         try:
             checkpoint.restore(trainer, payload)
         except StoreError as error:
-            _start_over(folder, error)
+            if trainer.group.leads:
+                aside = folder.set_checkpoint_aside()
+                log.warning("%s: %s; it is now %s, and this run starts over", folder.name, error, aside.name)
             # A fresh trainer, since a part of the checkpoint may have been restored.
             self.trainer = Trainer(trainer.config, data.open_dataset(trainer.config.data), group=trainer.group)
             return
@@ -180,14 +183,10 @@ class _Run:
 
 
 def _checkpoint(folder: RunFolder) -> bytes | None:
+    """The last checkpoint. One that is damaged is discarded, with a warning: only an unfinished run is lost."""
     try:
         return folder.read_checkpoint()
-    except StoreError as error:
-        _start_over(folder, error)
+    except CheckpointDamaged as error:
+        log.warning("%s: %s; this run starts over", folder.name, error)
+        folder.checkpoint.unlink(missing_ok=True)
         return None
-
-
-def _start_over(folder: RunFolder, error: StoreError) -> None:
-    """Discard the checkpoint, with a warning: only an unfinished run is lost."""
-    log.warning("%s: %s; this run starts over", folder.name, error)
-    folder.checkpoint.unlink(missing_ok=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bnrepro.store.files import find_table, try_lock, write_atomic, write_table
+from bnrepro.store.files import find_table, write_atomic, write_table
 from bnrepro.store.folders import Files, RunFolder, found_run, run_folder, run_named, runs_of
+from bnrepro.store.locks import Lock, alone_in
 from bnrepro.store.paths import (
     REPOSITORY,
     committed_results,
@@ -13,3 +14,4 @@ from bnrepro.store.paths import (
     results_folder,
 )
 from bnrepro.store.record import RunRecord, flatten, unflatten
+from bnrepro.store.refusals import reading, shown, writing

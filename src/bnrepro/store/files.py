@@ -1,9 +1,8 @@
-"""Files that are complete or absent: atomic writes, digests, tables as text, locks."""
+"""Files that are complete or absent: atomic writes, digests, tables as text."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import gzip
 import hashlib
@@ -11,9 +10,8 @@ import io
 import os
 import platform
 from pathlib import Path
-from typing import IO
 
-from bnrepro.errors import StoreError
+from bnrepro.store.refusals import writing
 
 GZIP_ABOVE_BYTES = 1_000_000
 
@@ -21,25 +19,24 @@ GZIP_ABOVE_BYTES = 1_000_000
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace ``path`` by ``content``, completely or not at all, even if the machine stops in between.
 
-    Raises :class:`StoreError` if the disk refuses it.
+    Raises :class:`~bnrepro.errors.StoreError` if the disk refuses it.
     """
     data = content.encode() if isinstance(content, str) else content
     prefix = f".{path.name}.{platform.node()}."
     part = path.with_name(f"{prefix}{os.getpid()}.part")
-    _remove_parts_of_the_dead(path.parent, prefix)
-    try:
+    with writing(path):
+        _remove_parts_of_the_dead(path.parent, prefix)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise StoreError(
-            f"cannot write {path}: {error.strerror}. No finished work is lost; make room and run again."
-        ) from error
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:  # Ctrl-C as well as a full disk
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
 
 
 def _remove_parts_of_the_dead(folder: Path, prefix: str) -> None:
@@ -64,9 +61,10 @@ def write_table(folder: Path, name: str, text: str) -> Path:
         path, other, data = packed, plain, buffer.getvalue()
     else:
         path, other = plain, packed
-    if not path.exists() or path.read_bytes() != data:
-        write_atomic(path, data)
-    other.unlink(missing_ok=True)
+    with writing(path):
+        if not path.exists() or path.read_bytes() != data:
+            write_atomic(path, data)
+        other.unlink(missing_ok=True)
     return path
 
 
@@ -76,15 +74,6 @@ def find_table(folder: Path, name: str) -> Path | None:
         if path.exists():
             return path
     return None
-
-
-def try_lock(file: IO[str]) -> bool:
-    """Lock this file until it is closed. False if another process holds the lock."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def digest(data: bytes) -> str:

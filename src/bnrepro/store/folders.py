@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from bnrepro.errors import StoreError
 from bnrepro.store.files import DIGEST_LENGTH, digest, write_atomic
+from bnrepro.store.locks import Lock
 from bnrepro.store.paths import outputs_folder
 from bnrepro.store.record import FILE, RunRecord
+from bnrepro.store.refusals import reading, shown, writing
 
 SHOWN = 5
 """So many candidates are named where a name means several runs."""
@@ -39,15 +40,13 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     def is_done(self) -> bool:
-        return (self.path / "DONE").exists()
+        """Whether the run is finished. Raises :class:`StoreError` if the disk does not say."""
+        with reading(self.path):
+            return (self.path / "DONE").exists()
 
-    def lock_file(self) -> IO[str]:
-        """The file for :func:`~bnrepro.store.try_lock`; closing it releases the run. Raises :class:`StoreError`."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            return (self.path / "lock").open("w", encoding="utf-8")
-        except OSError as error:
-            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
+    def lock(self) -> Lock:
+        """The lock that a process holds while it works on the run."""
+        return Lock(self.path)
 
     def finish(self, record: RunRecord, files: Files) -> None:
         """Write the run's files and record, then ``DONE``, then remove the checkpoint. Raises :class:`StoreError`."""
@@ -56,7 +55,8 @@ class RunFolder:
             write_atomic(self.path / name, content)
             digests[name] = digest(content.encode() if isinstance(content, str) else content)
         write_atomic(self.path / "DONE", json.dumps(digests, indent=1))
-        self.checkpoint.unlink(missing_ok=True)
+        with writing(self.checkpoint):
+            self.checkpoint.unlink(missing_ok=True)
 
     def read(self) -> tuple[RunRecord, dict[str, bytes]]:
         """A finished run's record, and its other files by name. Raises :class:`StoreError` if one has changed."""
@@ -74,8 +74,8 @@ class RunFolder:
             return RunRecord.from_json(found.pop(FILE)), found
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"the finished run {self.path} is damaged ({error}). Delete that folder and run again: no other run is "
-                "repeated."
+                f"the finished run {shown(self.path)} is damaged ({error}). Delete that folder and run again: no other "
+                "run is repeated."
             ) from error
 
     def write_checkpoint(self, payload: bytes) -> None:
@@ -83,19 +83,40 @@ class RunFolder:
         write_atomic(self.checkpoint, digest(payload).encode() + payload)
 
     def read_checkpoint(self) -> bytes | None:
-        """The last checkpoint, None if there is none. Raises :class:`StoreError` if it is cut short or altered."""
-        if not self.checkpoint.exists():
-            return None
-        data = self.checkpoint.read_bytes()
+        """The last checkpoint, None if there is none.
+
+        Raises :class:`CheckpointDamaged` if it is cut short or altered, and :class:`StoreError` if it cannot be read:
+        it may be whole then.
+        """
+        if self.checkpoint.is_dir():
+            raise StoreError(
+                f"{shown(self.checkpoint)} is a folder: move it away, and the run starts from its beginning"
+            )
+        with reading(self.checkpoint):
+            if not self.checkpoint.exists():
+                return None
+            data = self.checkpoint.read_bytes()
         expected, payload = data[:DIGEST_LENGTH], data[DIGEST_LENGTH:]
         if expected != digest(payload).encode():
-            raise StoreError(f"{self.checkpoint} is cut short or altered")
+            raise CheckpointDamaged(f"{shown(self.checkpoint)} is cut short or altered")
         return payload
+
+    def set_checkpoint_aside(self) -> Path:
+        """Rename a checkpoint that this run cannot continue from: it may be another run's. Returns its new path."""
+        aside = self.checkpoint.with_name("checkpoint-of-another-run.pt")
+        with writing(aside):
+            self.checkpoint.replace(aside)
+        return aside
 
     def remove_unfinished_parts(self) -> None:
         """Remove the half-written files of killed processes; the caller must hold the run's lock."""
-        for part in self.path.glob(".*.part"):
-            part.unlink(missing_ok=True)
+        with writing(self.path):
+            for part in self.path.glob(".*.part"):
+                part.unlink(missing_ok=True)
+
+
+class CheckpointDamaged(StoreError):
+    """A checkpoint that was cut short or altered: nothing can be continued from it."""
 
 
 def run_folder(experiment: str, label: str, seed: int, key: str) -> RunFolder:
@@ -105,8 +126,9 @@ def run_folder(experiment: str, label: str, seed: int, key: str) -> RunFolder:
     """
     runs, suffix = _runs(experiment), f"-{key[:8]}"
     usual = runs / f"{label}-s{seed}{suffix}"
-    if not usual.exists() and (others := sorted(runs.glob(f"*{suffix}"))):
-        return RunFolder(others[0])
+    with reading(usual):
+        if not usual.exists() and (others := sorted(runs.glob(f"*{suffix}"))):
+            return RunFolder(others[0])
     return RunFolder(usual)
 
 

@@ -94,13 +94,18 @@ def _work(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    while True:
-        number, task = connection.recv()
-        try:
-            result = call(task, lambda value, number=number: connection.send(Event("message", number, value)))
-            connection.send(Event("result", number, result))
-        except Exception as error:
-            connection.send(Event("error", number, _portable(error)))
+    with contextlib.suppress(EOFError, ConnectionError):  # of a parent that was killed
+        while True:
+            _serve(connection, call)
+
+
+def _serve(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:
+    number, task = connection.recv()
+    try:
+        result = call(task, lambda value: connection.send(Event("message", number, value)))
+        connection.send(Event("result", number, result))
+    except Exception as error:
+        connection.send(Event("error", number, _portable(error)))
 
 
 def _portable(error: Exception) -> Exception:
