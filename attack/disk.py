@@ -25,10 +25,10 @@ def fill(
     folder.mkdir()
     for index in range(number):
         with _mounted(folder):
-            before = _used(subjects.fresh(subject, base, folder / "disk"))
+            before = _used(subjects.fresh(subject, base, folder))
             needed = sum(len(content) for content in expected.files.values())
             _resize(folder, before + 4096 + needed * index // number)
-            ended = trial.call(subject, folder / "disk", start)
+            ended = trial.call(subject, folder, start)
             full = "No space left" in ended.err or "No space left" in ended.out
             wrong = []
             if "Traceback" in ended.err:
@@ -38,7 +38,7 @@ def fill(
             if ended.left:
                 wrong.append("still running")
             _resize(folder, ROOM)
-            wrong += trial.healed(subject, expected, folder / "disk", start)
+            wrong += trial.healed(subject, expected, folder, start)
         yield f"full: code {ended.code}", wrong
 
 
@@ -60,5 +60,5 @@ def _resize(folder: Path, size: int) -> None:
 
 
 def _used(folder: Path) -> int:
-    """The memory that the files below ``folder`` take: whole pages, and one for every name."""
+    """The room that the files below ``folder`` take: whole pages."""
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*") if path.is_file())
