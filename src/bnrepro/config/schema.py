@@ -13,7 +13,8 @@ from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
-from omegaconf import MISSING
+MISSING: Any = "???"
+"""OmegaConf's mark of a value that must be given. Spelled here, so that whoever reads tables needs no library for it."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,11 @@ def publish(folder: Path, treatment: str = "batch", profile: str = "full", besid
 
 
 def write_report(results: Results, profile: str = "full", beside: Path | None = None) -> Found:
-    """Write claims.json and REPORT.md, and the README's block if ``results`` are the committed ones."""
+    """Write claims.json and REPORT.md, and the README's block if ``results`` are the committed ones.
+
+    Raises :class:`~bnrepro.errors.StoreError`, before anything is written, if a table does not fit.
+    """
+    results.check()
     found = judge(results)
     store.write_atomic(results.folder / "claims.json", json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n")
     if beside is not None:

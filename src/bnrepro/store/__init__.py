@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bnrepro.store.files import find_table, try_lock, write_atomic, write_table
+from bnrepro.store.files import try_lock, write_atomic
 from bnrepro.store.folders import Files, RunFolder, found_run, run_folder, run_named, runs_of
 from bnrepro.store.paths import (
     REPOSITORY,
@@ -13,3 +13,4 @@ from bnrepro.store.paths import (
     results_folder,
 )
 from bnrepro.store.record import RunRecord, flatten, unflatten
+from bnrepro.store.tables import check_tables, find_table, write_tables

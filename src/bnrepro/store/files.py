@@ -1,21 +1,19 @@
-"""Files that are complete or absent: atomic writes, digests, tables as text, locks."""
+"""Files that are complete or absent: atomic writes, digests, locks."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import filecmp
 import glob
-import gzip
 import hashlib
-import io
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from bnrepro.errors import StoreError
-
-GZIP_ABOVE_BYTES = 1_000_000
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -23,23 +21,46 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
     Raises :class:`StoreError` if the disk refuses it.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with atomic(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomic(path: Path, unless_equal: bool = False) -> Iterator[IO[bytes]]:
+    """A file to write, which replaces ``path`` at the end, completely or not at all.
+
+    With ``unless_equal``, a file of the same content stays as it is. Raises :class:`StoreError` if the disk refuses it.
+    """
     prefix = f".{path.name}.{platform.node()}."
     part = path.with_name(f"{prefix}{os.getpid()}.part")
     _remove_parts_of_the_dead(path.parent, prefix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if unless_equal and path.exists() and filecmp.cmp(part, path, shallow=False):
+                part.unlink()
+            else:
+                part.replace(path)
+        except BaseException:  # Ctrl-C as well as a full disk
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise StoreError(
             f"cannot write {path}: {error.strerror}. No finished work is lost; make room and run again."
         ) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there. Raises :class:`StoreError` if the disk refuses it."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot remove {path}: {error.strerror}") from error
 
 
 def _remove_parts_of_the_dead(folder: Path, prefix: str) -> None:
@@ -50,32 +71,6 @@ def _remove_parts_of_the_dead(folder: Path, prefix: str) -> None:
                 os.kill(int(part.name.removeprefix(prefix).removesuffix(".part")), 0)
             except ProcessLookupError:
                 part.unlink()
-
-
-def write_table(folder: Path, name: str, text: str) -> Path:
-    """Write a CSV table, gzipped above 1 MB, if it has changed. Equal texts give equal bytes. Returns its path."""
-    data = text.encode()
-    plain, packed = folder / f"{name}.csv", folder / f"{name}.csv.gz"
-    if len(data) > GZIP_ABOVE_BYTES:
-        # The header of gzip.compress depends on the version of Python.
-        buffer = io.BytesIO()
-        with gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0, compresslevel=9) as file:
-            file.write(data)
-        path, other, data = packed, plain, buffer.getvalue()
-    else:
-        path, other = plain, packed
-    if not path.exists() or path.read_bytes() != data:
-        write_atomic(path, data)
-    other.unlink(missing_ok=True)
-    return path
-
-
-def find_table(folder: Path, name: str) -> Path | None:
-    """The path of a CSV table, plain or gzipped; None if there is none."""
-    for path in (folder / f"{name}.csv", folder / f"{name}.csv.gz"):
-        if path.exists():
-            return path
-    return None
 
 
 def try_lock(file: IO[str]) -> bool:
