@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
@@ -70,9 +70,7 @@ class RunRecord:
 
     def prefix(self) -> str:
         """What the lines of this run begin with in every table: the columns of ``IDENTITY``, and a comma."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator=",").writerow([getattr(self, column) for column in IDENTITY])
-        return buffer.getvalue()
+        return csv_line([getattr(self, column) for column in IDENTITY]) + ","
 
     def run_row(self) -> dict[str, Any]:
         """The row of ``X.runs.csv``: identity, status, data, versions and all scientific keys of the configuration."""
@@ -124,6 +122,14 @@ class RunRecord:
             seconds=float(timing["seconds"]),
             finished=float(timing["finished"]),
         )
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    """A line of CSV, without its end."""
+    buffer = io.StringIO()
+    # With another end than \r\n, Python before 3.13 puts no quotes around text with \r.
+    csv.writer(buffer).writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n")
 
 
 def _cell(key: str, value: Any) -> Any:

@@ -75,10 +75,9 @@ class Results:
         names = self._names(experiment)
         if not names or f"{experiment}.meta" in names:
             return None
-        if missing := [f"{name}.csv" for name in _of_runs(experiment) if name not in names]:
-            raise StoreError(f"{folder}: {' and '.join(missing)} is missing beside {experiment}.*. {WAY_FORWARD}")
+        self._require_all(experiment, _of_runs(experiment), names)
         main, runs_name, timing_name = _of_runs(experiment)
-        runs = _read(folder, runs_name, RUN_COLUMNS)
+        runs = _read(folder, runs_name, (*RUN_COLUMNS, *VERSIONS))
         _require(folder, runs_name, checks.check_runs, experiment, runs)
         timing = _read(folder, timing_name, TIMING_COLUMNS, exactly=True)
         _require(folder, timing_name, checks.check_timing, timing, runs)
@@ -96,8 +95,7 @@ class Results:
         folder, names = self._checked(), self._names(name)
         if not names or names & set(_of_runs(name)[1:]):
             return None
-        if missing := [f"{table}.csv" for table in (name, f"{name}.meta") if table not in names]:
-            raise StoreError(f"{folder}: {' and '.join(missing)} is missing beside {name}.*. {WAY_FORWARD}")
+        self._require_all(name, (name, f"{name}.meta"), names)
         meta = _read(folder, f"{name}.meta", ("key", "data", *VERSIONS, "hardware", "cores", "settings", "seconds"))
         if len(meta) != 1:
             raise StoreError(f"{folder}: {name}.meta.csv has {len(meta)} rows instead of one. {WAY_FORWARD}")
@@ -120,7 +118,7 @@ class Results:
         """A run's record from its rows of ``X.runs.csv`` and ``X.timing.csv``."""
         try:
             return RunRecord.from_rows(row, timing)
-        except (ValueError, KeyError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise StoreError(
                 f"{self.folder / 'tables' / experiment}.runs.csv, run {row.get('run')}: no record of a run ({error}). "
                 f"{WAY_FORWARD}"
@@ -134,6 +132,14 @@ class Results:
                 _read(folder, owner, ())
             elif self.tables(owner) is None:
                 self.measured(owner)
+
+    def _require_all(self, owner: str, required: Sequence[str], names: set[str]) -> None:
+        """Raise :class:`StoreError` if one of the ``required`` tables is not among the ``names`` of those of ``owner``."""
+        missing = [f"{name}.csv" for name in required if name not in names]
+        if missing:
+            there = ", ".join(sorted(f"{name}.csv" for name in names))
+            measured = f" (or {owner}.meta.csv, of a measurement)" if names == {owner} else ""
+            raise StoreError(f"{self.folder / 'tables' / missing[0]}{measured} is missing beside {there}. {WAY_FORWARD}")
 
     def _names(self, owner: str | None = None) -> set[str]:
         """The names of the tables, all or those of one experiment or measurement."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 
 from bnrepro import store
 from bnrepro.errors import StoreError
-from bnrepro.store.record import IDENTITY, RUN_COLUMNS, RunRecord
+from bnrepro.store.record import IDENTITY, RUN_COLUMNS, RunRecord, csv_line
 from bnrepro.tables.read import runs_held
 
 METRICS = "metrics.csv"
@@ -100,11 +98,8 @@ def write_measurement(run: store.RunFolder, results: Path) -> list[Path]:
 def as_csv(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> str:
     """Rows, whose keys may differ, as CSV: the columns ``first``, then all others in order of appearance."""
     columns = list(dict.fromkeys([*first, *(key for row in rows for key in row)]))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    lines = [csv_line(columns), *(csv_line(row.get(column, "") for column in columns) for row in rows)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _order(record: RunRecord) -> tuple[Any, ...]:
