@@ -21,7 +21,8 @@ Curve = Callable[[int, int], float]
 def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: object) -> store.RunFolder:
     """A finished run of ``config`` whose ``split/metric`` values are those of ``curves`` at ``steps``.
 
-    A finished run is made as long as its curves. ``more`` are further tables (name → CSV text), or ``status`` and ``last_step``.
+    A finished run is made as long as its curves. ``more`` are further tables (name → CSV text), or ``status`` and
+    ``last_step``.
     """
     status, last_step = str(more.pop("status", "finished")), more.pop("last_step", steps[-1])
     if status == "finished":

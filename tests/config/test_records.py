@@ -88,9 +88,7 @@ def test_a_record_is_data(small: Callable[..., Config], key: str, value: Any) ->
 
 @pytest.mark.parametrize("key", sorted({"norm.eps", "norm.momentum", "norm.affine", "norm.own", "steps", "data.name"}))
 @pytest.mark.parametrize("cell", ['{""_target_"": ""builtins.call_of_a_table""}', "${oc.env:SECRET_OF_A_USER}"])
-def test_a_table_is_data_in_every_column(
-    small: Callable[..., Config], tmp_path: Path, key: str, cell: str
-) -> None:
+def test_a_table_is_data_in_every_column(small: Callable[..., Config], tmp_path: Path, key: str, cell: str) -> None:
     """A stranger's table, with digests that fit, read by the one command that builds networks from it."""
     for seed in (0, 1):
         curves = {"test/loss": lambda seed, step: 1.0}

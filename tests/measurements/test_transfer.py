@@ -307,8 +307,11 @@ def test_one_seed_is_inconclusive_and_no_statistics_are_not_run() -> None:
 
 
 def written(folder: Path, frame: pd.DataFrame) -> None:
-    meta = "key,data,python,torch,numpy,commit,hardware,cores,settings,seconds\nabc,made up,3,2,2,c0ffee,an abacus,1,{},1.0\n"
-    store.write_tables(folder / "tables", "transfer", {"transfer": [frame.to_csv(index=False)], "transfer.meta": [meta]})
+    columns = "key,data,python,torch,numpy,commit,hardware,cores,settings,seconds"
+    meta = f"{columns}\nabc,made up,3,2,2,c0ffee,an abacus,1,{{}},1.0\n"
+    store.write_tables(
+        folder / "tables", "transfer", {"transfer": [frame.to_csv(index=False)], "transfer.meta": [meta]}
+    )
 
 
 def test_the_figure_has_a_panel_and_an_example_a_shift_and_a_bar_a_way(tmp_path: Path) -> None:

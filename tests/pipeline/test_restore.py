@@ -104,9 +104,7 @@ def test_tables_that_do_not_fit_restore_nothing(
     assert not outputs.exists()
 
 
-def test_all_tables_are_looked_at_before_the_first_run_is_restored(
-    sweep: Sweep, tmp_path: Path, outputs: Path
-) -> None:
+def test_all_tables_are_looked_at_before_the_first_run_is_restored(sweep: Sweep, tmp_path: Path, outputs: Path) -> None:
     trained(sweep, tmp_path, *KEPT)
     shutil.rmtree(outputs)
     with (tmp_path / "tables" / "mnist_training.csv").open("a") as file:
@@ -128,15 +126,13 @@ def test_a_disk_that_refuses_is_one_line(
     shutil.rmtree(outputs)
     with monkeypatch.context() as patch:
         patch.setattr(owner, call, full)
-        with pytest.raises(StoreError, match="cannot write .*No space left on device"):
+        with pytest.raises(StoreError, match=r"cannot write .*No space left on device"):
             restore.restore_runs("mnist_training", planned, Results(tmp_path))
     assert restore.restore_runs("mnist_training", planned, Results(tmp_path)) == 4
 
 
 @pytest.mark.parametrize("place", ["outputs", "runs", "mnist_training"])
-def test_a_file_where_a_folder_belongs_is_one_line(
-    sweep: Sweep, tmp_path: Path, outputs: Path, place: str
-) -> None:
+def test_a_file_where_a_folder_belongs_is_one_line(sweep: Sweep, tmp_path: Path, outputs: Path, place: str) -> None:
     planned = trained(sweep, tmp_path, *KEPT)
     shutil.rmtree(outputs)
     path = {"outputs": outputs, "runs": outputs / "runs", "mnist_training": outputs / "runs" / "mnist_training"}[place]

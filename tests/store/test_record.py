@@ -21,8 +21,8 @@ from bnrepro.store.record import RUN_COLUMNS, TIMING_COLUMNS
 from bnrepro.tables import as_csv
 
 AWKWARD = (
-    ".", "2024", "1e3", "1_000", "true", "True", "False", "nan", "NaN", "inf", "Infinity", "None", "null", "NA", "", " ",
-    "[1]", "{}", '"', '"x"', "a,b", "it's", "línea\nzwei", "-0", "007", "0x10", "#", "=1+1",
+    ".", "2024", "1e3", "1_000", "true", "True", "False", "nan", "NaN", "inf", "Infinity", "None", "null", "NA", "",
+    " ", "[1]", "{}", '"', '"x"', "a,b", "it's", "línea\nzwei", "-0", "007", "0x10", "#", "=1+1",
 )  # fmt: skip
 TEXT = st.sampled_from(AWKWARD) | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
@@ -51,8 +51,8 @@ def a_record(config: dict[str, Any], **changed: Any) -> RunRecord:
 
 
 @given(
-    st.fixed_dictionaries({name: TEXT for name in ("run", "key", "experiment", "arm", "status", "data", "fingerprint")}),
-    st.fixed_dictionaries({name: TEXT for name in ("python", "torch", "numpy", "commit")}),
+    st.fixed_dictionaries(dict.fromkeys(("run", "key", "experiment", "arm", "status", "data", "fingerprint"), TEXT)),
+    st.fixed_dictionaries(dict.fromkeys(("python", "torch", "numpy", "commit"), TEXT)),
     TEXT,
     st.floats(allow_nan=False, allow_infinity=False),
     st.integers(0, 2**31 - 1),

@@ -34,9 +34,7 @@ def test_a_large_table_is_packed_and_comes_out_with_the_same_bytes_twice(tmp_pat
     assert one.read_bytes()[3:8] == bytes(5)
 
 
-def test_a_very_large_table_is_packed_quickly_and_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_very_large_table_is_packed_quickly_and_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = numbers(1_500_000)
     small = write(tmp_path / "small", "x", text).stat().st_size
     monkeypatch.setattr("bnrepro.store.tables.QUICKLY_ABOVE_BYTES", 1_200_000)

@@ -113,9 +113,7 @@ def with_column(lines: list[str]) -> list[str]:
         ("single.shift", changed(",40,", ",41,"), r"run batch-s0-\w+, line \d+: step is not within"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_table_and_row(
-    results: Path, table: str, change: Change, reason: str
-) -> None:
+def test_what_does_not_fit_is_refused_by_table_and_row(results: Path, table: str, change: Change, reason: str) -> None:
     path = results / "tables" / f"{table}.csv"
     path.write_text("\n".join([*change(path.read_text().splitlines()), ""]))
     with pytest.raises(StoreError, match=rf"{re.escape(table)}\.csv has changed"):
@@ -156,7 +154,9 @@ def test_identity_is_text_whatever_it_looks_like(results: Path) -> None:
     for name in ("single", "single.runs", "single.timing", "single.shift"):
         path = results / "tables" / f"{name}.csv"
         text = re.sub(r"(batch-s\d-\w+,single),batch,", r"\1,1e3,", path.read_text())
-        path.write_text(text.replace(",made up,", ",2024,").replace(",c0ffee,", ",1e5,").replace(",an abacus,", ",nan,"))
+        path.write_text(
+            text.replace(",made up,", ",2024,").replace(",c0ffee,", ",1e5,").replace(",an abacus,", ",nan,")
+        )
     vouch(results)
     found = Results(results).tables("single")
     assert found is not None

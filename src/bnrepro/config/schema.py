@@ -14,7 +14,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 MISSING: Any = "???"
-"""OmegaConf's mark of a value that must be given. Spelled here, so that whoever reads tables needs no library for it."""
+"""OmegaConf's mark of a value that must be given. Spelled here, so that reading tables needs no library."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ COLUMNS = ["claim", "normaliser", "profile", "data", "verdict", "estimate", "low
 def write(results: Path, profile: str, folders: Mapping[str, Path]) -> Path:
     """Write the table of ``folders`` (normaliser → its results folder) below ``results``. Returns the table's path.
 
-    A folder without claims.json counts as not run. Raises :class:`StoreError` for a damaged one.
+    A folder without claims.json counts as not run. Raises :class:`StoreError` for a damaged one, and for tables that
+    do not fit.
     """
     asked = [claim.slug for name in asked_of("") for claim in EXPERIMENTS[name].claims]
     rows = []
@@ -67,8 +68,9 @@ def _verdicts(folder: Path) -> dict[str, Any]:
 def _data(folder: Path) -> str:
     """The data that the runs in ``folder`` were trained on."""
     results = tables.Results(folder)
-    found = (results.table(f"{name}.runs", ["data"]) for name in asked_of(""))
-    return ", ".join(sorted({label for frame in found if frame is not None for label in frame["data"]}))
+    results.check()
+    found = (results.tables(name) for name in asked_of(""))
+    return ", ".join(sorted({label for each in found if each is not None for label in each.runs["data"]}))
 
 
 def _row(found: dict[str, Any], slug: str) -> dict[str, Any]:

@@ -75,7 +75,10 @@ def _write(folder: Path, name: str, pieces: Iterable[str]) -> Path:
     packed = size > GZIP_ABOVE_BYTES
     path, other = (folder / f"{name}{suffix}" for suffix in (SUFFIXES[::-1] if packed else SUFFIXES))
     level = 5 if size > QUICKLY_ABOVE_BYTES else 9
-    with atomic(path, unless_equal=True) as file, _packing(file, level) if packed else contextlib.nullcontext(file) as to:
+    with (
+        atomic(path, unless_equal=True) as file,
+        _packing(file, level) if packed else contextlib.nullcontext(file) as to,
+    ):
         for data in held:
             to.write(data)
         held.clear()

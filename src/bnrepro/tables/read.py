@@ -134,12 +134,14 @@ class Results:
                 self.measured(owner)
 
     def _require_all(self, owner: str, required: Sequence[str], names: set[str]) -> None:
-        """Raise :class:`StoreError` if one of the ``required`` tables is not among the ``names`` of those of ``owner``."""
+        """Raise :class:`StoreError` if a ``required`` table is not among the ``names`` of those of ``owner``."""
         missing = [f"{name}.csv" for name in required if name not in names]
         if missing:
             there = ", ".join(sorted(f"{name}.csv" for name in names))
             measured = f" (or {owner}.meta.csv, of a measurement)" if names == {owner} else ""
-            raise StoreError(f"{self.folder / 'tables' / missing[0]}{measured} is missing beside {there}. {WAY_FORWARD}")
+            raise StoreError(
+                f"{self.folder / 'tables' / missing[0]}{measured} is missing beside {there}. {WAY_FORWARD}"
+            )
 
     def _names(self, owner: str | None = None) -> set[str]:
         """The names of the tables, all or those of one experiment or measurement."""

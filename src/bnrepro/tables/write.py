@@ -90,9 +90,7 @@ def write_measurement(run: store.RunFolder, results: Path) -> list[Path]:
     record, files = run.read()
     name = record.experiment
     meta = as_csv([record.measurement_row()], ["key"])
-    return store.write_tables(
-        results / "tables", name, {name: [files[f"{name}.csv"].decode()], f"{name}.meta": [meta]}
-    )
+    return store.write_tables(results / "tables", name, {name: [files[f"{name}.csv"].decode()], f"{name}.meta": [meta]})
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> str:
