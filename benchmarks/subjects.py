@@ -7,6 +7,7 @@ import functools
 import itertools
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,15 @@ ARMS = ("none", "batch")
 BATCH_SIZE = 60
 SLICE_STEPS = 100
 """Updates in a timed slice. A run of 50,000 steps takes 135 between two stops, on average."""
+
+MEGABYTE = 10**6
+
+PEAK_MEMORY = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
 
 
 def config(arm: str, *overrides: str, experiment: str = "mnist_training") -> Config:
@@ -127,6 +137,13 @@ def call(command: Sequence[str], code: int = 0) -> str:
         name, words = " ".join(command[1:])[-80:], (done.stderr or done.stdout)[-400:].strip()
         raise RuntimeError(f"{name} left with {done.returncode} instead of {code}: {words}")
     return done.stdout
+
+
+def peak_memory(command: Sequence[str]) -> float:
+    """The largest resident set of a command, in MB, or of one of its processes."""
+    # Started by a small process: a large one would leave its own size in the child's count.
+    said = call([sys.executable, "-c", PEAK_MEMORY, *command])
+    return int(said.split()[-1]) * (1 if sys.platform == "darwin" else 1024) / MEGABYTE
 
 
 def require(outputs: Path, runs: int = 0, views: int = 0) -> None:

@@ -138,12 +138,12 @@ def test_a_key_that_does_nothing_leaves_no_trace(key: str) -> None:
 
 def test_the_keys_of_all_committed_runs_are_what_this_code_computes() -> None:
     """From their rows alone: no default, range or name of the schema may move under them."""
-    folder, count = store.REPOSITORY / "results" / "tables", 0
-    for path in sorted(folder.glob("*.runs.csv")):
+    results, count = tables.Results(store.REPOSITORY / "results"), 0
+    for path in sorted((results.folder / "tables").glob("*.runs.csv")):
         name = path.name.removesuffix(".runs.csv")
-        timing = {row["run"]: row for row in tables.records(folder, f"{name}.timing")}
+        timing = {row["run"]: row for row in results.records(f"{name}.timing")}
         built: dict[str, Config] = {}  # runs that differ in the seed alone are built once
-        for row in tables.records(folder, f"{name}.runs"):
+        for row in results.records(f"{name}.runs"):
             record = RunRecord.from_rows(row, timing[row["run"]])
             others = repr({key: value for key, value in record.config.items() if key != "seed"})
             if others not in built:

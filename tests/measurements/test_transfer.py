@@ -306,10 +306,17 @@ def test_one_seed_is_inconclusive_and_no_statistics_are_not_run() -> None:
     assert "keeps statistics" in found.notes[0]
 
 
+def written(folder: Path, frame: pd.DataFrame) -> None:
+    columns = "key,data,python,torch,numpy,commit,hardware,cores,settings,seconds"
+    meta = f"{columns}\nabc,made up,3,2,2,c0ffee,an abacus,1,{{}},1.0\n"
+    store.write_tables(
+        folder / "tables", "transfer", {"transfer": [frame.to_csv(index=False)], "transfer.meta": [meta]}
+    )
+
+
 def test_the_figure_has_a_panel_and_an_example_a_shift_and_a_bar_a_way(tmp_path: Path) -> None:
     frame = table(lambda seed, shift: 0.1 + 0.01 * seed)
-    store.write_table(tmp_path / "tables", "transfer", frame.to_csv(index=False))
-    store.write_table(tmp_path / "tables", "transfer.meta", "key,seconds,data\nabc,1.0,made up\n")
+    written(tmp_path, frame)
     [(name, figure)] = DECLARED.figures(Results(tmp_path)).items()
     assert name == DECLARED.claims[0].figure
     examples, panels = figure.axes[:4], figure.axes[4:]
@@ -322,6 +329,5 @@ def test_the_figure_has_a_panel_and_an_example_a_shift_and_a_bar_a_way(tmp_path:
     labels = [text.get_text() for text in panels[0].get_yticklabels()]
     assert labels == list(LABELS.values())
     nothing = frame[frame["arm"] == "none"]
-    store.write_table(tmp_path / "plain" / "tables", "transfer", nothing.to_csv(index=False))
-    store.write_table(tmp_path / "plain" / "tables", "transfer.meta", "key,seconds,data\nabc,1.0,made up\n")
+    written(tmp_path / "plain", nothing)
     assert DECLARED.figures(Results(tmp_path / "plain")) == {}

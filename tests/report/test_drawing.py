@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fabricated import vouch
 
 from bnrepro import store
 from bnrepro.errors import ConfigError
@@ -23,6 +24,7 @@ def results(tmp_path: Path) -> Results:
     for name in NAMES:
         for table in (store.REPOSITORY / "results" / "tables").glob(f"{name}.*"):
             shutil.copy(table, tmp_path / "tables")
+    vouch(tmp_path)
     return Results(tmp_path)
 
 
@@ -72,6 +74,7 @@ def test_another_table_is_drawn_anew(results: Results, drawn: list[Path], one_fo
     before = contents(results)
     table = results.folder / "tables" / "identity_recoverable.csv"
     table.write_text(table.read_text().replace("e-16", "e-14"))
+    vouch(results.folder)
     drawing.publish(Results(results.folder))
     assert len(drawn) == 2
     assert contents(results)["identity_recoverable_error.svg"] != before["identity_recoverable_error.svg"]

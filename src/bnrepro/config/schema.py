@@ -13,7 +13,8 @@ from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from omegaconf import MISSING
+MISSING: Any = "???"
+"""OmegaConf's mark of a value that must be given. Spelled here, so that reading tables needs no library."""
 
 if TYPE_CHECKING:
     Flag = bool

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from bnrepro import data, store, tables
+from bnrepro import data, tables
 from bnrepro.config.build import from_record
 from bnrepro.config.compose import experiments
 from bnrepro.data.fallback import JPEG_FOLDER
@@ -44,7 +44,9 @@ def verify_all(results: Path, only: Sequence[str] | None, console: Console) -> i
 
     Returns 0 if all agree, 1 if one does not, 2 if the data of one are unavailable.
     """
-    tabulated = [name for name in experiments() if store.find_table(results / "tables", name)]
+    held = tables.Results(results)
+    held.check()
+    tabulated = [name for name in experiments() if held.tables(name) is not None]
     shown = Table("experiment", "run", "numbers compared", "equal to the digit", "largest relative error")
     failed, missing = False, []
     for name in only or tabulated:
@@ -92,9 +94,8 @@ def verify(experiment: str, results: Path, root: str = JPEG_FOLDER) -> Compariso
 
 def record_of(experiment: str, run: str, results: Path) -> RunRecord:
     """One run's record, from the tables below ``results``."""
-    folder = results / "tables"
+    held = tables.Results(results)
     row, timing = (
-        next(row for row in tables.records(folder, f"{experiment}.{kind}") if row["run"] == run)
-        for kind in ("runs", "timing")
+        next(row for row in held.records(f"{experiment}.{kind}") if row["run"] == run) for kind in ("runs", "timing")
     )
-    return RunRecord.from_rows(row, timing)
+    return held.record(experiment, row, timing)

@@ -53,8 +53,10 @@ def _stamp(source: str, folder: Path) -> str:
 def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
     """Draw the figures of every experiment that has tables, or of those in ``only``. Returns the figures' paths.
 
-    A figure whose bytes do not change is not written again. Raises :class:`ConfigError` for an unknown name.
+    A figure whose bytes do not change is not written again. Raises :class:`ConfigError` for an unknown name, and
+    :class:`~bnrepro.errors.StoreError`, before anything is drawn, if a table does not fit.
     """
+    results.check()
     known = claims.of(results)
     if unknown := [name for name in only if name not in known]:
         raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(known)}")

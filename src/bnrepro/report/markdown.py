@@ -45,8 +45,10 @@ def publish(folder: Path, treatment: str = "batch", profile: str = "full", besid
 def write_report(results: Results, profile: str = "full", beside: Path | None = None) -> Found:
     """Write claims.json and REPORT.md, and the README's block if ``results`` are the committed ones.
 
-    Two processes that write into one folder take turns, so that the files fit together.
+    Two processes that write into one folder take turns, so that the files fit together. Raises
+    :class:`~bnrepro.errors.StoreError`, before anything is written, if a table does not fit.
     """
+    results.check()
     with store.alone_in(results.folder):
         found = judge(results)
         claims = json.dumps(as_json(found), indent=1, ensure_ascii=False)

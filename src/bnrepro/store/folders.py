@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,18 +61,33 @@ class RunFolder:
 
     def read(self) -> tuple[RunRecord, dict[str, bytes]]:
         """A finished run's record, and its other files by name. Raises :class:`StoreError` if one has changed."""
-        try:
-            digests = json.loads((self.path / "DONE").read_bytes())
-            if not isinstance(digests, dict):
-                raise ValueError("DONE is no list of files")
-            found = {}
-            for name, expected in digests.items():
-                found[name] = (self.path / name).read_bytes()
-                if digest(found[name]) != expected:
-                    raise ValueError(f"{name} has changed")
+        found = {name: self.file(name, expected) for name, expected in self.digests().items()}
+        with self._whole():
             if FILE not in found:
                 raise ValueError(f"{FILE} is missing")
             return RunRecord.from_json(found.pop(FILE)), found
+
+    def digests(self) -> dict[str, str]:
+        """The digests of a finished run's files by name. Raises :class:`StoreError` if ``DONE`` is damaged."""
+        with self._whole():
+            digests = json.loads((self.path / "DONE").read_bytes())
+            if not isinstance(digests, dict):
+                raise ValueError("DONE is no list of files")
+            return digests
+
+    def file(self, name: str, expected: str) -> bytes:
+        """One file of a finished run. Raises :class:`StoreError` if its digest is not the ``expected`` one."""
+        with self._whole():
+            content = (self.path / name).read_bytes()
+            if digest(content) != expected:
+                raise ValueError(f"{name} has changed")
+            return content
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Turn what is wrong with a finished run into a :class:`StoreError` that says what to do."""
+        try:
+            yield
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"the finished run {shown(self.path)} is damaged ({error}). Delete that folder and run again: no other "

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnrepro.config.identity import identity, norm_name
 from bnrepro.config.randomness import derive_seed
-from bnrepro.config.schedule import evenly, learning_rate, points
+from bnrepro.config.schedule import evaluations, learning_rate, whole_evaluations
 from bnrepro.config.schema import Config
 from bnrepro.data import AnyDataset, ExampleOrder, open_batches, part_of
 from bnrepro.errors import ConfigError
@@ -77,9 +77,8 @@ class Trainer:
         if config.evaluation.train_examples:
             self.splits["train"] = self.train_set.at(self.order.subset[: config.evaluation.train_examples])
         self.probes = build_probes(config, data, self.model)
-        self.evaluations = frozenset(points(config.steps, config.evaluation))
-        self.whole_evaluations = frozenset(evenly(config.steps, config.evaluation.whole_test if self.whole_test else 0))
-        self.evaluations |= self.whole_evaluations
+        self.evaluations = evaluations(config.steps, config.evaluation)
+        self.whole_evaluations = whole_evaluations(config.steps, config.evaluation)
         # Computed now, since a user may edit the source of a normaliser while it trains.
         self.identity = identity(config, data.fingerprint)
         self.progress = Progress(tables={"metrics": []})
