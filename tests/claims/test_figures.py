@@ -247,3 +247,11 @@ def test_a_backend_that_does_not_exist_stops_no_figure(tmp_path: Path) -> None:
         style.save(EXPERIMENTS["identity_recoverable"].figures(Results(COMMITTED)), tmp_path / "here")
     for path in sorted((tmp_path / "here").iterdir()):
         assert (tmp_path / "drawn" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_grid_on_which_an_arm_diverges_everywhere_has_no_best_cell_and_says_so() -> None:
+    section = EXPERIMENTS["mnist_tuning"].section
+    assert section is not None
+    text = section(AtChance(COMMITTED))
+    assert "- **batch**: in every cell a seed diverged." in text
+    assert "- **none**: best on validation" in text
