@@ -37,7 +37,7 @@ def test_an_own_arm_is_in_figure_2_and_in_the_table_of_figure_3(composed: Compos
     small = ("data.enlarge=32", "data.validation_examples=300")
     results = made(composed, tmp_path, "inception_training", "mine", "arm=inception,bn_x5", "seed=0,1", *small)
     [figure] = inception_training.figures(results).values()
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["Inception", "BN-x5", "mine"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Inception", "BN-x5", "mine"]
     assert "| mine | 0.123 | 40 (1 of 1) | 50.00% | 1 (0) | – | – | – |" in inception_training.section(results)
     assert remarks(results) == [
         "no claim of inception_training judges the arm mine: a claim names the arms that it compares"

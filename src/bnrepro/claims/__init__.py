@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from bnrepro import matplotlib_import as matplotlib_import  # before any module that draws
 from bnrepro.claims import beyond
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Judgement
 from bnrepro.tables import Results

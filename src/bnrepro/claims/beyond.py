@@ -79,7 +79,7 @@ def figures(results: Results, experiment: Experiment) -> dict[str, Figure]:
     found = experiment.figures(results)
     if unjudged(results, experiment) and not experiment.draws_all:
         with asked_of(results.treatment):
-            found[curves_name(experiment.name)] = curves(tables_of(results, experiment.name))
+            found[curves_name(experiment.name)] = style.completed(curves(tables_of(results, experiment.name)))
     return found
 
 
@@ -181,7 +181,7 @@ def curves(tables: Tables) -> Figure:
     axes[1].set_ylabel("test accuracy")
     seeds = max(len(setting.runs) for setting in found)
     note = "" if len(found) <= TOLD_APART else f"; {len(found)} settings, which the report's table tells apart"
-    figure.suptitle(f"{tables.data_label}; median and range of {seeds} seed{'s' if seeds > 1 else ''}{note}")
+    figure.suptitle(f"{tables.data_label}; {style.summary('median and range', seeds)}{note}")
     if len(found) <= TOLD_APART:
         style.legend_below(figure, axes[1], min(len(found), 3))
     return figure

@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnrepro.claims import style
 from bnrepro.claims.naming import BATCH, about, asked_of
 from bnrepro.stats import BASELINE, NOT_RUN, Estimate, Pairs, Rule, pair_by_seed
 from bnrepro.tables import Measured, Results, Tables
@@ -149,7 +150,7 @@ class Experiment:
         """The experiment's figures by file name; none where its tables are missing."""
         try:
             with asked_of(results.treatment):
-                return self.draw(results)
+                return {name: style.completed(figure) for name, figure in self.draw(results).items()}
         except NotRun:
             return {}
 

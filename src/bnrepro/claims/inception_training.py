@@ -237,27 +237,32 @@ def _arms(tables: Tables) -> list[str]:
 def figures(results: Results) -> dict[str, Figure]:
     """Fig. 2: median and range of the seeds; a dot where the median reaches Inception's best, as in the paper."""
     tables = tables_of(results, NAME)
-    figure, [[axes]] = style.canvas(style.PAGE, 3.2)
+    figure, [[axes]] = style.canvas(style.PAGE, 3.5)
     curves = stats.curve(tables.metrics, "test", "accuracy")
     plain = tables.runs[(tables.runs["arm"] == BASELINE) & (tables.runs["status"] == "finished")]
-    target = float(curves[list(plain["run"])].max().mean())  # NaN without a plain network
+    target = float(curves.reindex(columns=list(plain["run"])).max().mean())  # NaN without a plain network
     for arm in _arms(tables):
         line, label = LINES.get(arm, ("-", arm))
         if not (runs := style.runs_of(tables, arm)):
             continue
         lost = int((tables.runs.loc[tables.runs["arm"] == arm, "status"] == "diverged").sum())
-        style.band(axes, curves[runs], arm, label + (f" ({lost} of {len(runs)} diverged)" if lost else ""), line)
-        median = curves[runs].median(axis=1)
+        style.band(
+            axes,
+            style.curves_of(curves, tables, arm),
+            arm,
+            label + (f" ({lost} of {len(runs)} diverged)" if lost else ""),
+            line,
+        )
+        median = style.curves_of(curves, tables, arm).median(axis=1)
         reached = median.index[median >= target]
         if len(reached):
-            axes.plot(reached[0], median[reached[0]], "o", color=style.colour(arm), markersize=5)
+            axes.plot(reached[0], median[reached[0]], "o", color=style.colour(arm), markersize=5, clip_on=False)
     if len(plain):
-        axes.axhline(target, **style.GUIDE)
-    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, curves.index.max()), ylim=(0, None))
+        style.mark(axes, target, "best without\nBN, mean")
+    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, curves.index.max()))
     style.thousands(axes)
-    seeds = tables.runs["seed"].nunique()
-    axes.set_title(f"{tables.data_label}; median and range of {seeds} seeds", loc="left")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    style.legend_below(figure, axes, 4)
+    figure.suptitle(style.range_note(tables))
     return {"inception_training_accuracy": figure}
 
 
