@@ -23,7 +23,8 @@ from attack import disk, subjects, trial
 from attack.starts import Forked, Interpreter, Start
 from attack.subjects import SUBJECTS
 from attack.trial import Strike, Undisturbed
-from bnrepro.errors import Interrupted, door
+from bnrepro.door import door
+from bnrepro.errors import Interrupted
 
 T = TypeVar("T")
 Trial = tuple[str, str, list[str]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bnrepro.errors import door
+from bnrepro.door import door
 
 
 def main() -> None:

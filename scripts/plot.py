@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from bnrepro.door import door
 
-from bnrepro.errors import door
+
+def parser():
+    from bnrepro import arguments
+
+    found = arguments.Parser(description=__doc__)
+    found.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or the beginning of its name or key")
+    found.add_argument("--out", type=arguments.new_file,
+                       help="the figure: .png, .svg or .pdf (default: a place that is printed)")  # fmt: skip
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder, or the beginning of its name or key")
-    parser.add_argument("--out", type=Path, help="the figure: .png, .svg or .pdf (default: a place that is printed)")
-    given = parser.parse_args()
+    given = parser().parse_args()
 
     from bnrepro import store
     from bnrepro.report import curves

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -31,6 +33,16 @@ class LauncherConfig:
 
     _target_: str = "hydra_plugins.bnrepro_engine.EngineLauncher"
     n_jobs: int | None = None
+
+
+class OwnGroups(SearchPathPlugin):
+    """The folder of groups that a composer was opened with, where Hydra puts that of ``--config-dir``."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from bnrepro.config import own_groups
+
+        if own_groups.folder is not None:
+            search_path.prepend("command-line", f"file://{own_groups.folder}", SearchPathQuery(provider="schema"))
 
 
 class ProductSweeper(Sweeper):
@@ -73,7 +85,10 @@ class EngineLauncher(Launcher):
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        pass
+        from bnrepro.errors import ConfigError
+
+        if self.n_jobs is not None and self.n_jobs < 1:
+            raise ConfigError(f"hydra.launcher.n_jobs={self.n_jobs}: at least 1, or null for one per core")
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return self.train(lambda stand_in: job_overrides)

@@ -45,6 +45,11 @@ REFUSED = {
     "norm": (["norm=nosuch"], ["norm/nosuch", "none", "batch"]),
     "data": (["data=nosuch"], ["data/nosuch", "mnist", "digits"]),
     "experiment": (["experiment=nosuch"], ["experiment/nosuch", "mnist_training"]),
+    "no model": (["model=null"], ["model=null", "mlp"]),
+    "number of an experiment": (["experiment=1"], ["experiment=1", "mnist_training"]),
+    "no key": (["=1"], ["=1", "not an override"]),
+    "no worker": (["seed=0,1", "hydra.launcher.n_jobs=0", "-m"], ["hydra.launcher.n_jobs=0", "at least 1"]),
+    "no launcher": (["seed=0,1", "hydra/launcher=nosuch", "-m"], ["hydra/launcher/nosuch", "basic"]),
     "sweep without -m": (["seed=0,1"], ["add -m"]),
     "no folder": (["--config-dir", "nowhere"], ["--config-dir nowhere", "no such folder"]),
     "in a sweep": (["optimizer.lr=0.1,-1", "-m"], ["optimizer.lr=-1", "above 0"]),
@@ -75,6 +80,44 @@ def test_help_explains_the_groups(train: Callable[..., SimpleNamespace], argumen
         assert any(line.strip().startswith(f"{group} ") for line in call.out.splitlines()), f"{group} is not explained"
     assert "python scripts/train.py -m experiment=mnist_training" in call.out
     assert call.written == []
+
+
+def test_help_lists_what_works_here_and_says_how_to_see_every_value(train: Callable[..., SimpleNamespace]) -> None:
+    call = train("--help")
+    assert "measurement:" not in call.out
+    assert "schema" not in call.out
+    assert "--resolve" in call.out
+    call = train("experiment=mnist_training", "--cfg", "job", "--resolve")
+    assert "steps: 50000" in call.out
+    assert "${" not in call.out
+
+
+def test_a_sweep_by_hydras_own_mode_and_by_a_glob(train: Callable[..., SimpleNamespace]) -> None:
+    call = train(*SMALL, "hydra.mode=MULTIRUN", "norm=glob(none*)", "seed=0,1")
+    assert call.code == 0
+    assert "2 runs: 0 done, 2 to train" in call.out
+
+
+@pytest.mark.parametrize("launcher", ["bnrepro", "basic"])
+def test_an_outputs_folder_that_cannot_be_written_is_one_line(
+    launcher: str, train: Callable[..., SimpleNamespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BNREPRO_OUTPUTS", str(tmp_path / "file" / "outputs"))
+    call = train("-m", *SMALL, "seed=0,1", f"hydra/launcher={launcher}")
+    assert call.code == 2
+    [line] = call.err.splitlines()
+    assert line.startswith("error: ")
+    assert str(tmp_path / "file" / "outputs") in line
+    assert call.written == []
+
+
+def test_a_launcher_of_hydras_own_writes_into_the_outputs_folder(
+    train: Callable[..., SimpleNamespace], outputs: Path, tmp_path: Path
+) -> None:
+    assert train("-m", *SMALL, "seed=0,1", "hydra/launcher=basic").code == 0
+    assert (outputs / "multirun").is_dir()
+    assert not list((tmp_path / "cwd").iterdir())
 
 
 def test_cfg_job_shows_the_configuration_and_trains_nothing(train: Callable[..., SimpleNamespace]) -> None:

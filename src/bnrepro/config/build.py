@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from bnrepro import store
 from bnrepro.config import launch
 from bnrepro.config.checks import validated
 from bnrepro.config.columns import recorded_keys
@@ -27,16 +29,24 @@ OFF = {"enabled": False, "growth": 1.0, "min_interval": 1, "max_interval": 1}
 
 def register_schema() -> None:
     """Register the dataclasses with Hydra as ``schema`` groups, on which the YAML files build."""
-    store = ConfigStore.instance()
-    store.store(group="schema", name="train", node=Config, package="_global_")
+    schemas = ConfigStore.instance()
+    schemas.store(group="schema", name="train", node=Config, package="_global_")
     for name, node in MODELS.items():
-        store.store(group="schema/model", name=name, node=node)
+        schemas.store(group="schema/model", name=name, node=node)
+    # Below the project's outputs wherever the script is called.
+    OmegaConf.register_new_resolver("outputs", lambda: str(store.outputs_folder()), replace=True)
+    OmegaConf.register_new_resolver("choices", _choices, replace=True)
     # Sweeps over the batch size compute from it the steps of a fixed number of examples, and the learning rate.
     OmegaConf.register_new_resolver("quotient", lambda total, part: max(total // part, 1), replace=True)
     OmegaConf.register_new_resolver(
         "root_scaled", lambda value, size, at: float(f"{value * math.sqrt(size / at):.3g}"), replace=True
     )
     OmegaConf.register_new_resolver("started", launch.processes, replace=True)
+
+
+def _choices(group: str) -> str:
+    """The line of a group in ``--help``: its name and choices."""
+    return f"{group}: {', '.join(GlobalHydra.instance().config_loader().get_group_options(group))}\n"
 
 
 def from_hydra(cfg: DictConfig) -> Config:

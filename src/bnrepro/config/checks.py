@@ -113,7 +113,7 @@ def _together(config: Config) -> list[str]:
     """Values that do not go together: processes, probes, precision."""
     found = []
     steps_tried = config.probes.landscape.enabled or config.probes.shift.enabled
-    if config.batch_size % config.processes:
+    if config.batch_size % max(config.processes, 1):
         found.append(f"batch_size={config.batch_size}: {config.processes} processes cannot share it evenly")
     if config.sync_batch_norm and (config.device != "cuda" or config.processes == 1):
         found.append("sync_batch_norm=true needs several processes and device=cuda: torchrun … device=cuda")

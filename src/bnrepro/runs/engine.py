@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -65,7 +64,8 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     """Train every run to its end; finished runs are skipped without starting a process.
 
     Raises :class:`ConfigError`, before anything starts, if the network of a run cannot be built, and
-    :class:`Interrupted` on Ctrl-C, on SIGTERM, or if a worker died: finished runs and checkpoints stay.
+    :class:`Interrupted` on Ctrl-C (in a script also on SIGTERM), or if a worker died: finished runs and checkpoints
+    stay.
     """
     outcome = Outcome()
     unique = {item.folder.path: item for item in planned}
@@ -81,7 +81,6 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     threads = max(item.config.threads for item in pending)
     workers = jobs or max(1, (os.cpu_count() or 1) // threads)
     display = Display(console or Console(), pending, done=len(unique) - len(pending))
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with display:
             _follow(pending, workers, display, outcome)
@@ -94,8 +93,6 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
             f"a training process was killed ({display.done} of {display.total} runs done): out of memory? "
             "The same call goes on from here."
         ) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return outcome
 
 

@@ -7,6 +7,7 @@ from bnrepro.store.folders import Files, RunFolder, found_run, run_folder, run_n
 from bnrepro.store.locks import Lock, alone_in
 from bnrepro.store.paths import (
     REPOSITORY,
+    choices,
     committed_results,
     configs_folder,
     data_folder,

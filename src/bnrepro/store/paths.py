@@ -21,6 +21,12 @@ def configs_folder() -> Path:
     return REPOSITORY / "configs"
 
 
+def choices(group: str, own_groups: Path | None = None) -> list[str]:
+    """The names in ``configs/GROUP``, sorted, then those of a user's own folder of groups."""
+    folders = [configs_folder(), *([own_groups] if own_groups is not None else [])]
+    return list(dict.fromkeys(path.stem for folder in folders for path in sorted((folder / group).glob("*.yaml"))))
+
+
 def committed_results() -> Path:
     return REPOSITORY / "results"
 
