@@ -73,7 +73,7 @@ def undisturbed(sweep: list[Config], tmp_path_factory: pytest.TempPathFactory) -
     assert len(vouching) == len(sweep)
     tables = tables_of(outputs)
     names = ("single", "single.activations", "single.histograms", "single.layers", "single.runs")
-    assert set(tables) == {f"{name}.csv" for name in names}
+    assert set(tables) == {SUMS, *(f"{name}.csv" for name in names)}
     assert moments > 4 * KILLS, "the kill points would not all differ"
     return Undisturbed(tables, moments, vouching[1])
 
