@@ -12,6 +12,7 @@ from typing import IO
 
 from bnrepro.errors import StoreError
 from bnrepro.store.files import atomic, remove, write_atomic
+from bnrepro.store.locks import alone_in
 
 GZIP_ABOVE_BYTES = 1_000_000
 QUICKLY_ABOVE_BYTES = 16_000_000
@@ -30,14 +31,15 @@ def write_tables(folder: Path, owner: str, tables: Mapping[str, Iterable[str]]) 
     give equal bytes. The digests come last: if the process is killed before, the tables are refused until the next
     call. Returns the paths of the tables. Raises :class:`StoreError` if the disk refuses them.
     """
-    paths = [_write(folder, name, pieces) for name, pieces in tables.items()]
-    for stale in _present(folder, owner) - {path.name for path in paths}:
-        remove(folder / stale)
-    before = _sums(folder)
-    sums = {name: value for name, value in before.items() if not _belongs(name, owner)}
-    sums |= {path.name: _sum(path) for path in paths}
-    if sums != before:
-        write_atomic(folder / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    with alone_in(folder.parent):  # two calls that write one file of digests would lose lines of each other
+        paths = [_write(folder, name, pieces) for name, pieces in tables.items()]
+        for stale in _present(folder, owner) - {path.name for path in paths}:
+            remove(folder / stale)
+        before = _sums(folder)
+        sums = {name: value for name, value in before.items() if not _belongs(name, owner)}
+        sums |= {path.name: _sum(path) for path in paths}
+        if sums != before:
+            write_atomic(folder / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
     return paths
 
 
