@@ -91,8 +91,8 @@ def _end_at_once() -> None:
     import signal
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+        if callable(signal.getsignal(number)):
+            signal.signal(number, lambda *_: os._exit(130))
 
 
 def _unraisable(found: Any) -> None:

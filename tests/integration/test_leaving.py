@@ -17,6 +17,7 @@ import pytest
 from bnrepro import door, store
 from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.store import workers
+from bnrepro.store.locks import Lock
 
 
 @pytest.fixture(autouse=True)
@@ -199,6 +200,6 @@ def test_a_terminated_sweep_of_hydra_ends_its_workers(tmp_path: Path, outputs: P
     finally:
         sweep.kill()
     assert (tmp_path / "said.err").read_text() == "stopped with 0 of 2 runs done; the same call goes on from here\n"
-    [lock] = outputs.glob("runs/single/*/lock")
-    with lock.open("a") as file:
-        assert store.try_lock(file), "a worker lives on"
+    [held] = outputs.glob("runs/single/*/lock")
+    with Lock(held.parent) as lock:
+        assert lock.take(), "a worker lives on"
