@@ -69,7 +69,7 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     """
     outcome = Outcome()
     unique = {item.folder.path: item for item in planned}
-    pending = [item for item in unique.values() if not item.folder.is_done()]
+    pending = [item for item in unique.values() if not lifecycle.skipped(item.folder)]
     outcome.counts[lifecycle.SKIPPED] = len(unique) - len(pending)
     if not pending:
         return outcome

@@ -19,15 +19,23 @@ def complete(folder: RunFolder, work: Work, group: Group = ALONE) -> str:
 
     Two processes never work on one folder: the second waits, then skips. Only the leader of ``group`` writes.
     """
-    if group.share(folder.is_done):
+    if skipped(folder, group):
         return SKIPPED
     with _alone_in(folder, group):
-        if group.share(folder.is_done):
+        if skipped(folder, group):
             return SKIPPED
         record, files = work()
         if group.leads:
             folder.finish(record, files)
         return record.status
+
+
+def skipped(folder: RunFolder, group: Group = ALONE) -> bool:
+    """Whether the folder is done; nothing of its making then stays in it."""
+    done = group.share(folder.is_done)
+    if done and group.leads:
+        folder.tidy()
+    return done
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
     config = planned.config
     require_device(config)
     with distributed.join(config.processes, config.device) as group:
-        if group.share(planned.folder.is_done):
+        if lifecycle.skipped(planned.folder, group):
             return lifecycle.SKIPPED
         with enough_memory(config), data.explained(config.data.workers):
             # The trainer refuses a network that cannot be built before a folder is made.

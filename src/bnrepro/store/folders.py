@@ -59,6 +59,11 @@ class RunFolder:
         with writing(self.checkpoint):
             self.checkpoint.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Remove the checkpoint of a finished run, which a process that was killed right after ``DONE`` left behind."""
+        with contextlib.suppress(OSError):  # it harms nobody
+            self.checkpoint.unlink(missing_ok=True)
+
     def read(self) -> tuple[RunRecord, dict[str, bytes]]:
         """A finished run's record, and its other files by name. Raises :class:`StoreError` if one has changed."""
         found = {name: self.file(name, expected) for name, expected in self.digests().items()}
