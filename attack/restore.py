@@ -18,17 +18,20 @@ def main() -> None:
 
     from rich.console import Console
 
+    from bnrepro import tables
     from bnrepro.config.compose import Composer
     from bnrepro.pipeline.plan import Plan, Request
     from bnrepro.pipeline.restore import restore_measurement, restore_runs
 
+    held = tables.Results(given.results)
+    held.check()
     only = tuple(given.experiments.split(","))
     with Composer() as composer:
         plan = Plan(composer, Request(given.profile, only=only, overrides=tuple(given.overrides)), Console())
         for name, planned in plan.runs.items():
-            print(name, restore_runs(name, planned, given.results))
+            print(name, restore_runs(name, planned, held))
         for name in plan.measurements:
-            print(name, restore_measurement(plan.measurement(name, with_networks=False), given.results))
+            print(name, restore_measurement(plan.measurement(name, with_networks=False), held))
 
 
 if __name__ == "__main__":
