@@ -18,6 +18,7 @@ from rich.console import Console
 from bnrepro.errors import UserError
 from bnrepro.pipeline.reproduce import Request, reproduce
 from bnrepro.runs import run
+from bnrepro.store.tables import SUMS
 
 POINTS = 30
 REQUEST = Request("smoke", only=("bias_redundant",), overrides=("data=digits", "wandb=disabled"))
@@ -55,12 +56,12 @@ class Disk:
 
 
 def files_of(outputs: Path) -> dict[str, bytes]:
-    """All that is read later, without the times."""
+    """All that is read later, without the times and the digests over them."""
     return {
         path.relative_to(outputs).as_posix(): path.read_bytes()
         for path in sorted(outputs.rglob("*"))
         if path.is_file()
-        and path.name not in ("lock", "meta.json", "DONE", "REPORT.md")
+        and path.name not in ("lock", "meta.json", "DONE", "REPORT.md", SUMS)
         and ".meta." not in path.name
         and "cache" not in path.parts
     }

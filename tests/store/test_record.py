@@ -87,6 +87,7 @@ def values(key: Key, kind: Any) -> st.SearchStrategy[Any]:
         float: st.floats(low, high, exclude_min=bool(key.within and key.within.open_below)),
         list[int]: st.lists(st.integers(1, 10**6), min_size=1, max_size=4),
         str: TEXT,
+        Any: st.booleans(),  # a switch
     }[options[0]]
     return of_kind | st.none() if is_optional(kind) else of_kind
 
