@@ -7,7 +7,7 @@ TREATMENT ?= batch
 TREATMENTS ?= group layer
 ARGS ?=
 
-.PHONY: help setup reproduce compare restore test verify figures report dashboard bench lint clean
+.PHONY: help setup reproduce compare restore test verify figures report dashboard bench attack lint clean
 
 help:
 	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [ARGS=...]  train what is missing, draw, judge"
@@ -17,6 +17,7 @@ help:
 	@echo "make figures   redraw from the tables  make report   rewrite the report and the README's table"
 	@echo "make verify    train 200 steps of one committed run per experiment again, and compare"
 	@echo "make dashboard the runs in the terminal, by wandb leet: no account, no network; q leaves it"
+	@echo "make attack    kill every command at 300 random moments, call it again, compare; ARGS=--disk fills its disk"
 	@echo "make bench     the benchmark           make clean    remove the virtual environment and caches"
 
 setup: $(VENV)/.installed
@@ -59,12 +60,15 @@ dashboard: setup
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
+attack: setup
+	$(BIN)/python -m attack $(ARGS)
+
 lint: setup
-	$(BIN)/ruff check src scripts benchmarks tests notebooks
-	$(BIN)/ruff format --check src scripts benchmarks tests notebooks
+	$(BIN)/ruff check src scripts benchmarks attack tests notebooks
+	$(BIN)/ruff format --check src scripts benchmarks attack tests notebooks
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis src/*.egg-info
-	find src scripts benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src scripts benchmarks attack tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,43 +6,44 @@ the machine meanwhile; the line below the table shows how busy it was.
 
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
-
-from rich.console import Console
-
-from benchmarks import ROWS, runner
-from bnrepro import store
-from bnrepro.errors import Interrupted, door
+from bnrepro.door import door
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value
+def parser():
+    import argparse
+
+    from benchmarks.registry import ROWS
+    from bnrepro import arguments
+
+    found = arguments.Parser(
+        description=__doc__, epilog=f"Rows: {', '.join(ROWS)}.", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("rows", nargs="*", type=arguments.one_of("row", lambda: ROWS), help="only these (default: all)")
+    found.add_argument(
+        "--rounds", type=arguments.count, default=5, help="more rounds give more stable medians (default: 5)"
+    )
+    found.add_argument(
+        "--quick", action="store_true", help="seconds instead of minutes: shows that it works, not how fast"
+    )
+    found.add_argument("--out", type=arguments.new_file, help="the JSON file (default: outputs/benchmark.json)")
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=f"Rows: {', '.join(ROWS)}.", formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("rows", nargs="*", help="only these (default: all)")
-    parser.add_argument("--rounds", type=_positive, default=5, help="more rounds give more stable medians (default: 5)")
-    parser.add_argument(
-        "--quick", action="store_true", help="seconds instead of minutes: shows that it works, not how fast"
-    )
-    parser.add_argument("--out", type=Path, help="the JSON file (default: outputs/benchmark.json)")
-    given = parser.parse_args()
+    import sys
+
+    given = parser().parse_args()
+
+    from rich.console import Console
+
+    from benchmarks import runner
+    from bnrepro import store
+
     out = given.out or store.outputs_folder() / "benchmark.json"
     console = Console() if sys.stdout.isatty() else Console(width=130)
-    try:
-        found = runner.measure(runner.chosen(given.rows), given.rounds, given.quick, console)
-        console.print(runner.table(found), runner.footer(found), sep="\n", highlight=False)
-        runner.write(found, out)
-    except KeyboardInterrupt:
-        raise Interrupted("\nstopped") from None
+    found = runner.measure(runner.chosen(given.rows), given.rounds, given.quick, console)
+    console.print(runner.table(found), runner.footer(found), sep="\n", highlight=False)
+    runner.write(found, out)
     sys.exit(int(any(result.failed for result in found.results)))
 
 

@@ -1,9 +1,10 @@
-"""Many runs: how busy a mixed sweep keeps the cores, and the time to check and tabulate a thousand finished runs."""
+"""Many runs: how busy a mixed sweep keeps the cores; the time and memory to tabulate a thousand finished runs."""
 
 from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,12 @@ LENGTHS = (400, 1600, 6400)
 """Steps of the mixed sweep's runs. The longest has sixteen times those of the shortest."""
 MANY = 1000
 EVALUATIONS = 24
+TABULATE = """
+import sys
+from pathlib import Path
+from bnrepro import store, tables
+tables.write_experiment("learning_rate", store.runs_of("learning_rate"), Path(sys.argv[1]))
+"""
 
 
 @row("busy-cores", f"a sweep of runs of {', '.join(map(str, LENGTHS))} steps: training time / {CORES} cores' time")
@@ -74,6 +81,10 @@ def thousand_runs(bench: Bench) -> Iterator[Measured]:
     growth = timings.ratios(str(many), str(many // 2))
     yield Measured("all", timings.seconds(str(many)), "s", Bound("most", 5.0), subjects.on_digits())
     yield Measured("all", growth, "×", Bound("most", 2.4), f"{many} runs / {many // 2}: 2 is linear growth")
+    with subjects.outputs_in(folder):
+        command = [sys.executable, "-c", TABULATE, str(folder / "results")]
+        peaks = [subjects.peak_memory(command) for _ in range(bench.rounds)]
+    yield Measured("all", peaks, "MB", Bound("most", 500.0), "peak memory of a process that tabulates them")
 
 
 def _skip_and_tabulate(folder: Path, overrides: list[str], count: int) -> None:

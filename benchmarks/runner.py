@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks import ROWS, Bench, Measured, Row, Skipped
+from benchmarks.registry import ROWS, Bench, Measured, Row, Skipped
 from bnrepro import store
 from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.runs import provenance

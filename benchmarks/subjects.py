@@ -7,6 +7,7 @@ import functools
 import itertools
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,12 +18,23 @@ from bnrepro import data, store
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.data import Dataset, Split
+from bnrepro.data.mnist import MNIST_FILES
+from bnrepro.data.places import data_folders
 from bnrepro.training.loop import Trainer
 
 ARMS = ("none", "batch")
 BATCH_SIZE = 60
 SLICE_STEPS = 100
 """Updates in a timed slice. A run of 50,000 steps takes 135 between two stops, on average."""
+
+MEGABYTE = 10**6
+
+PEAK_MEMORY = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
 
 
 def config(arm: str, *overrides: str, experiment: str = "mnist_training") -> Config:
@@ -35,7 +47,16 @@ def config(arm: str, *overrides: str, experiment: str = "mnist_training") -> Con
 
 def has_mnist() -> bool:
     """Whether the real files are on this disk. Never downloads."""
-    return data.find_mnist() is not None
+    return mnist_root() is not None
+
+
+def mnist_root() -> Path | None:
+    """The folder with the files as torchvision, too, reads them: uncompressed, in ``MNIST/raw``."""
+
+    def complete(root: Path) -> bool:
+        return all((root / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES)
+
+    return next(filter(complete, data_folders()), None)
 
 
 def dataset(quick: bool = False) -> Dataset:
@@ -116,6 +137,13 @@ def call(command: Sequence[str], code: int = 0) -> str:
         name, words = " ".join(command[1:])[-80:], (done.stderr or done.stdout)[-400:].strip()
         raise RuntimeError(f"{name} left with {done.returncode} instead of {code}: {words}")
     return done.stdout
+
+
+def peak_memory(command: Sequence[str]) -> float:
+    """The largest resident set of a command, in MB, or of one of its processes."""
+    # Started by a small process: a large one would leave its own size in the child's count.
+    said = call([sys.executable, "-c", PEAK_MEMORY, *command])
+    return int(said.split()[-1]) * (1 if sys.platform == "darwin" else 1024) / MEGABYTE
 
 
 def require(outputs: Path, runs: int = 0, views: int = 0) -> None:

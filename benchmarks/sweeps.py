@@ -17,14 +17,7 @@ from bnrepro.config.compose import Composer
 from bnrepro.runs import engine, run
 
 RUNS, CORES = 8, 2
-MEGABYTE = 10**6
 
-PEAK_MEMORY = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(code)
-"""
 """Runs in its own process: a child's peak includes what its parent held when it started, here next to nothing."""
 
 
@@ -83,8 +76,7 @@ def peak_memory(bench: Bench) -> Iterator[Measured]:
         peaks = []
         for index in range(bench.long_rounds):
             with subjects.outputs_in(bench.folder / f"memory-{arm}-{index}"):
-                said = subjects.call([sys.executable, "-c", PEAK_MEMORY, sys.executable, *train, f"norm={arm}"])
-            peaks.append(int(said.split()[-1]) * (1 if sys.platform == "darwin" else 1024) / MEGABYTE)
+                peaks.append(subjects.peak_memory([sys.executable, *train, f"norm={arm}"]))
         yield Measured(arm, peaks, "MB", Bound("most", 700.0))
 
 

@@ -11,7 +11,6 @@ from benchmarks import subjects
 from benchmarks.competitors import Take, against, endless, usual_steps
 from benchmarks.rows import Bench, Bound, Measured, Skipped, row
 from benchmarks.subjects import BATCH_SIZE
-from bnrepro import data
 from bnrepro.training.loop import Trainer
 
 
@@ -57,7 +56,7 @@ def _usual(trainer: Trainer) -> Take:
     from torchvision import datasets, transforms
 
     binary = transforms.Compose([transforms.ToTensor(), transforms.Lambda(lambda image: (image >= 0.5).float())])
-    examples = datasets.MNIST(str(data.find_mnist()), train=True, transform=binary)
+    examples = datasets.MNIST(str(subjects.mnist_root()), train=True, transform=binary)
     loader = DataLoader(examples, batch_size=BATCH_SIZE, shuffle=True, num_workers=0)
     network = subjects.plain_network(trainer, nn.Flatten())
     optimizer = torch.optim.SGD(network.parameters(), lr=trainer.config.optimizer.lr)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from bnrepro.door import door
 
-from bnrepro import store
-from bnrepro.errors import ConfigError, door
+
+def parser():
+    from bnrepro import arguments, store
+
+    found = arguments.Parser(description=__doc__)
+    found.add_argument("treatments", nargs="+", type=arguments.name,
+                       help="normalisers that `make reproduce TREATMENT=…` has run")  # fmt: skip
+    found.add_argument("--profile", default="quick", choices=arguments.PROFILES)
+    found.add_argument("--results", type=arguments.results, default=store.committed_results(),
+                       help="where the table goes")  # fmt: skip
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("treatments", nargs="+", help="normalisers that `make reproduce TREATMENT=…` has run")
-    parser.add_argument("--profile", default="quick", choices=["smoke", "quick", "full"])
-    parser.add_argument("--results", type=Path, default=store.committed_results(), help="where the table goes")
-    given = parser.parse_args()
+    given = parser().parse_args()
 
     from rich.console import Console
 
+    from bnrepro import store
+    from bnrepro.errors import ConfigError
     from bnrepro.report import comparison
 
     folders = {name: store.results_folder(given.profile, name) for name in dict.fromkeys(["batch", *given.treatments])}

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
+from bnrepro.door import door
 
-from bnrepro.errors import door
+
+def parser():
+    import os
+
+    from bnrepro import arguments
+
+    found = arguments.Parser(description=__doc__)
+    found.add_argument("--entity", help="the W&B user or team (default: the account's own)")
+    found.add_argument("--project", default=os.environ.get("WANDB_PROJECT"), help="(default: this repository's own)")
+    found.add_argument("--profile", default="quick", choices=arguments.PROFILES, help="whose runs to show")
+    doing = found.add_mutually_exclusive_group()
+    doing.add_argument("--terminal", action="store_true", help="show the runs in the terminal; send nothing")
+    doing.add_argument("--dry-run", action="store_true", help="print the workspaces as JSON; send nothing")
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--entity", help="the W&B user or team (default: the account's own)")
-    parser.add_argument("--project", default=os.environ.get("WANDB_PROJECT"), help="(default: this repository's own)")
-    parser.add_argument("--profile", default="quick", choices=["smoke", "quick", "full"], help="whose runs to show")
-    doing = parser.add_mutually_exclusive_group()
-    doing.add_argument("--terminal", action="store_true", help="show the runs in the terminal; send nothing")
-    doing.add_argument("--dry-run", action="store_true", help="print the workspaces as JSON; send nothing")
-    given = parser.parse_args()
+    given = parser().parse_args()
+
+    import json
+    import sys
 
     from bnrepro.report import dashboard, workspaces
     from bnrepro.training.tracking import PROJECT

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from bnrepro.door import door
 
-from bnrepro import store
-from bnrepro.errors import door
+
+def parser():
+    from bnrepro import arguments, store
+
+    found = arguments.Parser(description=__doc__)
+    found.add_argument("--results", type=arguments.results, default=store.committed_results(),
+                       help="a folder with tables/")  # fmt: skip
+    found.add_argument("--treatment", default="batch", help="the normaliser that the tables compare with none")
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=store.committed_results(), help="a folder with tables/")
-    parser.add_argument("--treatment", default="batch", help="the normaliser that the tables compare with none")
-    given = parser.parse_args()
+    given = parser().parse_args()
+
+    from bnrepro import arguments
+
+    treatment = arguments.treatment(given.treatment, results=given.results)
 
     from rich.console import Console
 
     from bnrepro.report import judge, markdown
     from bnrepro.tables import Results
 
-    judge.print_verdicts(markdown.write_report(Results(given.results, given.treatment)), Console())
+    judge.print_verdicts(markdown.write_report(Results(given.results, treatment)), Console())
 
 
 if __name__ == "__main__":

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
+from bnrepro.door import door
 
-from bnrepro.errors import door
+
+def parser():
+    from bnrepro import arguments
+
+    found = arguments.Parser(description=__doc__)
+    found.add_argument("--profile", default="quick", choices=arguments.PROFILES)
+    found.add_argument("--treatment", default="batch", help="compared with none; a name in configs/norm")
+    found.add_argument("--config-dir", help="a folder with groups of your own, e.g. norm/mine.yaml")
+    found.add_argument("--experiments", type=arguments.several(arguments.name), default=(),
+                       help="only these, comma-separated: in configs/experiment and configs/measurement")  # fmt: skip
+    found.add_argument("--jobs", type=arguments.count, help="parallel processes (default: one per core)")
+    found.add_argument("--no-train", action="store_true", help="tables and report of the existing runs")
+    found.add_argument("overrides", nargs="*", type=arguments.override(("profile", "treatment", "experiment")),
+                       help="Hydra overrides for every run, e.g. wandb=disabled")  # fmt: skip
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", default="quick", choices=["smoke", "quick", "full"])
-    parser.add_argument("--treatment", default="batch", help="compared with none; a name in configs/norm")
-    parser.add_argument("--config-dir", help="a folder with groups of your own, e.g. norm/mine.yaml")
-    parser.add_argument("--experiments", default="", help="only these, comma-separated: names in configs/experiment "
-                        "and configs/measurement")  # fmt: skip
-    parser.add_argument("--jobs", type=int, help="parallel processes (default: one per core)")
-    parser.add_argument("--no-train", action="store_true", help="tables and report of the existing runs")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run, e.g. wandb=disabled")
-    given = parser.parse_args()
+    given = parser().parse_args()
+
+    from pathlib import Path
+
+    from bnrepro import arguments
+
+    treatment = arguments.treatment(given.treatment, Path(given.config_dir) if given.config_dir else None)
 
     from rich.console import Console
 
@@ -26,8 +37,8 @@ def main() -> None:
 
     request = Request(
         profile=given.profile,
-        treatment=given.treatment,
-        only=tuple(name for name in given.experiments.split(",") if name),
+        treatment=treatment,
+        only=given.experiments,
         overrides=tuple(given.overrides),
         config_dir=given.config_dir,
         jobs=given.jobs,

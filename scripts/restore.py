@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from bnrepro.door import door
 
-from bnrepro import store
-from bnrepro.errors import door
+
+def parser():
+    from bnrepro import arguments, store
+
+    found = arguments.Parser(description=__doc__)
+    found.add_argument("--results", type=arguments.results, default=store.committed_results(),
+                       help="a folder with tables/")  # fmt: skip
+    found.add_argument("--profile", default="full", choices=arguments.PROFILES)
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=store.committed_results(), help="a folder with tables/")
-    parser.add_argument("--profile", default="full", choices=["smoke", "quick", "full"])
-    given = parser.parse_args()
+    given = parser().parse_args()
 
     from rich.console import Console
 

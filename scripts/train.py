@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from typing import TYPE_CHECKING
+from bnrepro.door import door, leave
 
-from bnrepro.errors import ConfigError, UserError, door, leave
-
+COMPLETION = ("install=", "uninstall=", "query=")
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+    import logging
+    from collections.abc import Sequence
+
     from omegaconf import DictConfig
+
+    from bnrepro.config.schema import Config
+    from bnrepro.errors import UserError
+    from bnrepro.store import RunFolder
 
 
 def main() -> None:
-    # Hydra then passes its exceptions on, and the door prints them.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    import os
 
+    given = parser().parse_args()
+    refuse_together(given)
+    # Hydra then passes its exceptions on, and the door prints them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    import hydra
+
+    from bnrepro.config import launch
     from bnrepro.config.build import register_schema
     from bnrepro.config.compose import importable
+    from bnrepro.errors import ConfigError, UserError
 
     register_schema()
-    given = _given(sys.argv[1:])
     if given.config_dir is not None:
         importable(given.config_dir)
-    if given.multirun and os.environ.get("WORLD_SIZE", "1") != "1":
+    if launch.started() > 1 and given.multirun:
         raise _once(ConfigError("torchrun trains one network in several processes: leave out -m"))
 
     @hydra.main(config_path="../configs", config_name="train", version_base="1.3")
@@ -36,70 +44,137 @@ def main() -> None:
             _train(cfg)
         except UserError as error:
             leave(_once(error))  # here, since Hydra adds a text of its own to an exception
+        except Exception as error:
+            leave(error)
 
     try:
         train()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _explained(error, given) from None
+    except UserError:
+        raise
+    except Exception as error:
+        explained = _explained(error, given)
+        if explained is error:
+            raise
+        raise explained from None
 
 
-def _given(arguments: list[str]) -> argparse.Namespace:
-    """The parts of Hydra's command line that are needed here; Hydra itself parses all of it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--config-dir", "-cd")
-    for option in ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp"):
-        parser.add_argument(option)
-    parser.add_argument("--info", "-i", nargs="?")
-    return parser.parse_known_args(arguments)[0]
+def parser():
+    """The arguments that Hydra takes, which parses them again: what argparse refuses is one line."""
+    from bnrepro import arguments
+
+    found = arguments.Parser(add_help=False)
+    found.add_argument("overrides", nargs="*")
+    for option, short in (("multirun", "m"), ("run", "r"), ("shell-completion", "sc"), ("help", "h")):
+        found.add_argument(f"--{option}", f"-{short}", action="store_true")
+    for option in ("hydra-help", "version", "resolve"):
+        found.add_argument(f"--{option}", action="store_true")
+    for option, short in (("config-dir", "cd"), ("config-path", "cp"), ("config-name", "cn"), ("package", "p")):
+        found.add_argument(f"--{option}", f"-{short}")
+    found.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    found.add_argument("--info", "-i", nargs="?", const="all",
+                       choices=("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"))  # fmt: skip
+    return found
 
 
-def _explained(error: Exception, given: argparse.Namespace) -> ConfigError:
-    """Our message for what Hydra refused. Composing again gives one that suggests the names the user may have meant."""
+def refuse_together(given: argparse.Namespace) -> None:
+    """Raise :class:`ConfigError` for arguments that Hydra refuses together."""
+    from bnrepro.errors import ConfigError
+
+    modes = {
+        "--run": given.run, "--multirun": given.multirun, "--cfg": given.cfg, "--info": given.info,
+        "--shell-completion": given.shell_completion,
+    }  # fmt: skip
+    chosen = [name for name, value in modes.items() if value]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)}: only one of them at a time")
+    if given.resolve and not (given.cfg or given.help):
+        raise ConfigError("--resolve goes with --cfg or --help")
+    if given.shell_completion and not any(text.startswith(COMPLETION) for text in given.overrides):
+        raise ConfigError(f"--shell-completion goes with one of {', '.join(COMPLETION)}")
+
+
+def _explained(error: Exception, given: argparse.Namespace) -> Exception:
+    """Our message for what Hydra refused. Composing again gives one that suggests the names the user may have meant.
+
+    ``error`` itself if the configuration can be composed: the cause lies elsewhere.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bnrepro import store
     from bnrepro.config.compose import Composer, plain
+    from bnrepro.errors import ConfigError, StoreError
 
+    hydras = isinstance(error, (HydraException, OmegaConfBaseException))
+    if isinstance(error, OSError) and error.filename and not hydras:  # Hydra makes a folder for a launcher of its own
+        return StoreError(f"{error.filename}: {error.strerror}; the outputs folder is {store.outputs_folder()}")
     try:
         with Composer(given.config_dir) as composer:
             composer.sweep(given.overrides, single=not given.multirun)
     except ConfigError as own:
         return own
-    return ConfigError(plain(error))
+    return ConfigError(plain(error)) if hydras else error
 
 
 def _once(error: UserError) -> UserError:
     """Every process of a machine refuses a wrong configuration; only the first one prints the error."""
-    error.told |= isinstance(error, ConfigError) and os.environ.get("LOCAL_RANK", "0") != "0"
+    from bnrepro.config import launch
+    from bnrepro.errors import ConfigError
+
+    error.told |= isinstance(error, ConfigError) and not launch.leads_here()
     return error
 
 
 def _train(cfg: DictConfig) -> None:
     """Train one run. Every process of a distributed training calls this."""
     import logging
-    import time
+    import sys
 
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from bnrepro.config import launch
     from bnrepro.config.build import from_hydra
 
     config = from_hydra(cfg)
 
+    from bnrepro.data import fallback
     from bnrepro.runs import run
-    from bnrepro.training import distributed
+    from bnrepro.runs.display import OneRun
 
-    log, shown = logging.getLogger("train"), 0.0
-
-    def show(report: run.Report) -> None:
-        nonlocal shown
-        if report.step < report.steps and time.monotonic() - shown < 1:
-            return
-        shown = time.monotonic()
-        values = "  ".join(f"{name} {value:.4f}" for name, value in report.values.items())
-        speed = f"{report.steps_per_second:.0f} steps/s"
-        log.info("%s  step %d/%d  %s  %s", report.name, report.step, report.steps, values, speed)
-
-    planned = run.plan(config)
-    status = run.execute(planned, show)
-    if distributed.leads():
+    log = logging.getLogger("train")
+    found = fallback.with_data(lambda stand_in: _with(stand_in) if stand_in else [config])
+    fallback.tell(found)
+    planned = run.plan(found.configs[0])
+    status = run.execute(planned, OneRun(log.info, sys.stdout.isatty()))
+    if launch.leads():
         log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            _draw(planned.folder, log)
+
+
+def _draw(folder: RunFolder, log: logging.Logger) -> None:
+    """Draw a finished run's curves, unless they are drawn. The run is safe: no error of drawing is one of the run."""
+    try:
+        from bnrepro.report import curves
+
+        picture = folder.path / curves.PICTURE
+        log.info("curves: %s", picture if picture.exists() else curves.draw([folder]))
+    except Exception as error:
+        log.warning(
+            "the curves could not be drawn (%s: %s); the run is finished: python scripts/plot.py %s",
+            type(error).__name__, error, folder.name,
+        )  # fmt: skip
+
+
+def _with(overrides: Sequence[str]) -> list[Config]:
+    """The run of this command with further overrides, before those of the command line."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from bnrepro.config.compose import Composer
+
+    with Composer.inside_hydra() as composer:
+        return composer.sweep([*overrides, *HydraConfig.get().overrides.task], single=True)
 
 
 if __name__ == "__main__":

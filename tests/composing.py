@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bnrepro import store
+from bnrepro.config import own_groups
 from bnrepro.config.compose import parse
 
 SET = re.compile(r"(?!hydra\.)([\w.]+)=")
@@ -36,6 +37,8 @@ def composing_once(hydras: Callable[..., DictConfig]) -> Callable[..., DictConfi
         return copy.deepcopy(whole if with_hydra else own)
 
     def composed(name: str, overrides: Sequence[str] = (), return_hydra_config: bool = False) -> DictConfig:
+        if own_groups.folder is not None:
+            return hydras(name, list(overrides), return_hydra_config=return_hydra_config)
         chosen, values = [], []
         for text in overrides:
             found = SET.match(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bnrepro import store, tables
@@ -19,8 +21,12 @@ Curve = Callable[[int, int], float]
 def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: object) -> store.RunFolder:
     """A finished run of ``config`` whose ``split/metric`` values are those of ``curves`` at ``steps``.
 
-    ``more`` are further tables (name → CSV text), or ``status`` and ``last_step``.
+    A finished run is made as long as its curves. ``more`` are further tables (name → CSV text), or ``status`` and
+    ``last_step``.
     """
+    status, last_step = str(more.pop("status", "finished")), more.pop("last_step", steps[-1])
+    if status == "finished":
+        config = replace(config, steps=steps[-1])
     planned = run.plan(config)
     lines = [
         f"{step},{step * config.batch_size},{name.replace('/', ',')},{value(config.seed, step):.6g}"
@@ -29,7 +35,7 @@ def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: o
     ]
     record = RunRecord(
         run=planned.folder.name, key=planned.key, experiment=config.experiment, arm=arm_label(config),
-        seed=config.seed, status=str(more.pop("status", "finished")), last_step=more.pop("last_step", config.steps),
+        seed=config.seed, status=status, last_step=last_step,
         data="made up", fingerprint="0" * 16, config=scientific(config),
         versions={"python": "3", "torch": "2", "numpy": "2", "commit": "c0ffee"},
         machine={"hardware": "an abacus", "cores": 1}, seconds=1.0, finished=1.0,
@@ -39,6 +45,14 @@ def finish(config: Config, curves: dict[str, Curve], steps: list[int], **more: o
     planned.folder.path.mkdir(parents=True, exist_ok=True)
     planned.folder.finish(record, files)
     return planned.folder
+
+
+def vouch(folder: Path) -> None:
+    """Digests for the tables below ``folder`` as they are now, as ``sha256sum`` writes them."""
+    tables = folder / "tables"
+    paths = sorted(path for path in tables.iterdir() if path.name.endswith((".csv", ".csv.gz")))
+    sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths)
+    (tables / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 
 def publish(experiment: str, folder: Path) -> None:

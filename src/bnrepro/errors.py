@@ -1,15 +1,9 @@
 """What can be wrong with a user's input or machine: each error is one message and an exit code, no traceback.
 
-:func:`door` is where every script enters, and where these errors leave.
+They leave a script by :func:`bnrepro.door.door`.
 """
 
 from __future__ import annotations
-
-import io
-import os
-import sys
-from collections.abc import Callable
-from typing import NoReturn
 
 
 class UserError(Exception):
@@ -41,34 +35,3 @@ class NetworksMissing(UserError):
 
 class Interrupted(UserError):
     """The work was stopped on request; what is finished is kept and the next call goes on."""
-
-
-def door(main: Callable[[], None]) -> NoReturn:
-    """Run a script's ``main`` and leave with its exit code: 0; 2 for what the user can mend; 130 for Ctrl-C.
-
-    A script imports what it works with inside ``main``, so that Ctrl-C ends it with one line at any moment. A character
-    that the terminal's encoding lacks is replaced; a reader that closes the pipe ends the script quietly.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    try:
-        main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is left in the buffer must not be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except UserError as error:
-        leave(error)
-    except KeyboardInterrupt:
-        leave(Interrupted("stopped; the same call goes on from here"))
-    sys.exit(0)
-
-
-def leave(error: UserError) -> NoReturn:
-    """Say what is wrong, unless another process does, and end with its exit code."""
-    stopped = isinstance(error, Interrupted)
-    if not error.told:
-        print(error if stopped else f"error: {error}", file=sys.stderr, flush=True)
-    sys.exit(130 if stopped else 2)

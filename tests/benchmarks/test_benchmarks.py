@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import ROWS, Bench, Bound, Measured, Row, Skipped, plans, row, runner, subjects
+
+from benchmarks.registry import ROWS, Bench, Bound, Measured, Row, Skipped, row  # isort: skip
+from benchmarks import plans, runner, subjects
 from rich.console import Console
 
 from bnrepro import store

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import processes
 import pytest
-from benchmarks import Bench, Bound, overheads, runner, starts, subjects
+
+from benchmarks.registry import Bench, Bound  # isort: skip
+from benchmarks import overheads, runner, starts, subjects
 from rich.console import Console
 
 from bnrepro import store

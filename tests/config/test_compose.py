@@ -115,6 +115,25 @@ BAD = [
     (["optimizer.lr=nan"], ["optimizer.lr=nan", "finite"]),
     (["optimizer.lr=inf"], ["optimizer.lr=inf", "finite"]),
     (["steps=-1"], ["steps=-1", "at least 0"]),
+    (["norm=batch", "norm.eps=nan"], ["norm.eps=nan", "must be a number"]),
+    (["norm=batch", "norm._target_=5"], ["norm._target_=5", "must name a class"]),
+    (["norm=batch", "norm._target_=MyNorm"], ["norm._target_=MyNorm", "mine.MyNorm"]),
+    (["norm=batch", "norm._target_=null"], ["eps, momentum, affine without a class"]),
+    (["norm=none", "+norm.eps=1"], ["eps without a class"]),
+    *(
+        ([f"{switch}={value}"], [f"{switch}=", "must be true or false"])
+        for switch, value in [
+            ("augmentation.flip", "1_000"),
+            ("augmentation.flip", "2"),
+            ("augmentation.flip", "-1"),
+            ("augmentation.flip", "0.5"),
+            ("augmentation.flip", "maybe"),
+            ("augmentation.flip", "null"),
+            ("data.stream", "7"),
+            ("probes.shift.enabled", "[true]"),
+            ("keep_weights", "3"),
+        ]
+    ),
     (["placement=middle"], ["placement=middle", "before", "after"]),
     (["norm=unknown"], ["norm/unknown", "none", "batch"]),
     (["data=unknown"], ["data/unknown", "mnist", "digits"]),
@@ -138,6 +157,17 @@ def test_bad_input_is_refused_with_what_was_meant(
     assert all(text in message for text in named), message
     assert "Traceback" not in message
     assert "HYDRA_FULL_ERROR" not in message
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("true", True), ("True", True), ("yes", True), ("on", True), ("1", True), ("'1'", True), ("false", False),
+     ("no", False), ("off", False), ("0", False)],
+)  # fmt: skip
+def test_a_switch_takes_the_words_that_hydra_takes(composer: Composer, given: str, read: bool) -> None:
+    [config] = composer.sweep(["data=digits", f"augmentation.flip={given}", f"probes.shift.enabled={given}"])
+    assert config.augmentation.flip is read
+    assert config.probes.shift.enabled is read
 
 
 def test_one_bad_value_in_a_sweep_refuses_all_of_it(composer: Composer) -> None:

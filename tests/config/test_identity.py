@@ -14,7 +14,7 @@ from bnrepro import store, tables
 from bnrepro.config import identity as configuration
 from bnrepro.config.build import from_record
 from bnrepro.config.checks import validated
-from bnrepro.config.identity import arm_label, run_key, scientific
+from bnrepro.config.identity import arm_label, identity, run_key, scientific
 from bnrepro.config.schema import Config, Key, ProbesConfig, walk
 from bnrepro.errors import ConfigError
 from bnrepro.store import RunRecord, flatten, unflatten
@@ -138,12 +138,12 @@ def test_a_key_that_does_nothing_leaves_no_trace(key: str) -> None:
 
 def test_the_keys_of_all_committed_runs_are_what_this_code_computes() -> None:
     """From their rows alone: no default, range or name of the schema may move under them."""
-    folder, count = store.REPOSITORY / "results" / "tables", 0
-    for path in sorted(folder.glob("*.runs.csv")):
+    results, count = tables.Results(store.REPOSITORY / "results"), 0
+    for path in sorted((results.folder / "tables").glob("*.runs.csv")):
         name = path.name.removesuffix(".runs.csv")
-        timing = {row["run"]: row for row in tables.records(folder, f"{name}.timing")}
+        timing = {row["run"]: row for row in results.records(f"{name}.timing")}
         built: dict[str, Config] = {}  # runs that differ in the seed alone are built once
-        for row in tables.records(folder, f"{name}.runs"):
+        for row in results.records(f"{name}.runs"):
             record = RunRecord.from_rows(row, timing[row["run"]])
             others = repr({key: value for key, value in record.config.items() if key != "seed"})
             if others not in built:
@@ -339,14 +339,40 @@ def test_a_name_that_cannot_name_a_file_is_refused(name: str) -> None:
     config.norm["name"] = name or "/"
     with pytest.raises(ConfigError, match="it names files"):
         validated(config)
+    config = full()
+    config.arm = name
+    with pytest.raises(ConfigError, match=r"^arm=.*stands in tables"):
+        validated(config)
 
 
-@pytest.mark.parametrize("norm", [None, {}, "batch", {"eps": 1.0}])
+@pytest.mark.parametrize(
+    "norm",
+    [None, {}, "batch", 1, [1], {"eps": 1.0}, {"name": "mine", "target": "mine.MyNorm"}, {"_target_": 5},
+     {"_target_": "mine"}, {"_target_": "a b.c"}, {"_target_": ".mine.MyNorm"}, {"_target_": ["mine.MyNorm"]},
+     {"_target_": "mine.MyNorm", "inner": {"scale": float("nan")}}],
+)  # fmt: skip
 def test_a_norm_that_describes_nothing_is_refused(norm: object) -> None:
     config = full()
     config.norm = norm
-    with pytest.raises(ConfigError, match="norm"):
+    with pytest.raises(ConfigError, match=r"^norm") as caught:
         validated(config)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("target", ["os.getcwd", "sys.exit", "time.time", "no_such.Norm", "package_that_fails.m.Norm"])
+def test_a_target_without_a_source_file_makes_no_traceback(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package_that_fails").mkdir()
+    (tmp_path / "package_that_fails" / "__init__.py").write_text("raise OSError('no licence')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = full()
+    config.norm = {"name": "mine", "_target_": target}
+    if target.startswith("package"):
+        identity(config, "data")  # its own message tells what is wrong, when the layer is built
+    else:
+        with pytest.raises(ConfigError, match=f"norm._target_={target}: no source file"):
+            identity(config, "data")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import pickle
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils import data as torch_data
 
 from bnrepro import data
 from bnrepro.config.schema import Config, DataConfig
-from bnrepro.data import image_folder, streaming
+from bnrepro.data import decoding, image_folder, streaming
+from bnrepro.data.listing import PassedOver
 from bnrepro.data.sets import StreamedDataset
-from bnrepro.errors import ConfigError, DataError
+from bnrepro.errors import ConfigError, DataError, UserError
 from bnrepro.runs import run
 from bnrepro.training import checkpoint
 from bnrepro.training.evaluation import evaluate
@@ -70,6 +75,10 @@ def batches(config: Config, first: int, stop: int, found: data.AnyDataset | None
     return list(batches.between(first, stop))
 
 
+def list_files(folder: Path, skip: bool = False) -> streaming.ImageFiles:
+    return streaming.list_files(folder, PassedOver(folder), skip)
+
+
 def damage(photos: Path, *names: str) -> list[str]:
     for name in names:
         (photos / name).write_bytes(b"not an image")
@@ -80,7 +89,7 @@ def damage(photos: Path, *names: str) -> list[str]:
 
 
 def test_paths_and_labels_are_those_of_the_folder(photos: Path) -> None:
-    files = streaming.list_files(photos / "train")
+    files = list_files(photos / "train")
     expected = sorted((photos / "train").glob("*/*.png"))
     assert [files.path(position) for position in range(len(files))] == [str(path) for path in expected]
     labels = [files.label(position) for position in range(len(files))]
@@ -89,7 +98,7 @@ def test_paths_and_labels_are_those_of_the_folder(photos: Path) -> None:
 
 def test_the_listing_takes_a_few_bytes_an_image(photos: Path) -> None:
     """Its size in memory grows with the names alone: there is no object for an image, in no process."""
-    files = streaming.list_files(photos / "train")
+    files = list_files(photos / "train")
     assert files.names.nbytes + files.ends.nbytes <= len(files) * (len("class 00/0.png") + 8)
 
 
@@ -232,15 +241,52 @@ def test_the_next_image_of_the_split_takes_the_place_of_an_unreadable_one(photos
 
 
 def test_a_split_without_one_readable_image_is_refused(photos: Path, configured: Callable[..., Config]) -> None:
+    found = dataset(photos, unreadable="skip")
     damage(photos, *(f"val/class {label:02d}/{index}.png" for label, index in itertools.product(range(12), range(2))))
     damage(photos, *(f"train/class {label:02d}/{index}.png" for label, index in itertools.product(range(12), range(5))))
-    found = dataset(photos, unreadable="skip")
     with pytest.raises(DataError, match="not one of 24 images"):
         evaluate(Constant(0), found.test)
     with pytest.raises(DataError, match="not one of 40 images"):
-        batches(configured("data.unreadable=skip", "data.standardize=false"), 0, 1)
+        batches(configured("data.unreadable=skip", "data.standardize=false"), 0, 1, found)
     with pytest.raises(DataError, match="not one of 40 images"):
-        dataset(photos, unreadable="skip", standardize=True)
+        streaming.moments(found.train, found.fingerprint)
+
+
+def test_a_class_without_a_readable_image_is_named_before_training(photos: Path) -> None:
+    for part, count in (("val", 2), ("train", 5)):
+        damage(photos, *(f"{part}/class 11/{index}.png" for index in range(count)))
+        with pytest.raises(DataError, match=f"{part}/class 11: not one of {count} images can be read"):
+            dataset(photos, unreadable="skip")
+
+
+def test_what_is_passed_over_is_no_data_and_is_named(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = dataset(photos)
+    for part in ("train", "val"):
+        (photos / part / ".ipynb_checkpoints").mkdir()
+        for name in (".ipynb_checkpoints/0.png", "class 00/._0.png", "class 00/0.tif"):
+            (photos / part / name).write_bytes((photos / part / "class 00/0.png").read_bytes())
+    after = dataset(photos, workers=1)  # asked anew: other settings
+    assert (after.fingerprint, after.classes) == (before.fingerprint, CLASSES)
+    [told] = [record.message for record in caplog.records]
+    assert "2 hidden folders (train/.ipynb_checkpoints), 2 hidden files (train/class 00/._0.png), 2 .tif" in told
+
+
+@pytest.mark.parametrize(("root", "label"), [(".", "photos"), ("..", "photos"), ("~", "photos")])
+def test_the_data_are_named_after_their_folder(
+    root: str, label: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(photos))
+    monkeypatch.chdir(photos / "train" if root == ".." else photos)
+    assert dataset(Path(root)).label == label
+
+
+def test_16_bit_images_are_scaled(photos: Path) -> None:
+    expected = next(dataset(photos, image_size=9).test.chunks(24))[0]
+    for path in photos.glob("val/*/*.png"):
+        Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 257).save(path)
+    found = next(dataset(photos, image_size=9).test.chunks(24))[0]
+    assert (found - expected).abs().mean() < 0.03
+    assert found.std() > 0.2
 
 
 def test_a_chunk_without_one_readable_image_is_passed_over(photos: Path, configured: Callable[..., Config]) -> None:
@@ -257,11 +303,11 @@ def test_a_chunk_without_one_readable_image_is_passed_over(photos: Path, configu
 def test_every_kind_of_damage_names_the_file(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # a damaged header can ask for any size
     with pytest.raises(DataError, match=r"class 00/0\.png cannot be read as an image"):
-        image_folder.decode(str(photos / "train/class 00/0.png"))
+        decoding.decode(str(photos / "train/class 00/0.png"))
     (photos / "train/class 01/link.png").symlink_to("nowhere")
-    listed = streaming.list_files(photos / "train", skip=True)
+    listed = list_files(photos / "train", skip=True)
     assert len(listed) == 5 * CLASSES + 1
-    for listing in (streaming.list_files, lambda folder: image_folder.load(str(folder.parent), None)):
+    for listing in (list_files, lambda folder: image_folder.load(str(folder.parent), None)):
         with pytest.raises(DataError, match=r"class 01/link\.png cannot be read \(No such file"):
             listing(photos / "train")
 
@@ -325,6 +371,45 @@ def test_what_cannot_be_streamed_is_refused(
 def test_what_needs_images_in_memory_says_so(photos: Path) -> None:
     with pytest.raises(ConfigError, match="needs its images in memory"):
         data.load(DataConfig("image_folder", root=str(photos), stream=True))
+
+
+# ------------------------------------------------------------------------------------------ processes that read
+
+
+def test_a_run_of_a_sweep_reads_by_itself(configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = batches(configured(), 0, 2)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # pyright: ignore
+    for pair in zip(batches(configured("data.workers=2"), 0, 2), expected, strict=True):
+        for found, alone in zip(*pair, strict=True):
+            assert torch.equal(found, alone)
+
+
+def test_a_killed_process_that_reads_is_one_message(
+    photos: Path, configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_data._utils, "MP_STATUS_CHECK_INTERVAL", 0.1)  # seconds to wait for each to end
+    config = configured("data.workers=2")
+    found = data.open_dataset(config.data)
+    split = found.train.to("cpu", torch.float32)
+    split.sample(1)  # imports what the processes need
+    source = data.open_batches(config, split, data.ExampleOrder(config, len(split))).between(0, 100_000)
+    before = set(multiprocessing.active_children())
+    next(source)
+    victim, other = set(multiprocessing.active_children()) - before
+
+    def killed() -> None:
+        # PyTorch raises where it is when it learns of it: in the loader, or between two mini-batches.
+        with data.explained(2):
+            os.kill(victim.pid or 0, signal.SIGKILL)
+            for _ in source:
+                time.sleep(0.001)
+
+    with pytest.raises(UserError, match=r"^data\.workers=2: .*/dev/shm .*data\.workers=0: .*$") as caught:
+        killed()
+    assert "\n" not in str(caught.value)
+    # The end of the others is then no news, wherever the program is.
+    other.kill()
+    other.join()
 
 
 # ------------------------------------------------------------------------------------------------------ top-5

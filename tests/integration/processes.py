@@ -6,6 +6,7 @@ sooner.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import multiprocessing
@@ -16,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from bnrepro import store, tables
@@ -85,6 +86,16 @@ def script(name: str, arguments: list[str], cwd: str, said: str) -> None:
     runpy.run_path(path, run_name="__main__")
 
 
+def loaded(path: Path) -> ModuleType:
+    """A script as a module of this process, not run."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.parent.name}_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def call(folder: Path, name: str, *arguments: str) -> SimpleNamespace:
     """A script called in ``folder``: its exit code, and what it said."""
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -102,8 +113,9 @@ def rank(number: int, world: int, port: int, arguments: list[str], outputs: str,
     steps since are lost.
     """
     os.environ |= {
-        "RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(world),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "BNREPRO_OUTPUTS": outputs,
+        "TORCHELASTIC_RUN_ID": "none", "RANK": str(number), "LOCAL_RANK": str(number),
+        "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "BNREPRO_OUTPUTS": outputs,
     }  # fmt: skip
     if dies_at:
         written, write = itertools.count(1), store.RunFolder.write_checkpoint

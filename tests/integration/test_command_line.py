@@ -45,6 +45,11 @@ REFUSED = {
     "norm": (["norm=nosuch"], ["norm/nosuch", "none", "batch"]),
     "data": (["data=nosuch"], ["data/nosuch", "mnist", "digits"]),
     "experiment": (["experiment=nosuch"], ["experiment/nosuch", "mnist_training"]),
+    "no model": (["model=null"], ["model=null", "mlp"]),
+    "number of an experiment": (["experiment=1"], ["experiment=1", "mnist_training"]),
+    "no key": (["=1"], ["=1", "not an override"]),
+    "no worker": (["seed=0,1", "hydra.launcher.n_jobs=0", "-m"], ["hydra.launcher.n_jobs=0", "at least 1"]),
+    "no launcher": (["seed=0,1", "hydra/launcher=nosuch", "-m"], ["hydra/launcher/nosuch", "basic"]),
     "sweep without -m": (["seed=0,1"], ["add -m"]),
     "no folder": (["--config-dir", "nowhere"], ["--config-dir nowhere", "no such folder"]),
     "in a sweep": (["optimizer.lr=0.1,-1", "-m"], ["optimizer.lr=-1", "above 0"]),
@@ -77,6 +82,44 @@ def test_help_explains_the_groups(train: Callable[..., SimpleNamespace], argumen
     assert call.written == []
 
 
+def test_help_lists_what_works_here_and_says_how_to_see_every_value(train: Callable[..., SimpleNamespace]) -> None:
+    call = train("--help")
+    assert "measurement:" not in call.out
+    assert "schema" not in call.out
+    assert "--resolve" in call.out
+    call = train("experiment=mnist_training", "--cfg", "job", "--resolve")
+    assert "steps: 50000" in call.out
+    assert "${" not in call.out
+
+
+def test_a_sweep_by_hydras_own_mode_and_by_a_glob(train: Callable[..., SimpleNamespace]) -> None:
+    call = train(*SMALL, "hydra.mode=MULTIRUN", "norm=glob(none*)", "seed=0,1")
+    assert call.code == 0
+    assert "2 runs: 0 done, 2 to train" in call.out
+
+
+@pytest.mark.parametrize("launcher", ["bnrepro", "basic"])
+def test_an_outputs_folder_that_cannot_be_written_is_one_line(
+    launcher: str, train: Callable[..., SimpleNamespace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BNREPRO_OUTPUTS", str(tmp_path / "file" / "outputs"))
+    call = train("-m", *SMALL, "seed=0,1", f"hydra/launcher={launcher}")
+    assert call.code == 2
+    [line] = call.err.splitlines()
+    assert line.startswith("error: ")
+    assert str(tmp_path / "file" / "outputs") in line
+    assert call.written == []
+
+
+def test_a_launcher_of_hydras_own_writes_into_the_outputs_folder(
+    train: Callable[..., SimpleNamespace], outputs: Path, tmp_path: Path
+) -> None:
+    assert train("-m", *SMALL, "seed=0,1", "hydra/launcher=basic").code == 0
+    assert (outputs / "multirun").is_dir()
+    assert not list((tmp_path / "cwd").iterdir())
+
+
 def test_cfg_job_shows_the_configuration_and_trains_nothing(train: Callable[..., SimpleNamespace]) -> None:
     call = train("norm=none", "optimizer.lr=0.25", "--cfg", "job")
     assert call.code == 0
@@ -85,7 +128,9 @@ def test_cfg_job_shows_the_configuration_and_trains_nothing(train: Callable[...,
     assert call.written == []
 
 
-def test_a_run_says_where_it_is_and_the_next_call_skips_it(train: Callable[..., SimpleNamespace]) -> None:
+def test_a_run_says_where_it_is_and_the_next_call_skips_it(
+    train: Callable[..., SimpleNamespace], outputs: Path, tmp_path: Path
+) -> None:
     first, second = train(*SMALL, "norm=none"), train(*SMALL, "norm=none", "placement=after")
     assert (first.code, second.code) == (0, 0)
     assert ": finished" in first.out
@@ -93,7 +138,12 @@ def test_a_run_says_where_it_is_and_the_next_call_skips_it(train: Callable[..., 
     assert ": skipped" in second.out
     assert "step" not in second.out
     assert first.written == second.written
-    assert {"DONE", "metrics.csv"} <= set(first.written)
+    assert {"DONE", "metrics.csv", "curves.png"} <= set(first.written)
+    [picture] = outputs.glob("runs/single/none-s0-*/curves.png")
+    assert all(call.out.splitlines()[-1] == f"curves: {picture}" for call in (first, second))
+    over = processes.call(tmp_path, "plot", "none-s0", "--out", "one.svg")
+    assert (over.code, over.out) == (0, "one.svg\n")
+    assert (tmp_path / "one.svg").exists()
 
 
 def test_a_users_own_layer_in_a_folder_of_their_own(train: Callable[..., SimpleNamespace], tmp_path: Path) -> None:
@@ -123,6 +173,8 @@ def test_any_launcher_gives_the_same_tables_byte_for_byte(
     assert done.returncode == 0, done.stderr
     assert "2 runs: 0 done, 2 to train" in done.stdout
     assert "last evaluation of every run" in done.stdout
+    assert "python scripts/plot.py" in done.stdout.splitlines()[-1]
+    assert not list(tmp_path.glob("*/runs/single/*/curves.png"))
     basic, engine = (
         {path.name: (path / "metrics.csv").read_bytes() for path in (tmp_path / name).glob("runs/single/*")}
         for name in ("outputs", "engine")

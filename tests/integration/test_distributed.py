@@ -132,8 +132,8 @@ def test_a_second_call_waits_and_skips(
     name = killed("a", 2, *overrides)
     [path] = (tmp_path / "a").glob(f"runs/*/{name}")
     said = tmp_path / "a" / "said-0.out"
-    with store.RunFolder(path).lock_file() as file:
-        assert store.try_lock(file)
+    with store.RunFolder(path).lock() as lock:
+        assert lock.take()
         second = together("a", 2, *overrides)
         deadline = time.monotonic() + processes.TIMEOUT_S
         while not said.exists() or "waiting: another process" not in said.read_text():

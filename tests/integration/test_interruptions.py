@@ -13,6 +13,7 @@ import pytest
 
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
+from bnrepro.store.tables import SUMS
 
 OVERRIDES = [
     "data=digits",
@@ -39,9 +40,11 @@ def sweep() -> list[Config]:
 
 
 def tables_of(outputs: Path) -> dict[str, bytes]:
-    """All final tables but the one of wall times, and whatever else stands beside them."""
+    """All final tables but the one of wall times, with their digests, and whatever else stands beside them."""
     folder = outputs / "results" / "tables"
-    return {path.name: path.read_bytes() for path in folder.iterdir() if "timing" not in path.name}
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if "timing" not in path.name}
+    found[SUMS] = b"".join(line for line in found[SUMS].splitlines(keepends=True) if b"timing" not in line)
+    return found
 
 
 def finished_files(outputs: Path) -> dict[Path, tuple[int, int]]:
@@ -70,7 +73,7 @@ def undisturbed(sweep: list[Config], tmp_path_factory: pytest.TempPathFactory) -
     assert len(vouching) == len(sweep)
     tables = tables_of(outputs)
     names = ("single", "single.activations", "single.histograms", "single.layers", "single.runs")
-    assert set(tables) == {f"{name}.csv" for name in names}
+    assert set(tables) == {SUMS, *(f"{name}.csv" for name in names)}
     assert moments > 4 * KILLS, "the kill points would not all differ"
     return Undisturbed(tables, moments, vouching[1])
 
@@ -97,10 +100,11 @@ def test_killed_anywhere_the_sweep_ends_with_the_same_tables(
 
 def test_killed_again_and_again_it_still_ends(sweep: list[Config], undisturbed: Undisturbed, tmp_path: Path) -> None:
     expected, moments, _ = undisturbed
-    # Each process finishes one run at most, and so comes a little further than the one before.
-    codes = []
+    # Each process finishes one run at most, and so comes a little further than the one before. The tables take moments
+    # of their own, so that this is more than a run takes.
+    codes, at = [], moments // len(sweep)
     while len(codes) < moments:
-        codes.append(processes.wait(processes.start(processes.train_sweep, sweep, str(tmp_path), 47)))
+        codes.append(processes.wait(processes.start(processes.train_sweep, sweep, str(tmp_path), at)))
         if codes[-1] == 0:
             break
     assert codes[-1] == 0
@@ -118,3 +122,35 @@ def test_two_sweeps_at_once_train_each_run_once(sweep: list[Config], undisturbed
     for name in statuses[0]:
         assert sorted(one[name] for one in statuses) == ["finished", "skipped"]
     assert tables_of(tmp_path) == undisturbed.tables
+
+
+SMOKE = ("--profile", "smoke", "--experiments", "mnist_training,bias_redundant", "data=digits", "wandb=disabled",
+         "model.hidden=[12,8]", "steps=60", "seed=0,1")  # fmt: skip
+
+
+def test_two_calls_of_reproduce_at_once_make_everything_once(tmp_path: Path, outputs: Path) -> None:
+    """Two terminals, and a third that writes the report meanwhile: the files of one fit together."""
+    pair = [
+        processes.start(processes.script, "reproduce", list(SMOKE), str(tmp_path), str(tmp_path / f"said-{number}"))
+        for number in range(2)
+    ]
+    assert [processes.wait(process) for process in pair] == [0, 0]
+    said = "".join(
+        (tmp_path / f"said-{number}.{suffix}").read_text() for number in range(2) for suffix in ("out", "err")
+    )
+    assert "Traceback" not in said
+    runs = finished_files(outputs)
+    [tables] = outputs.glob("*/tables")
+    made = {path: path.read_bytes() for path in tables.parent.rglob("*") if path.is_file()}
+    assert not list(outputs.rglob("*.part"))
+    assert processes.call(tmp_path, "reproduce", *SMOKE).code == 0
+    assert finished_files(outputs) == runs
+    assert {path: path.read_bytes() for path in made} == made
+    again = [
+        processes.start(processes.script, name, ["--results", str(tables.parent)], str(tmp_path), str(tmp_path / name))
+        for name in ("report", "figures")
+    ]
+    assert [processes.wait(process) for process in again] == [0, 0]
+    assert {path: path.read_bytes() for path in made if path.name != "REPORT.md"} == {
+        path: content for path, content in made.items() if path.name != "REPORT.md"
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import processes
 import pytest
+from fabricated import vouch
 from rich.console import Console
 
 from bnrepro import data, store, tables
@@ -103,7 +105,8 @@ def test_runs_in_tables_that_are_asked_for_no_more_hold_nothing_up(
     folder = reproduce(request, console)
     made = {path: path.read_text() for path in (folder / "tables").glob("*.csv")}
     for path, text in made.items():
-        path.write_text(text.replace("batch-s0-", "batch-s9-"))
+        path.write_text(re.sub(r"batch-s0-(\w+),mnist_training,batch,0,", r"batch-s9-\1,mnist_training,batch,9,", text))
+    vouch(folder)
     [asked_for] = (outputs / "runs" / "mnist_training").glob("none-s0-*")
     elsewhere = asked_for.rename(outputs / asked_for.name)
     request = replace(request, train=False)
@@ -124,7 +127,7 @@ def test_without_data_it_says_so_and_goes_on_with_the_digits(
             raise DataUnavailable("MNIST is nowhere")
         return load(config)
 
-    monkeypatch.setattr(fallback, "load", only_digits)
+    monkeypatch.setattr(fallback, "open_dataset", only_digits)
     request = Request("smoke", only=("mnist_training",), overrides=("model.hidden=[8]", "steps=30", "wandb=disabled"))
     folder = reproduce(request, console)
     assert "digits" in folder.name
@@ -143,7 +146,7 @@ def test_a_measurement_finds_networks_whose_data_were_stood_in_for(
             raise DataUnavailable(f"{config.name} is nowhere")
         return load(config)
 
-    monkeypatch.setattr(fallback, "load", only_digits)
+    monkeypatch.setattr(fallback, "open_dataset", only_digits)
     small = ("model.stem=4", "model.units=[1,2]", "model.blocks=[1,1]", "wandb=disabled", "steps=20")
     only = ("ensemble_members", "ensemble")
     folder = reproduce(Request("smoke", only=only, overrides=small, jobs=1), console)

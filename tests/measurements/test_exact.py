@@ -51,7 +51,7 @@ def measured(name: str) -> pd.DataFrame:
 def judge(name: str, frame: pd.DataFrame) -> Judgement:
     """The verdict of the measurement's one claim on a table that was not stored."""
     [claim] = importlib.import_module(f"bnrepro.claims.{name}").DECLARED.claims
-    return claim.judge(SimpleNamespace(measured=lambda asked: Measured(asked, frame, pd.Series())))
+    return claim.judge(SimpleNamespace(treatment="batch", measured=lambda asked: Measured(asked, frame, pd.Series())))
 
 
 @pytest.mark.parametrize("name", SMALLER)

@@ -71,7 +71,7 @@ def test_where_mnist_is_nowhere_to_be_had_the_same_run_is_one_on_digits(monkeypa
             raise DataUnavailable("no MNIST")
         return found(config)  # pyright: ignore
 
-    monkeypatch.setattr(fallback, "load", load)
+    monkeypatch.setattr(fallback, "open_dataset", load)
     config = networks.configuration("experiment=mnist_training", "data=mnist", "norm=none", "steps=7")
     assert (config.data.name, config.steps, config.norm["name"]) == ("digits", 7, "none")
     assert config == networks.configuration("experiment=mnist_training", "data=digits", "norm=none", "steps=7")

@@ -306,22 +306,29 @@ def test_one_seed_is_inconclusive_and_no_statistics_are_not_run() -> None:
     assert "keeps statistics" in found.notes[0]
 
 
+def written(folder: Path, frame: pd.DataFrame) -> None:
+    columns = "key,data,python,torch,numpy,commit,hardware,cores,settings,seconds"
+    meta = f"{columns}\nabc,made up,3,2,2,c0ffee,an abacus,1,{{}},1.0\n"
+    store.write_tables(
+        folder / "tables", "transfer", {"transfer": [frame.to_csv(index=False)], "transfer.meta": [meta]}
+    )
+
+
 def test_the_figure_has_a_panel_and_an_example_a_shift_and_a_bar_a_way(tmp_path: Path) -> None:
     frame = table(lambda seed, shift: 0.1 + 0.01 * seed)
-    store.write_table(tmp_path / "tables", "transfer", frame.to_csv(index=False))
-    store.write_table(tmp_path / "tables", "transfer.meta", "key,seconds,data\nabc,1.0,made up\n")
+    written(tmp_path, frame)
     [(name, figure)] = DECLARED.figures(Results(tmp_path)).items()
     assert name == DECLARED.claims[0].figure
-    examples, panels = figure.axes[:4], figure.axes[4:]
+    examples, gains, panels = figure.axes[:4], figure.axes[4:8], figure.axes[8:]
     assert [axes.get_title() for axes in examples] == ["not shifted", "contrast × 0.5", "blur, σ = 1 px", "inverted"]
     assert all(axes.images[0].get_array().tolist() == [[0, 15], [15, 0]] for axes in examples)  # pyright: ignore
     for axes, before in zip(panels, (90, 50, 50, 50), strict=True):
-        drawn = [text.get_text() for text in axes.texts if text.get_text()[0].isdigit()]
+        drawn = [text.get_text() for text in axes.texts if text.get_text()[:1].isdigit()]
         expected = (before, before + 11.5, before + 20, before + 30, before, before + 10)
         assert drawn == [f"{value:.1f}" for value in expected]
     labels = [text.get_text() for text in panels[0].get_yticklabels()]
     assert labels == list(LABELS.values())
+    assert [[text.get_text() for text in axes.texts] for axes in gains] == [["+11.5"]] * 4
     nothing = frame[frame["arm"] == "none"]
-    store.write_table(tmp_path / "plain" / "tables", "transfer", nothing.to_csv(index=False))
-    store.write_table(tmp_path / "plain" / "tables", "transfer.meta", "key,seconds,data\nabc,1.0,made up\n")
+    written(tmp_path / "plain", nothing)
     assert DECLARED.figures(Results(tmp_path / "plain")) == {}

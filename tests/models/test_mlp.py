@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bnrepro.config.schema import Config
+from bnrepro.errors import ConfigError
 from bnrepro.models import build_model
 
 
@@ -114,3 +115,8 @@ def test_dropout_drops_in_training_alone(build: Callable[..., nn.Module]) -> Non
     model.eval()
     assert torch.equal(model(x), model(x))
     assert torch.equal(model(x), build("norm=none").eval()(x))
+
+
+def test_a_single_class_is_refused(small: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError, match="the data has 1 class"):
+        build_model(small(), (1, 8, 8), 1)

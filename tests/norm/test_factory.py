@@ -52,11 +52,74 @@ def test_none_is_no_layer_at_all() -> None:
         {"_target_": "bnrepro.norm.NoSuchLayer"},
         {"_target_": "no_such_package.Layer"},
         {"name": "group", "_target_": "torch.nn.GroupNorm", "num_channels": 5, "wrong": 3},
+        {"_target_": "os.getcwd"},
+        {"_target_": "torch.nn.Linear"},
+        {"_target_": "torch.zeros"},
+        {"_target_": "collections.Counter"},
     ],
 )
 def test_a_layer_that_cannot_be_built_is_named(norm: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"norm={norm.get('name', norm['_target_'])} cannot be built"):
+    with pytest.raises(ConfigError, match=f"norm={norm.get('name', norm['_target_'])} cannot be built") as caught:
         make_norm(norm, 4)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "HYDRA" not in str(caught.value)
+
+
+BATCHES = ("bnrepro.norm.BatchNorm", "bnrepro.norm.NoisyBatchNorm", "bnrepro.norm.ReferenceBatchNorm")
+EPS = (*BATCHES, "bnrepro.norm.GroupNorm", "bnrepro.norm.LayerNorm", "torch.nn.InstanceNorm2d", "torch.nn.BatchNorm1d")
+OUT_OF_RANGE = [
+    *((target, "eps", value) for target in EPS for value in (0, 0.0, -1, float("inf"), float("nan"), "small", True)),
+    *((target, "momentum", value) for target in BATCHES for value in (2, -0.1, float("nan"), "fast")),
+    ("torch.nn.InstanceNorm2d", "momentum", 2),
+    ("bnrepro.norm.pitfalls.ZCAWhitening", "momentum", 2),
+    *((target, "affine", "no") for target in EPS),
+    *(("bnrepro.norm.GroupNorm", "num_groups", value) for value in (0, -1, 2.5, True, "all")),
+    *(("bnrepro.norm.NoisyBatchNorm", name, float("inf")) for name in ("mean", "scale", "spread")),
+    ("bnrepro.norm.NoisyBatchNorm", "scale", 0.5),
+]
+
+
+@pytest.mark.parametrize(("target", "name", "value"), OUT_OF_RANGE)
+def test_a_value_out_of_its_range_is_refused_by_name(target: str, name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"norm=chosen cannot be built: .*{name}"):
+        make_norm({"name": "chosen", "_target_": target, name: value}, 4)
+
+
+class Picky(nn.Module):
+    """A user's own class, which checks its number itself and declares the types of its settings."""
+
+    def __init__(self, num_features: int, power: float, kind: str | None = None, over: list[int] | None = None) -> None:
+        super().__init__()
+        if power > 3:
+            raise ValueError(f"power={power} is above 3")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"power": 4}, "ValueError: power=4 is above 3"),
+        ({"power": "two"}, "power='two' must be a number"),
+        ({"power": 2, "kind": 5}, "kind=5 must be a text or null"),
+        ({"power": 1, "kind": None, "over": [1]}, None),
+    ],
+)
+def test_a_users_own_class_checks_its_numbers(settings: dict[str, Any], told: str | None) -> None:
+    norm = {"name": "mine", "_target_": f"{__name__}.Picky", **settings}
+    if told is None:
+        assert isinstance(make_norm(norm, 4), nn.Module)
+    else:
+        with pytest.raises(ConfigError, match=f"norm=mine cannot be built: .*{told}"):
+            make_norm(norm, 4)
+
+
+@pytest.mark.parametrize(
+    ("target", "shape"), [("GroupNorm", (5, 6)), ("GroupNorm", (5, 6, 1, 1)), ("LayerNorm", (5, 1))]
+)
+def test_a_group_of_one_value_is_refused_where_it_shows(target: str, shape: tuple[int, ...]) -> None:
+    layer: Any = make_norm({"name": "x", "_target_": f"bnrepro.norm.{target}"}, shape[1])
+    with pytest.raises(ValueError, match="have no variance"):
+        layer(torch.randn(shape))
+    assert layer(torch.randn(5, shape[1], 2, 1)).isfinite().all()
 
 
 def test_a_users_layer_takes_the_number_of_features() -> None:

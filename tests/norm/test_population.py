@@ -228,12 +228,73 @@ def test_only_layers_that_directly_follow_a_linear_map_are_folded() -> None:
         mlp(placement="after"),
         nn.Sequential(relu, nn.Linear(8, 8), relu, ReferenceBatchNorm(8)),
         Reversed(nn.Linear(8, 8), ReferenceBatchNorm(8)),
-        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)), ReferenceBatchNorm(8)),
     ):
         frozen = freeze(model, population_statistics(model, batches((7, 8))))
         folded, x = fold(frozen), batches((64, 8), 1)[0]
         assert [m for m in folded.modules() if isinstance(m, FrozenBatchNorm)]
         assert torch.equal(folded(x), frozen(x))
+
+
+class Doubled(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+def hooked(layer: nn.Module, before: bool) -> nn.Module:
+    if before:
+        layer.register_forward_pre_hook(lambda module, inputs: (inputs[0] + 1,))
+    else:
+        layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return layer
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize(
+    ("linear", "told"),
+    [
+        (nn.utils.parametrizations.weight_norm, "parametrised"),
+        (nn.utils.parametrizations.spectral_norm, "parametrised"),
+        (nn.utils.parametrizations.orthogonal, "parametrised"),
+        (nn.utils.spectral_norm, "forward hooks"),
+        (nn.utils.weight_norm, "forward hooks"),
+        (lambda layer: hooked(layer, before=True), "forward hooks"),
+        (lambda layer: hooked(layer, before=False), "forward hooks"),
+        (lambda layer: Doubled(*reversed(layer.weight.shape)), "Doubled"),
+    ],
+)
+@pytest.mark.parametrize("block", [True, False], ids=["block", "sequential"])
+def test_what_a_map_cannot_stand_for_is_left_unfolded_and_said(
+    linear: Callable[[nn.Module], nn.Module], told: str, block: bool
+) -> None:
+    with torch.no_grad():  # the older normalisations of weights keep a tensor that cannot be copied with its graph
+        if block:
+            model: Any = mlp()
+            model[0].linear = linear(nn.Linear(8, 12))
+        else:
+            model = nn.Sequential(
+                linear(nn.Linear(8, 8)), ReferenceBatchNorm(8), nn.Linear(8, 8), ReferenceBatchNorm(8)
+            )
+        frozen = freeze(model, population_statistics(model, batches((7, 8))))
+        name = "0.linear" if block else "0"
+        with pytest.warns(UserWarning, match=rf"left unfolded: {name} \(.*{told}"):
+            folded, x = fold(frozen), batches((64, 8), 1)[0]
+        left = [path for path, module in folded.named_modules() if isinstance(module, FrozenBatchNorm)]
+        assert left == (["0.norm"] if block else ["1"])
+        torch.testing.assert_close(folded(x), frozen(x), rtol=1e-5, atol=1e-5)
+
+
+def test_hooks_of_a_normaliser_are_not_dropped_in_silence() -> None:
+    model: Any = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 8), nn.BatchNorm1d(8))
+    hooked(model[1], before=False)
+    with pytest.warns(UserWarning, match="hooks of '1' are not part"):
+        frozen: Any = freeze(model, population_statistics(model, batches((7, 8))))
+    hooked(frozen[3], before=False)
+    x = batches((64, 8), 1)[0]
+    with pytest.warns(UserWarning, match="left unfolded: 2 "):
+        folded = fold(frozen)
+    torch.testing.assert_close(folded(x), frozen(x), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="forward hooks"):
+        fold_pair(frozen[2], frozen[3])
 
 
 def test_fold_pair_refuses_what_it_cannot_fold() -> None:

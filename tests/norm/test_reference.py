@@ -14,6 +14,7 @@ from norm_agreement import Case, disagreement, library
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, grad, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnrepro.norm import ReferenceBatchNorm
 from bnrepro.norm.reference import BatchNormFunction
@@ -52,7 +53,7 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(cases())
 def test_agrees_with_the_library_layer(case: Case) -> None:
     # In bfloat16 the library rounds inside its own passes (measured: up to 1% of an output's scale and 8% of
@@ -67,7 +68,7 @@ def test_agrees_with_the_library_layer(case: Case) -> None:
         assert error <= tolerance, (name, error, errors)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(cases())
 def test_bfloat16_agrees_with_the_library_layer_as_far_as_that_is_exact(case: Case) -> None:
     errors = disagreement(replace(case, dtype=torch.bfloat16), ReferenceBatchNorm, library)
@@ -181,6 +182,58 @@ def test_a_state_dict_without_the_count_loads_as_in_the_library() -> None:
         layer = cls(3)
         layer.load_state_dict(old)
         assert layer.num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("kept", [True, False], ids=["with the count", "without"])
+def test_a_layer_without_storage_takes_a_file_s_tensors_as_the_library_s_does(
+    momentum: float | None, kept: bool
+) -> None:
+    x, trained = Case((5, 3), torch.float32).batch(), []
+    for cls in (ReferenceBatchNorm, nn.BatchNorm1d):
+        # Plain dictionaries name no version, so that what is missing is taken for old.
+        state = {name: value for name, value in cls(3).state_dict().items() if kept or name != "num_batches_tracked"}
+        layer = cls(3, momentum=momentum, device="meta")
+        layer.load_state_dict(state, assign=True)
+        layer(x)
+        trained.append(layer.state_dict())
+    torch.testing.assert_close(*trained)
+    assert trained[0]["num_batches_tracked"] == 1
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_the_library_s_update_of_the_statistics_finds_the_layer(momentum: float | None) -> None:
+    updated = []
+    for cls in (ReferenceBatchNorm, nn.BatchNorm1d):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 3), cls(3, momentum=momentum), nn.Dropout(0.5))
+        data = [Case((6, 4), torch.float32, seed=seed).batch() for seed in range(3)]
+        model(data[0])  # forgotten by the update
+        torch.optim.swa_utils.update_bn([(x, None) for x in data], model)
+        assert model[1].num_batches_tracked == 3
+        assert model[1].momentum == momentum
+        updated.append(model.state_dict())
+    torch.testing.assert_close(*updated)
+
+
+def test_the_library_s_synchronised_kernel_takes_the_layer_s_place() -> None:
+    layer = ReferenceBatchNorm(3, eps=1e-3, momentum=None)
+    layer(Case((5, 3), torch.float32).batch())
+    before = copy.deepcopy(layer.state_dict())
+    [synchronised] = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(layer))
+    assert isinstance(synchronised, nn.SyncBatchNorm)
+    assert (synchronised.eps, synchronised.momentum) == (1e-3, None)
+    torch.testing.assert_close(synchronised.state_dict(), before)
+
+
+def test_nothing_that_computes_comes_from_the_library_s_layer() -> None:
+    computing = {"__init__", "forward", "reset_parameters", "reset_running_stats"}
+    assert computing <= vars(ReferenceBatchNorm).keys()
+    inherited = {name for base in (_BatchNorm, _BatchNorm.__base__) for name in vars(base) if not name.startswith("__")}
+    # Of a module the annotations of its attributes, the input check that only the library's forward calls, and files.
+    assert inherited - vars(ReferenceBatchNorm).keys() == {
+        "_version", "_check_input_dim", "_load_from_state_dict", "extra_repr",
+    }  # fmt: skip
 
 
 def test_copies_pickles_and_resets() -> None:

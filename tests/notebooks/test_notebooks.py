@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from fabricated import vouch
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -133,6 +134,7 @@ def test_explore_results_goes_on_without_the_tables_it_can_spare(explorer: Execu
     (results / "claims.json").unlink()
     for path in (results / "tables").glob("mnist_training.activations.csv*"):
         path.unlink()
+    vouch(results)
     notebook = explorer()
     assert "has no mnist_training.activations: `make reproduce` makes it" in printed(notebook)
     assert "has no claims.json: `make reproduce` makes it" in printed(notebook)

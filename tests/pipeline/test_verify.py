@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fabricated import vouch
 
 from bnrepro import store, tables
 from bnrepro.config.build import from_record
@@ -45,6 +46,7 @@ def test_another_number_is_noticed(sweep: Callable[..., list[Config]], tmp_path:
     head, _, value = lines[changed].rpartition(",")
     lines[changed] = f"{head},{float(value) * 1.001:.6g}"
     path.write_text("\n".join([*lines, ""]))
+    vouch(tmp_path)
     assert not verify("mnist_training", tmp_path).agrees
 
 

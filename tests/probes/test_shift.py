@@ -70,9 +70,9 @@ def scene(small: Callable[..., Config]) -> Callable[..., tuple[Config, nn.Module
     return build
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "group"])
-def test_a_network_whose_earlier_layers_are_moved_by_hand(scene, norm: str) -> None:
-    config, model, loaded = scene(f"norm={norm}")
+@pytest.mark.parametrize("norm", [["norm=none"], ["norm=batch"], ["norm=group", "norm.num_groups=4"]])
+def test_a_network_whose_earlier_layers_are_moved_by_hand(scene, norm: list[str]) -> None:
+    config, model, loaded = scene(*norm)
     images, labels = NextStep(config, loaded).batch(0)
     found = gradient_shifts(NextLoss(model, images, labels), parameters_of(model), layers_of(model), 0.7)
     assert list(found) == ["hidden.0", "hidden.1", "output"]

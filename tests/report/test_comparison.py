@@ -56,6 +56,12 @@ def test_two_treatments_side_by_side(composed: Callable[..., list[Config]], tmp_
     wide = frame.pivot(index="claim", columns="normaliser", values="verdict")
     assert list(wide.loc["higher_accuracy", ["batch", "group"]]) == ["supported", "contradicted"]
     assert list(wide.loc["placement"].unique()) == ["not run"]
+    for folder, command in (
+        (own, "--experiments learning_rate"),
+        (other, "--experiments learning_rate --treatment group"),
+    ):
+        notes = json.loads((folder / "claims.json").read_text())["placement"]["notes"]
+        assert notes == [f"no table of learning_rate: python scripts/reproduce.py {command}"]
     text = (other / "REPORT.md").read_text()
     assert "| claim | batch | group |" in text
     assert "✘ contradicted: -2.02 points" in text

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fabricated import finish, publish
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+from bnrepro import store
 from bnrepro.claims import CLAIMS, EXPERIMENTS, Claim, Evidence, Judgement, style
+from bnrepro.claims.markdown import table
 from bnrepro.config.schema import Config
 from bnrepro.report import conclusions, judge, markdown
 from bnrepro.report.judge import Found
@@ -145,3 +151,48 @@ def test_the_conclusions_say_every_verdict_once_and_no_number_of_their_own(folde
             rest = rest.replace(judge.amount(judgement.primary.interval, judgement.primary.unit), "")
             rest = rest.replace(f"n = {stored[claim.slug]['n']:,}", "")
         assert not any(character.isdigit() for character in rest.replace(claim.slug, "").partition("](#")[0])
+
+
+def cells_of(text: str) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Each table of a Markdown text as a renderer sees it: its source's lines, and the text of its cells by row."""
+    lines = text.splitlines()
+    rows: list[list[str]] = []
+    start = None
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        if token.type == "table_open":
+            start, rows = token.map, []
+        elif token.type == "tr_open":
+            rows.append([])
+        elif token.type == "inline" and start is not None:
+            rows[-1].append("".join(each.content for each in token.children or ()))
+        elif token.type == "table_close":
+            assert start is not None
+            yield lines[start[0] : start[1]], rows
+            start = None
+
+
+CELL = st.text("ab1-:|| \n\r\t", max_size=8)
+
+
+@given(st.lists(st.lists(CELL, min_size=3, max_size=3), max_size=4))
+def test_no_cell_ends_another(rows: list[list[str]]) -> None:
+    """Whatever is in it: a bar, as in |mean|, or a line break."""
+    [(_, shown)] = cells_of(table(["largest |mean|", "b", "c"], rows))
+    assert shown[0] == ["largest |mean|", "b", "c"]
+    assert [[" ".join(cell.split()) for cell in row] for row in shown[1:]] == [
+        [" ".join(cell.split()) for cell in row] for row in rows
+    ]
+
+
+@pytest.mark.parametrize("name", ["results/REPORT.md", "README.md"])
+def test_every_row_of_a_table_has_the_cells_of_its_head(name: str) -> None:
+    """Counted in the source: a renderer drops the cells beyond those of the head, and fills up missing ones."""
+    text = (store.REPOSITORY / name).read_text(encoding="utf-8")
+    found = list(cells_of(text))
+    # Outside of code, each line that begins with a bar belongs to one of them.
+    outside = "".join(re.split(r"^```.*?^```", text, flags=re.M | re.S))
+    assert sum(len(lines) for lines, _ in found) == sum(line.startswith("|") for line in outside.splitlines())
+    assert found
+    for lines, rows in found:
+        for line in lines:
+            assert len(re.findall(r"(?<!\\)\|", line)) == len(rows[0]) + 1, line

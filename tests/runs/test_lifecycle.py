@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bnrepro.runs import lifecycle
-from bnrepro.store import Files, RunFolder, RunRecord
+from bnrepro.store import Files, RunFolder, RunRecord, locks
 from bnrepro.store.record import VERSIONS
 
 RECORD = RunRecord(
@@ -46,7 +46,7 @@ def test_work_that_fails_leaves_nothing_done_and_lets_go(tmp_path: Path) -> None
 def test_a_second_worker_waits_and_then_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looked at again once it holds the folder: what was finished meanwhile is not done again."""
     folder, begun, waits, results = RunFolder(tmp_path / "run"), threading.Event(), threading.Event(), []
-    monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: waits.set() or threading.Event().wait(0.01))
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: waits.set() or threading.Event().wait(0.01))
 
     def work() -> tuple[RunRecord, Files]:
         begun.set()

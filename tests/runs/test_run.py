@@ -15,7 +15,7 @@ from bnrepro.config.compose import Composer
 from bnrepro.config.identity import scientific
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError, StoreError
-from bnrepro.runs import run
+from bnrepro.runs import engine, run
 from bnrepro.training import checkpoint
 from bnrepro.training.loop import Trainer
 
@@ -166,6 +166,17 @@ def test_a_useless_checkpoint_costs_this_run_alone_and_says_so(
     assert planned.folder.name in record.getMessage()
     assert "starts over" in record.getMessage()
     assert csv(planned) == whole
+
+
+@pytest.mark.parametrize("again", [run.execute, lambda planned: engine.train_all([planned])])
+def test_what_a_kill_right_after_done_leaves_is_removed_by_the_next_call(
+    finished: Callable[..., run.Planned], again: Callable[[run.Planned], object]
+) -> None:
+    planned = finished("norm=none")
+    planned.folder.write_checkpoint(b"of the last steps")
+    again(planned)
+    assert not planned.folder.checkpoint.exists()
+    assert planned.folder.read()[0].status == "finished"
 
 
 def test_a_diverged_run_is_done_and_says_so(small: Callable[..., Config]) -> None:

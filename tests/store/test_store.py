@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import gzip
 import os
 import platform
 import subprocess
@@ -18,7 +17,6 @@ from bnrepro import store
 from bnrepro.errors import StoreError
 from bnrepro.runs import run
 from bnrepro.store import RunRecord
-from bnrepro.store.files import GZIP_ABOVE_BYTES
 from bnrepro.store.record import VERSIONS
 
 FILES = {"metrics.csv": "step,value\n0,1\n", "weights.pt": b"\x80\x00\xff"}
@@ -80,8 +78,6 @@ def test_a_folder_that_cannot_be_made_is_told_as_clearly(tmp_path: Path, monkeyp
         patch.setattr(os, "mkdir", full_disk)
         with pytest.raises(StoreError, match=r"cannot write .*x\.csv: No space left"):
             store.write_atomic(tmp_path / "new" / "x.csv", "new")
-        with pytest.raises(StoreError, match="No space left"), store.RunFolder(tmp_path / "run").lock_file():
-            pass
 
 
 def test_a_disk_that_fills_up_within_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,35 +117,6 @@ def test_parts_of_killed_processes_are_removed_and_those_of_living_ones_kept(tmp
     assert alive.exists()
     assert other.exists()
     assert elsewhere.exists()
-
-
-# -------------------------------------------------------------------------------------------------- tables
-
-
-def test_a_large_table_is_packed_and_comes_out_with_the_same_bytes_twice(tmp_path: Path) -> None:
-    text = "step,value\n" + "".join(f"{i},{i * i}\n" for i in range(90_000))
-    one, two = (store.write_table(tmp_path / name, "x", text) for name in ("one", "two"))
-    assert one.name == "x.csv.gz"
-    assert one.read_bytes() == two.read_bytes()
-    assert gzip.decompress(one.read_bytes()).decode() == text
-    # No time of writing and no name in the header, so that another day and folder give the same bytes.
-    assert one.read_bytes()[3:8] == bytes(5)
-
-
-def test_a_table_has_one_form_at_a_time(tmp_path: Path) -> None:
-    large = "x\n" * (GZIP_ABOVE_BYTES // 2 + 1)
-    for text, name in (("x\n", "t.csv"), (large, "t.csv.gz"), ("x\n1\n", "t.csv")):
-        store.write_table(tmp_path, "t", text)
-        assert [file.name for file in tmp_path.iterdir()] == [name]
-        assert store.find_table(tmp_path, "t") == tmp_path / name
-    assert store.find_table(tmp_path, "other") is None
-
-
-def test_an_unchanged_table_is_not_written_again(tmp_path: Path) -> None:
-    path = store.write_table(tmp_path, "t", "x\n")
-    before = path.stat()
-    store.write_table(tmp_path, "t", "x\n")
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 # ---------------------------------------------------------------------------------------------------- runs
@@ -259,8 +226,8 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     process.kill()
     process.communicate()
-    with store.RunFolder(path).lock_file() as file:
-        assert store.try_lock(file), "the lock outlived its process"
+    with store.RunFolder(path).lock() as lock:
+        assert lock.take(), "the lock outlived its process"
 
 
 def test_a_full_disk_within_a_training_loses_nothing_finished(

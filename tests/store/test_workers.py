@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from bnrepro.errors import ConfigError
+from bnrepro.store import workers
 from bnrepro.store.workers import Emit, Event, WorkerDied, side_by_side
 
 
@@ -101,3 +103,21 @@ def test_workers_end_with_the_iterator(end: Callable[[object], None]) -> None:
         pids += [event.value] if event.kind == "message" else []
     end(events)
     assert all(gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("ends", ["before a task", "within a task"])
+def test_a_worker_whose_parent_is_gone_ends_without_a_word(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_end_with_parent", lambda: None)  # which would end the process of the test
+    monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
+    ours, theirs = multiprocessing.Pipe()
+    if ends == "within a task":
+        ours.send((0, 3))
+
+    def orphaned(task: int, emit: Emit) -> int:
+        ours.close()
+        emit("half-way")
+        return task
+
+    if ends == "before a task":
+        ours.close()
+    workers._work(theirs, orphaned)

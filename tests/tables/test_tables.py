@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fabricated import vouch
 
 from bnrepro import store, tables
 from bnrepro.config.schema import Config
@@ -36,6 +37,10 @@ def runs(trained: list[Path], outputs: Path) -> list[store.RunFolder]:
     """The test's own copies of the runs."""
     copies = [Path(shutil.copytree(path, outputs / "runs" / "single" / path.name)) for path in trained]
     return [store.RunFolder(path) for path in copies]
+
+
+def texts(runs: list[store.RunFolder]) -> dict[str, str]:
+    return {name: "".join(pieces) for name, pieces in tables.collect("single", runs).items()}
 
 
 def test_written_and_read_back_tables_hold_every_line_of_the_runs(runs: list[store.RunFolder], tmp_path: Path) -> None:
@@ -67,7 +72,7 @@ def test_every_scientific_value_of_a_run_is_a_column(runs: list[store.RunFolder]
 
 
 def test_the_order_of_training_does_not_show(runs: list[store.RunFolder]) -> None:
-    forward, backward = tables.collect("single", runs), tables.collect("single", runs[::-1])
+    forward, backward = texts(runs), texts(runs[::-1])
     assert forward == backward
     lines = forward["single"].splitlines()[1:]
     seeds = list(dict.fromkeys(tuple(line.split(",")[2:4]) for line in lines))
@@ -78,8 +83,7 @@ def test_numbers_are_ordered_as_numbers(sweep: Callable[..., list[Config]]) -> N
     plans = [run.plan(config) for config in sweep("norm=none", "steps=0", "optimizer.lr=10,9,0.5", "seed=10,9")]
     for planned in plans:
         run.execute(planned)
-    texts = tables.collect("single", [planned.folder for planned in plans])
-    frame = pd.read_csv(io.StringIO(texts["single.runs"]))
+    frame = pd.read_csv(io.StringIO(texts([planned.folder for planned in plans])["single.runs"]))
     assert list(zip(frame["optimizer.lr"], frame["seed"], strict=True)) == [
         (lr, seed) for lr in (0.5, 9.0, 10.0) for seed in (9, 10)
     ]
@@ -152,12 +156,13 @@ def test_a_damaged_table_is_refused_by_name(
     packed: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bnrepro.store.files.GZIP_ABOVE_BYTES", 0 if packed else 10**9)
+    monkeypatch.setattr("bnrepro.store.tables.GZIP_ABOVE_BYTES", 0 if packed else 10**9)
     tables.write_experiment("single", runs, tmp_path)
     assert tables.read_experiment("single", tmp_path) is not None
     path = tmp_path / "tables" / ("single.csv.gz" if packed else "single.csv")
     text = damage((gzip.decompress(path.read_bytes()) if packed else path.read_bytes()).decode())
     path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    vouch(tmp_path)
     with pytest.raises(StoreError, match=r"single\.csv"):
         tables.read_experiment("single", tmp_path)
 
@@ -166,11 +171,12 @@ def test_a_damaged_table_is_refused_by_name(
 def test_a_packed_table_that_was_cut_is_refused_by_name(
     runs: list[store.RunFolder], tmp_path: Path, keep: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bnrepro.store.files.GZIP_ABOVE_BYTES", 0)
+    monkeypatch.setattr("bnrepro.store.tables.GZIP_ABOVE_BYTES", 0)
     tables.write_experiment("single", runs, tmp_path)
     path = tmp_path / "tables" / "single.layers.csv.gz"
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep) if isinstance(keep, float) else keep])
+    vouch(tmp_path)
     with pytest.raises(StoreError, match=r"single\.layers\.csv\.gz is not a whole table"):
         tables.read_experiment("single", tmp_path)
 
@@ -179,6 +185,7 @@ def test_a_packed_table_that_was_cut_is_refused_by_name(
 def test_a_table_without_its_companions_is_refused(runs: list[store.RunFolder], tmp_path: Path, name: str) -> None:
     tables.write_experiment("single", runs, tmp_path)
     (tmp_path / "tables" / name).unlink()
+    vouch(tmp_path)
     with pytest.raises(StoreError, match=name.replace(".", r"\.")):
         tables.read_experiment("single", tmp_path)
 
@@ -188,5 +195,6 @@ def test_a_foreign_line_among_a_probes_rows_is_refused(runs: list[store.RunFolde
     path = tmp_path / "tables" / "single.layers.csv"
     with path.open("a", encoding="utf-8") as file:
         file.write("batch-s9-00000000,single,batch,9,0,0,running,1,2,3,0.5\n")
+    vouch(tmp_path)
     with pytest.raises(StoreError, match=r"single\.layers\.csv"):
         tables.read_experiment("single", tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from bnrepro.config.schema import Config
 from bnrepro.runs import run
 from bnrepro.training import tracking
 
+SMALL = ("data=digits", "checkpoint_every_s=0", "model.hidden=[12,8]", "batch_size=20", "steps=40")
 ARM = ("norm=batch", "probes.activations.enabled=true", "probes.activations.examples=50")
 AT_FINISH = -1
 
@@ -41,6 +43,13 @@ class FakeRun:
         self.finished += 1
         if self.fails_at == AT_FINISH:
             raise self.error
+
+
+@pytest.fixture(autouse=True)
+def _a_process_without_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking.Tracker, "hangs", False)
+    for name in ("WANDB_MODE", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -227,10 +236,121 @@ def test_a_view_that_hangs_is_left_behind(
         def finish(self) -> None:
             let_go.wait(60)
 
-    init(lambda **_: Hanging())
+    calls = init(lambda **_: Hanging())
     monkeypatch.setattr(tracking, "FINISH_TIMEOUT_S", 0.05)
     planned = train(small(*ARM, "wandb=offline"))
     assert not let_go.is_set()
     assert planned.folder.is_done()
-    assert "W&B does not answer" in caplog.text
+    [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "W&B does not answer" in line
+    train(small(*ARM, "wandb=offline", "seed=1"))
+    assert len(calls) == 1, "the next run would wait as long for its view"
     let_go.set()
+
+
+def test_a_view_that_has_not_started_is_left_behind_as_soon(
+    small: Callable[..., Config], init: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_go = threading.Event()
+
+    def never(**_: Any) -> None:
+        let_go.wait(60)
+        raise TimeoutError
+
+    init(never)
+    monkeypatch.setattr(tracking, "FINISH_TIMEOUT_S", 0.05)
+    assert train(small(*ARM, "wandb=online")).folder.is_done()
+    let_go.set()
+    for thread in threading.enumerate():
+        if thread.name == tracking.THREAD:
+            thread.join(5)
+    assert caplog.text.count("W&B") == 1, "what was left behind has no more to say"
+
+
+def test_a_finished_run_waits_five_seconds_at_most_for_its_view() -> None:
+    assert tracking.FINISH_TIMEOUT_S + tracking.LET_GO_S <= 5
+
+
+@pytest.mark.parametrize(
+    ("variables", "configured", "mode"),
+    [
+        ({"WANDB_MODE": "disabled"}, "online", None),
+        ({"WANDB_DISABLED": "true"}, "offline", None),
+        ({"WANDB_MODE": "offline"}, "online", "offline"),
+        ({"WANDB_MODE": "online"}, "offline", "offline"),
+        ({"WANDB_MODE": "online"}, "disabled", None),
+        ({"WANDB_DISABLED": "false", "WANDB_MODE": ""}, "offline", "offline"),
+    ],
+)
+def test_wandbs_own_variables_can_ask_for_less(
+    variables: dict[str, str],
+    configured: str,
+    mode: str | None,
+    small: Callable[..., Config],
+    init: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = init(lambda **_: FakeRun())
+    key = run.plan(small(*ARM, f"wandb={configured}")).key
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert train(small(*ARM, f"wandb={configured}")).key == key
+    assert [call["mode"] for call in calls] == ([] if mode is None else [mode])
+
+
+@pytest.mark.parametrize("home", [None, "/dev/null/nobody"])
+def test_without_a_home_the_service_keeps_its_log_in_the_outputs(
+    home: str | None, monkeypatch: pytest.MonkeyPatch, outputs: Path, small: Callable[..., Config], init: Callable
+) -> None:
+    init(lambda **_: FakeRun())
+    # Restored after the test; unset until then.
+    monkeypatch.setenv("WANDB_CACHE_DIR", "")
+    for name in ("WANDB_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    train(small(*ARM, "wandb=offline"))
+    assert os.environ["WANDB_CACHE_DIR"] == str(outputs / "wandb" / "cache")
+
+
+SIGNALLED = """
+import os, signal, sys, time
+from pathlib import Path
+
+from bnrepro.config.compose import Composer
+from bnrepro.runs import run
+from bnrepro.training import tracking
+
+tracking.INIT_TIMEOUT_S, tracking.FINISH_TIMEOUT_S = 60, 1
+
+def service():
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            if "wandb-core" in Path(f"/proc/{pid}/comm").read_text():
+                return int(pid)
+
+def hit(report):
+    deadline = time.monotonic() + 60
+    while report.step == 20 and time.monotonic() < deadline:
+        if pid := service():
+            hits.append(pid)
+            return os.kill(pid, getattr(signal, name))
+        time.sleep(0.01)
+
+with Composer() as composer:
+    for seed, name in enumerate(("SIGKILL", "SIGSTOP")):
+        hits = []
+        [config] = composer.sweep([*sys.argv[1:], f"seed={seed}"], single=True)
+        print(run.execute(run.plan(config), hit), len(hits))
+os.kill(hits[0], signal.SIGKILL)
+"""
+
+
+@pytest.mark.spawned
+def test_a_killed_and_a_stopped_service_hold_neither_a_run_nor_the_end_of_the_process() -> None:
+    command = [sys.executable, "-c", SIGNALLED, *SMALL, *ARM, "wandb=offline"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stdout) == (0, "finished 1\nfinished 1\n"), found.stderr
+    killed, stopped = found.stderr.splitlines()
+    assert killed.startswith("W&B ")
+    assert stopped == "W&B does not answer; the run ends without it"

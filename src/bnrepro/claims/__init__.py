@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from bnrepro import matplotlib_import as matplotlib_import  # before any module that draws
+from bnrepro.claims import beyond
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Judgement
+from bnrepro.tables import Results
 
 
 def _declared() -> dict[str, Experiment]:
@@ -17,6 +20,17 @@ def _declared() -> dict[str, Experiment]:
 
 EXPERIMENTS: dict[str, Experiment] = _declared()
 CLAIMS: tuple[Claim, ...] = tuple(claim for experiment in EXPERIMENTS.values() for claim in experiment.claims)
+
+
+def of(results: Results) -> dict[str, Experiment]:
+    """Every experiment that may have tables below ``results``: the declared ones, then a user's own."""
+    return EXPERIMENTS | beyond.own(results, EXPERIMENTS)
+
+
+def remarks(results: Results) -> list[str]:
+    """A sentence on each experiment below ``results`` with something that no claim judges."""
+    said = (beyond.remark(results, experiment) for experiment in of(results).values())
+    return [text for text in said if text]
 
 
 def asked_of(treatment: str) -> list[str]:

@@ -98,7 +98,7 @@ CLAIMS = (
 def figures(results: Results) -> dict[str, Figure]:
     """One row per change: every seed's gain as a dot, and their mean with its interval."""
     tables, reference = tables_of(results, NAME), tables_of(results, REFERENCE)
-    figure, [[axes]] = style.canvas(style.COLUMN + 1.2, 2.6)
+    figure, [[axes]] = style.canvas(style.PAGE, 2.8)
     gains, _ = _gains(tables, reference)
     shade = style.colour(WHOLE)
     for height, arm in enumerate(reversed(CHANGES)):
@@ -106,14 +106,16 @@ def figures(results: Results) -> dict[str, Figure]:
             continue
         points = 100 * gains[arm].to_numpy()
         mean = stats.paired_difference(points)
-        axes.plot(points, np.full(len(points), height), "o", color="0.7", markersize=3)
+        axes.plot(points, np.full(len(points), height), "o", color="0.7", markersize=3, label="a seed")
         axes.plot([mean.low, mean.high], [height, height], color=shade)
-        axes.plot(mean.value, height, "o", color=shade, markersize=4)
+        label = "mean with its 95% interval" if len(points) > 1 else None
+        axes.plot(mean.value, height, "o", color=shade, markersize=4, label=label)
     axes.axvline(100 * RULE.margin, **style.GUIDE)
     axes.set_yticks(range(len(CHANGES)), list(reversed(CHANGES.values())))
     axes.set(xlabel="gain in maximum test accuracy, points")
-    axes.set_title(f"{tables.data_label}; {tables.runs['seed'].nunique()} seeds, 95% interval", loc="left")
+    style.legend_below(figure, axes, 2)
+    figure.suptitle(f"{tables.data_label}; {style.count(tables.runs['seed'].nunique(), 'seed')}")
     return {"accelerations_gain": figure}
 
 
-DECLARED = Experiment(NAME, 100, CLAIMS, figures, any_normaliser=False)
+DECLARED = Experiment(NAME, 100, CLAIMS, figures, any_normaliser=False, arms=tuple(CHANGES))

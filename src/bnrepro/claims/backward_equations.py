@@ -84,11 +84,11 @@ def figures(results: Results) -> dict[str, Figure]:
             color=shade, markersize=4, label=label, linestyle="none",
         )  # fmt: skip
     axes.axvline(RULE.margin, color="0.4", linewidth=0.8, linestyle=":")
-    axes.text(1.5 * RULE.margin, len(SYMBOLS) - 0.6, "tolerance", color="0.35", fontsize=7, va="bottom")
+    axes.text(1.5 * RULE.margin, len(SYMBOLS) - 0.6, "tolerance", color="0.35", fontsize=7.5, va="bottom")
     for row in range(1, len(SYMBOLS)):
         axes.axhline(row - 0.5, color="0.9", linewidth=0.5)
     axes.set_yticks(range(len(SYMBOLS)), [rf"$\partial\ell/\partial {symbol}$" for symbol in SYMBOLS.values()])
-    axes.tick_params(axis="y", length=0, labelsize=9)
+    axes.tick_params(axis="y", length=0, labelsize=8)
     axes.set(xscale="log", xlim=(LOWEST / 4, 1e6), ylim=(len(SYMBOLS) - 0.5, -0.5))
     axes.set_xticks([LOWEST, *(10.0**power for power in range(-12, 7, 3))])
     axes.xaxis.set_major_formatter(lambda value, _: "0" if value == LOWEST else f"$10^{{{math.log10(value):.0f}}}$")

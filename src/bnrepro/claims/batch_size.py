@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from bnrepro.claims import style
+from bnrepro.claims import style, sweeps
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, NotRun, tables_of
 from bnrepro.stats import BASELINE, Above, Estimate, paired_difference
 from bnrepro.stats.selection import RATE, best_by, ends
@@ -19,7 +19,7 @@ NAME, SIZE, RIVAL = "batch_size", "batch_size", "group"
 def tiny_batches(results: Results) -> Evidence:
     tables = tables_of(results, NAME)
     if results.treatment == RIVAL:
-        raise NotRun(NAME, f"the claim sets a normaliser against {RIVAL}, which is the treatment itself")
+        raise Inapplicable(f"the claim sets a normaliser against {RIVAL}, which is the treatment itself")
     if not {results.treatment, RIVAL} <= set(tables.runs["arm"]):
         raise NotRun(NAME, f"the arms {results.treatment} and {RIVAL} were not both run")
     runs, notes = at_best_rates(tables)
@@ -93,15 +93,14 @@ def figures(results: Results) -> dict[str, Figure]:
     tables = tables_of(results, NAME)
     runs, _ = at_best_rates(tables)
     sizes = sorted(pd.unique(tables.runs[SIZE]))
-    low, high = style.around(runs["end"])
-    figure, [[axes]] = style.canvas(style.COLUMN, 2.5)
-    axes.set(xscale="log", xlabel="examples in a mini-batch", ylabel="final test accuracy", ylim=(low, high))
-    style.ends_against(axes, runs, SIZE, style.arms_of(tables, results.treatment), bottom=low)
+    figure, [[axes]] = style.canvas(style.PAGE, 2.8)
+    axes.set(xscale="log", xlabel="examples in a mini-batch", ylabel="final test accuracy")
+    sweeps.ends_against([axes], [runs], SIZE, style.arms_of(tables, results.treatment))
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.legend(loc="lower right")
-    axes.set_title(style.seeds_note(tables), loc="left")
+    style.legend_below(figure, axes, 4)
+    figure.suptitle(style.seeds_note(tables))
     return {"batch_size_accuracy": figure}
 
 
-DECLARED = Experiment(NAME, 250, CLAIMS, figures)
+DECLARED = Experiment(NAME, 250, CLAIMS, figures, arms=(RIVAL,), draws_all=True)

@@ -68,8 +68,10 @@ def figures(results: Results) -> dict[str, Figure]:
                 color=style.colour(norm), markersize=4, fillstyle="none", label=f"{style.name(norm)}, {layer}",
             )  # fmt: skip
         panel.axhline(RULE.margin, **style.GUIDE)
-        panel.text(chosen["bias"].min(), 2 * RULE.margin, "tolerance", color="0.35", fontsize=7)
-        panel.set(xscale="log", yscale="log", xlabel="standard deviation of the bias", ylabel=label, ylim=(LOWEST, 1e4))
+        panel.text(chosen["bias"].min(), 2 * RULE.margin, "tolerance", **style.NOTE)
+        panel.set(
+            xscale="log", yscale="log", xlabel="standard deviation of the bias", ylabel=label, ylim=(LOWEST, None)
+        )
         panel.set_xticks([], minor=True)
     style.panel_letters(axes, list(LABELS))
     style.legend_below(figure, axes[0], 4)

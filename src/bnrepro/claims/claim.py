@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bnrepro.claims import style
+from bnrepro.claims.naming import BATCH, about, asked_of
 from bnrepro.stats import BASELINE, NOT_RUN, Estimate, Pairs, Rule, pair_by_seed
 from bnrepro.tables import Measured, Results, Tables
 
@@ -40,12 +42,19 @@ class NotRun(Exception):
         why = reason or f"no table of {experiment}"
         super().__init__(f"{why}: python scripts/reproduce.py --experiments {experiment}")
 
+    def asked_of(self, treatment: str) -> str:
+        """The message, whose command makes what is missing of ``treatment``."""
+        return str(self) if treatment == BATCH else f"{self} --treatment {treatment}"
+
 
 class Inapplicable(NotRun):
     """The tables exist but cannot answer the claim. The message gives the reason."""
 
     def __init__(self, reason: str) -> None:
         Exception.__init__(self, reason)
+
+    def asked_of(self, treatment: str) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -96,12 +105,20 @@ class Claim:
     numbers: Callable[[Results], Evidence]
     deviates: bool = True
 
+    def asked_of(self, treatment: str) -> Claim:
+        """The claim about ``treatment``. What it says of the paper, and of how it departs from it, stays as it is."""
+        return replace(self, sentence=about(treatment, self.sentence), metric=about(treatment, self.metric))
+
     def judge(self, results: Results) -> Judgement:
         """The rule's verdict on the tables of ``results``."""
         try:
             evidence = self.numbers(results)
         except NotRun as reason:
-            return Judgement(NOT_RUN, Evidence(notes=[str(reason)]))
+            return Judgement(NOT_RUN, Evidence(notes=[reason.asked_of(results.treatment)]))
+        evidence = replace(
+            evidence,
+            estimates=[replace(each, name=about(results.treatment, each.name)) for each in evidence.estimates],
+        )
         primary = evidence.primary
         assert primary is not None, self.slug
         assert primary.unit == self.unit, self.slug
@@ -114,7 +131,9 @@ class Experiment:
 
     ``place`` orders the report and the figures; the gaps between the numbers leave room. ``section`` writes a section
     besides those of the claims. ``any_normaliser`` is False where the claims are about Batch Normalization itself, so
-    that no other normaliser can be asked the same.
+    that no other normaliser can be asked the same. ``arms`` are those of the experiment besides none and the treatment;
+    ``draws_all`` says that its figures show whatever arms its tables have, and ``own`` that it is a user's own, which
+    this package does not declare.
     """
 
     name: str
@@ -123,11 +142,15 @@ class Experiment:
     draw: Callable[[Results], dict[str, Figure]] = lambda results: {}
     section: Callable[[Results], str] | None = None
     any_normaliser: bool = True
+    arms: tuple[str, ...] = ()
+    draws_all: bool = False
+    own: bool = False
 
     def figures(self, results: Results) -> dict[str, Figure]:
         """The experiment's figures by file name; none where its tables are missing."""
         try:
-            return self.draw(results)
+            with asked_of(results.treatment):
+                return {name: style.completed(figure) for name, figure in self.draw(results).items()}
         except NotRun:
             return {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
@@ -26,7 +27,12 @@ NAMES = {
     GRAPHED: "running mean with its graph",
 }
 EVALUATION, BY_BATCH = "accuracy", "accuracy by batch"
+NEAR = 4.0
+"""Percentage points to either side that the nearer view shows."""
 METRICS = {EVALUATION: "evaluation mode: running statistics", BY_BATCH: "statistics of the test batch"}
+
+LOOKS = {EVALUATION: ("o", style.colour("batch"), -0.17), BY_BATCH: ("s", "#000000", 0.17)}
+"""Metric → marker, colour, and its place within a variant's row."""
 
 
 def convention_traps(results: Results) -> Evidence:
@@ -103,38 +109,57 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """One row per variant, one marker per metric: percentage points against the reference, linear within ±1."""
+    """One row per variant, one marker per metric: percentage points against the reference; beside it, the same nearer.
+
+    Both axes are linear. What lies beyond the nearer one stands at its edge as a number.
+    """
     frame = measurement_of(results, NAME).frame
-    figure, [[axes]] = style.canvas(style.PAGE, 2.9)
+    figure, [axes] = style.canvas(style.PAGE, 3.1, 1, 2, sharey=True)
     by_metric = {metric: differences(frame, metric) for metric in METRICS}
-    variants = list(by_metric[EVALUATION])
-    looks = {EVALUATION: ("o", style.colour("batch"), -0.15), BY_BATCH: ("s", "#000000", 0.15)}
-    for metric, (marker, shade, offset) in looks.items():
-        rows = np.arange(len(variants)) + offset
-        intervals = [by_metric[metric][variant] for variant in variants]
-        for row, each in zip(rows, intervals, strict=True):
-            axes.plot([100 * each.low, 100 * each.high], [row, row], color=shade, linewidth=1)
-        face = shade if marker == "o" else "white"
-        points = [100 * each.value for each in intervals]
-        axes.plot(points, rows, marker, color=shade, markerfacecolor=face, markersize=4.5, label=METRICS[metric])
-    axes.axvline(0, zorder=0, **style.GUIDE)
-    axes.set_xscale("symlog", linthresh=1, linscale=1)
-    # Two seeds can have an interval of thousands of points, though accuracies differ by a hundred at most.
-    low, high = np.clip(1.2 * np.array(axes.dataLim.intervalx), -110, 110)
-    axes.set_xlim(min(low, -3), max(high, 3))
-    ticks = [tick for tick in (-100, -30, -10, -3, -1, -0.5, 0, 0.5, 1, 3, 10, 30, 100) if low <= tick <= high]
-    axes.set_xticks(ticks, [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_yticks(range(len(variants)), [_label(frame, variant) for variant in variants])
-    axes.tick_params(axis="y", length=0)
-    axes.set(
-        xlabel="test accuracy minus the reference's, percentage points (linear within ±1)",
-        ylim=(len(variants) - 0.4, -0.6),
-    )
-    style.legend_below(figure, axes, 2)
+    variants = list(dict.fromkeys(variant for found in by_metric.values() for variant in found))
+    # An accuracy differs by a hundred points at most, though an interval over two seeds can be wider.
+    for panel, reach in zip(axes, (100.0, NEAR), strict=True):
+        panel.axvline(0, zorder=0, **style.GUIDE)
+        for metric, found in by_metric.items():
+            _gaps(panel, variants, found, metric, reach)
+        panel.set_xlabel("test accuracy minus the reference's, points")
+    axes[1].set_xlim(-NEAR, NEAR)
+    axes[0].set_yticks(range(len(variants)), [_label(frame, variant) for variant in variants])
+    axes[0].set_ylim(len(variants) - 0.4, -0.6)
+    for panel in axes:
+        panel.tick_params(axis="y", length=0)
+    style.panel_letters(axes, ["all", f"within {NEAR:g} points"])
+    style.legend_below(figure, axes[0], 2)
     steps, seeds = int(frame["steps"].max()), frame["seed"].nunique()
-    figure.suptitle(f"{frame['data'].iloc[0]}, {steps:,} steps; mean of {seeds} seeds with its 95% interval")
+    note = style.summary("mean", seeds) + (" with its 95% interval" if seeds > 1 else "")
+    figure.suptitle(f"{frame['data'].iloc[0]}, {steps:,} steps; {note}")
     return {"convention_traps_accuracy": figure}
+
+
+def _gaps(axes: Axes, variants: list[str], found: dict[str, Interval], metric: str, reach: float) -> None:
+    """A metric's differences in points, a row per variant; numbers at the edge for those beyond ``reach``."""
+    marker, shade, offset = LOOKS[metric]
+    inside = {}
+    for row, variant in enumerate(variants):
+        if variant not in found:
+            continue
+        value, low, high = (100 * each for each in (found[variant].value, found[variant].low, found[variant].high))
+        if abs(value) > reach:
+            edge = -1 if value < 0 else 1
+            text = style.signed(value, 0)
+            axes.annotate(
+                f"← {text}" if edge < 0 else f"{text} →", (edge * reach, row + offset), (-4 * edge, 0),
+                textcoords="offset points", ha="left" if edge < 0 else "right", va="center",
+                **style.NOTE | {"color": shade},
+            )  # fmt: skip
+            continue
+        inside[row + offset] = value
+        axes.plot(np.clip([low, high], -reach, reach), [row + offset] * 2, color=shade, linewidth=1)
+    face = shade if marker == "o" else "white"
+    axes.plot(
+        list(inside.values()), list(inside), marker, color=shade, markerfacecolor=face, markersize=4.5,
+        label=METRICS[metric],
+    )  # fmt: skip
 
 
 def _label(frame: pd.DataFrame, variant: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnrepro.claims import style
+from bnrepro.claims import style, sweeps
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
 from bnrepro.stats import BASELINE, Above, Estimate, paired_difference
 from bnrepro.stats.selection import ends
@@ -70,15 +70,16 @@ CLAIMS = (
 def figures(results: Results) -> dict[str, Figure]:
     """Two panels against the dropout probability: test accuracy, training accuracy."""
     tables = tables_of(results, NAME)
-    figure, [axes] = style.canvas(style.PAGE, 2.3, 1, 2)
-    for panel, split in zip(axes, ("test", "train"), strict=True):
-        runs = ends(tables, split)
-        low, high = style.around(runs["end"])
-        panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy", ylim=(low, high))
-        style.ends_against(panel, runs, DROPOUT, style.arms_of(tables, results.treatment), bottom=low)
-    axes[0].legend(loc="best")
-    style.panel_letters(axes, [style.seeds_note(tables), "on the training examples"])
+    figure, [axes] = style.canvas(style.PAGE, 2.6, 1, 2)
+    splits = ("test", "train")
+    for panel, split in zip(axes, splits, strict=True):
+        panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy")
+    arms = style.arms_of(tables, results.treatment)
+    sweeps.ends_against(axes, [ends(tables, split) for split in splits], DROPOUT, arms)
+    style.panel_letters(axes, ["on the test images", "on the training examples"])
+    style.legend_below(figure, axes[0], 4)
+    figure.suptitle(style.seeds_note(tables))
     return {"dropout_accuracy": figure}
 
 
-DECLARED = Experiment(NAME, 60, CLAIMS, figures)
+DECLARED = Experiment(NAME, 60, CLAIMS, figures, draws_all=True)

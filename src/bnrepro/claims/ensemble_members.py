@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bnrepro.claims.claim import Experiment
+from bnrepro.claims.ensemble import NETWORKS
 
 NAME = "ensemble_members"
 
-DECLARED = Experiment(NAME, 110, any_normaliser=False)
+DECLARED = Experiment(NAME, 110, any_normaliser=False, arms=tuple(NETWORKS))

@@ -73,23 +73,23 @@ def figures(results: Results) -> dict[str, Figure]:
     """Error and speed against the batch size, on logarithmic axes; medians and ranges of the repetitions."""
     frame = measurement_of(results, NAME).frame
     errors, speeds = (_by_repetition(frame, metric).T for metric in (ERROR, SPEED))
-    figure, [axes] = style.canvas(style.PAGE, 2.4, 1, 2)
-    style.band(axes[0], errors, ARM, label=f"measured, {errors.shape[1]} networks")
+    figure, [axes] = style.canvas(style.PAGE, 2.7, 1, 2)
+    style.band(axes[0], errors, ARM, label=f"measured, {style.count(errors.shape[1], 'network')}")
     sizes = errors.index.to_numpy(dtype=float)
     # The line has the slope that the rule expects; its height is fitted to the measured errors.
     expected = sizes**RULE.expected
     level = np.exp(np.log(errors.median(axis=1).to_numpy() / expected).mean())
     axes[0].plot(sizes, level * expected, "--", color=style.OTHER_COLOURS[0], label="one over the root of the size")
     axes[0].set(ylabel="relative error of the gradient")
-    style.band(axes[1], speeds, ARM, label="in a batch")
+    style.band(axes[1], speeds, ARM, label="speed in a batch")
     single = float(speeds.median(axis=1).iloc[0])
-    axes[1].axhline(single, color=style.OTHER_COLOURS[0], linestyle=":", label=f"{speeds.index[0]} at a time")
+    axes[1].axhline(single, color=style.OTHER_COLOURS[0], linestyle=":", label=f"speed {speeds.index[0]} at a time")
     axes[1].set(ylabel="examples a second")
     for panel in axes:
         panel.set(xscale="log", yscale="log", xlabel="examples a batch", xlim=(sizes[0], sizes[-1]))
         panel.set_xticks(sizes[::2], [f"{size:,.0f}" for size in sizes[::2]])
         panel.minorticks_off()
-        panel.legend(loc="best")
+    style.legend_below(figure, axes, 4)
     style.panel_letters(axes, ["error against the full gradient", "speed of forward and backward pass"])
     figure.suptitle(f"{frame['data'].iloc[0]}; without BN; median and range")
     return {"gradient_estimate_error": figure}

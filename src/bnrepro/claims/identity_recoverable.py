@@ -56,7 +56,7 @@ def figures(results: Results) -> dict[str, Figure]:
     """Error against the features' standard deviation; the error of the readers' γ lies on the curve of its formula."""
     frame = measurement_of(results, NAME).frame
     shades = {"paper": style.colour("batch"), "readers": style.OTHER_COLOURS[4]}
-    figure, [[axes]] = style.canvas(style.COLUMN, 2.6)
+    figure, [[axes]] = style.canvas(style.PAGE, 2.8)
     deviations = np.geomspace(frame["deviation"].min(), frame["deviation"].max(), 200)
     # 1 − σ/√(σ²+ε), in a form that loses no digits where σ and the root are almost equal.
     root = np.sqrt(deviations**2 + EPSILON)
@@ -68,11 +68,11 @@ def figures(results: Results) -> dict[str, Figure]:
             fillstyle="none", label=f"{LABELS[gamma]}, {layer}",
         )  # fmt: skip
     axes.axhline(RULE.margin, **style.GUIDE)
-    axes.text(deviations[0], 2 * RULE.margin, "tolerance", color="0.35", fontsize=7)
-    axes.text(0.04, 0.03, r"$1-\sigma/\sqrt{\sigma^2+\epsilon}$", color="0.35", fontsize=7.5)
+    axes.text(deviations[0], 2 * RULE.margin, "tolerance", **style.NOTE)
+    axes.text(0.04, 0.03, r"$1-\sigma/\sqrt{\sigma^2+\epsilon}$", **style.NOTE)
     axes.set(xscale="log", yscale="log", xlabel="standard deviation of the input, σ", ylim=(1e-17, 10))
     axes.set_ylabel("distance from the identity")
-    style.legend_below(figure, axes, 2)
+    style.legend_below(figure, axes, 4)
     return {"identity_recoverable_error": figure}
 
 

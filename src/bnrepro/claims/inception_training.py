@@ -10,7 +10,7 @@ from bnrepro.claims import style
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs, tables_of
 from bnrepro.claims.markdown import table
 from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, Above, Below, Estimate, pair_by_seed
-from bnrepro.tables import Results
+from bnrepro.tables import Results, Tables
 
 NAME, BASELINE = "inception_training", "inception"
 BN, X5, X30, X5_SIGMOID = "bn_baseline", "bn_x5", "bn_x30", "bn_x5_sigmoid"
@@ -229,29 +229,40 @@ LINES = {
 }
 
 
+def _arms(tables: Tables) -> list[str]:
+    """The paper's arms, then those that a user added."""
+    return [*PAPER, *sorted(set(tables.runs["arm"]) - set(PAPER))]
+
+
 def figures(results: Results) -> dict[str, Figure]:
     """Fig. 2: median and range of the seeds; a dot where the median reaches Inception's best, as in the paper."""
     tables = tables_of(results, NAME)
-    figure, [[axes]] = style.canvas(style.PAGE, 3.2)
+    figure, [[axes]] = style.canvas(style.PAGE, 3.5)
     curves = stats.curve(tables.metrics, "test", "accuracy")
     plain = tables.runs[(tables.runs["arm"] == BASELINE) & (tables.runs["status"] == "finished")]
-    target = float(curves[list(plain["run"])].max().mean())  # NaN without a plain network
-    for arm, (line, label) in LINES.items():
+    target = float(curves.reindex(columns=list(plain["run"])).max().mean())  # NaN without a plain network
+    for arm in _arms(tables):
+        line, label = LINES.get(arm, ("-", arm))
         if not (runs := style.runs_of(tables, arm)):
             continue
         lost = int((tables.runs.loc[tables.runs["arm"] == arm, "status"] == "diverged").sum())
-        style.band(axes, curves[runs], arm, label + (f" ({lost} of {len(runs)} diverged)" if lost else ""), line)
-        median = curves[runs].median(axis=1)
+        style.band(
+            axes,
+            style.curves_of(curves, tables, arm),
+            arm,
+            label + (f" ({lost} of {len(runs)} diverged)" if lost else ""),
+            line,
+        )
+        median = style.curves_of(curves, tables, arm).median(axis=1)
         reached = median.index[median >= target]
         if len(reached):
-            axes.plot(reached[0], median[reached[0]], "o", color=style.colour(arm), markersize=5)
+            axes.plot(reached[0], median[reached[0]], "o", color=style.colour(arm), markersize=5, clip_on=False)
     if len(plain):
-        axes.axhline(target, **style.GUIDE)
-    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, curves.index.max()), ylim=(0, None))
+        style.mark(axes, target, "best without\nBN, mean")
+    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, curves.index.max()))
     style.thousands(axes)
-    seeds = tables.runs["seed"].nunique()
-    axes.set_title(f"{tables.data_label}; median and range of {seeds} seeds", loc="left")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    style.legend_below(figure, axes, 4)
+    figure.suptitle(style.range_note(tables))
     return {"inception_training_accuracy": figure}
 
 
@@ -267,7 +278,8 @@ def section(results: Results) -> str:
         "10⁶ steps to 72.2%", "maximum",
     ]  # fmt: skip
     rows = []
-    for arm, in_paper in PAPER.items():
+    for arm in _arms(tables):
+        in_paper = PAPER.get(arm, ("–", "–", "–"))
         own = tables.runs[tables.runs["arm"] == arm]
         if own.empty:
             continue
@@ -289,4 +301,4 @@ def section(results: Results) -> str:
     )
 
 
-DECLARED = Experiment(NAME, 90, CLAIMS, figures, section, any_normaliser=False)
+DECLARED = Experiment(NAME, 90, CLAIMS, figures, section, any_normaliser=False, arms=tuple(PAPER), draws_all=True)

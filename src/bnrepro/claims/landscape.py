@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnrepro.claims import style
+from bnrepro.claims import paired, style
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs, tables_of
-from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, SUPPORTED, Below, Estimate, Interval, Pairs
+from bnrepro.stats import (
+    BASELINE,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    SUPPORTED,
+    Below,
+    Estimate,
+    Interval,
+    Pairs,
+    pair_by_seed,
+)
 from bnrepro.stats.pairing import geometric_means, points_below, quarter, ratio, with_values
 from bnrepro.tables import Results
 
@@ -24,6 +33,15 @@ MEASURES = {
     SLOPE: "gradient",
 }
 """A measure's name in the report → the probe's column."""
+SHORT = dict(
+    zip(
+        MEASURES,
+        ("range of\nthe loss", "gradient,\nlargest change", "gradient,\nmean change", "effective\nβ-smoothness",
+         "norm of\nthe gradient"),
+        strict=True,
+    )
+)  # fmt: skip
+"""A measure's name beside its row."""
 SIDES = {"Smaller": SUPPORTED, "Larger": CONTRADICTED, "No difference seen": INCONCLUSIVE}
 
 
@@ -116,49 +134,43 @@ def figures(results: Results) -> dict[str, Figure]:
 
 
 def ranges(results: Results, experiment: str) -> dict[str, Figure]:
-    """Fig. 4 of Santurkar et al. 2018, for one experiment.
-
-    The bands go from the smallest to the largest value over the step lengths, each the median over the seeds.
-    """
+    """For one experiment: (a) the range of the loss, as in Fig. 4 of Santurkar et al. 2018, median over the seeds;
+    (b) its ratio, seed by seed; (c) the ratios of all measures."""
     tables = tables_of(results, experiment, PROBE)
     seen = tables.probes[PROBE]
     if seen.empty:
         return {}
-    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, 3)
-    seeds = tables.runs["seed"].nunique()
+    figure, [axes] = style.canvas(style.PAGE, 2.7, 1, 3, width_ratios=(1, 1, 0.9))
+    column = MEASURES[DECIDING]
+    found: dict[str, dict[str, Interval]] = {name: {} for name in MEASURES}
     for arm in style.arms_of(tables, results.treatment):
-        rows = seen[seen["arm"] == arm]
-        if rows.empty:
+        curves = seen[seen["arm"] == arm].pivot(index="step", columns="run", values=column)
+        axes[0].plot(
+            curves.index, curves.median(axis=1), style.line(arm), color=style.colour(arm), label=style.name(arm)
+        )
+        pairs = pair_by_seed(tables.runs, arm)
+        if arm == BASELINE or not len(pairs):
             continue
-        line, shade = style.line(arm), style.colour(arm)
-        _range(axes[0], rows, "loss_low", "loss_high", arm, label=style.name(arm))
-        axes[0].plot(*_median(rows, "loss"), line, color=shade, linewidth=0.8)
-        _range(axes[1], rows, "change_low", "change_high", arm)
-        axes[1].plot(*_median(rows, "change_mean"), line, color=shade, linewidth=0.8)
-        style.band(axes[2], rows.pivot(index="step", columns="run", values="smoothness"), arm, style=line)
-    labels = ("loss of the mini-batch (nats)", "L2 change of the gradient", "effective β-smoothness")
-    for panel, label in zip(axes, labels, strict=True):
-        panel.set(xlabel="training steps", ylabel=label, yscale="log", xlim=(0, max(seen["step"].max(), 1)))
+        every = _ratios(pairs, seen)
+        for name, each in every.items():
+            found[name][arm] = each
+        curves = seen.pivot(index="step", columns="run", values=column)
+        paired.over_steps(axes[1], paired.ratios(pairs, curves), arm, every.get(DECIDING), log=True)
+    paired.forest(axes[2], {SHORT[name]: each for name, each in found.items() if each})
+    axes[0].set(ylabel="range of the loss (nats)", yscale="log")
+    axes[1].set(ylabel="range, over that without", yscale="log")
+    axes[1].axhline(1, **style.GUIDE)
+    for panel in axes[:2]:
+        style.decimals(panel.yaxis)
+        panel.set(xlabel="training steps", xlim=(0, max(seen["step"].max(), 1)))
         style.thousands(panel)
+    axes[2].set_xlabel("over that without")
     style.legend_below(figure, axes[0], 4)
-    style.panel_letters(axes, ["range of the loss", "range of the gradient's change", "median and range of the seeds"])
-    figure.suptitle(
-        f"{tables.data_label}, {seeds} seeds; along the negative gradient, from the same weights and mini-batch "
-        "(line: the start in a, the mean in b)"
-    )
+    style.panel_letters(axes, ["range of the loss", "seed by seed", "all measures"])
+    seeds = tables.runs["seed"].nunique()
+    compared = "; (b), (c): mean ratio with its 95% interval" if seeds > 1 else ""
+    figure.suptitle(f"{tables.data_label}, {style.count(seeds, 'seed')}: along the negative gradient{compared}")
     return {f"{experiment}_ranges": figure}
 
 
-def _median(rows: pd.DataFrame, column: str) -> tuple[pd.Index, pd.Series]:
-    """The steps, and the median over the seeds at each."""
-    median = rows.groupby("step")[column].median()
-    return median.index, median
-
-
-def _range(axes: Axes, rows: pd.DataFrame, low: str, high: str, arm: str, label: str | None = None) -> None:
-    steps, lowest = _median(rows, low)
-    shade = style.colour(arm)
-    axes.fill_between(steps, lowest, _median(rows, high)[1], color=shade, alpha=0.3, linewidth=0, label=label)
-
-
-DECLARED = Experiment(NAME, 290, CLAIMS, figures)
+DECLARED = Experiment(NAME, 290, CLAIMS, figures, draws_all=True)

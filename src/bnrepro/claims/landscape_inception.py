@@ -15,4 +15,4 @@ def figures(results: Results) -> dict[str, Figure]:
     return landscape.ranges(results, NAME)
 
 
-DECLARED = Experiment(NAME, 300, draw=figures, any_normaliser=False)
+DECLARED = Experiment(NAME, 300, draw=figures, any_normaliser=False, draws_all=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims import style
+from bnrepro.claims import style, sweeps
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
 from bnrepro.stats import BASELINE, Above, Estimate, Interval
 from bnrepro.stats.selection import RATE, best_by, ends, lasts
@@ -209,46 +210,72 @@ def figures(results: Results) -> dict[str, Figure]:
 
 
 def _accuracy(tables: Tables, activations: list[str], arms: list[str]) -> Figure:
-    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, len(activations), sharey=True)
-    runs = ends(tables)
-    for panel, activation in zip(axes, activations, strict=True):
-        panel.set(xscale="log", ylim=(0, 1), xlabel="learning rate")
-        style.ends_against(panel, runs[runs[ACTIVATION] == activation], RATE, arms)
+    """Above, every run; below, at a larger scale, the rates at which an arm trains, its best on validation ringed."""
+    figure, axes = style.canvas(style.PAGE, 4.6, 2, len(activations), sharey="row", sharex="col")
+    runs, validation = ends(tables), ends(tables, "validation")
+    for panel in axes.flat:
+        panel.set_xscale("log")
+    own = [runs[runs[ACTIVATION] == activation] for activation in activations]
+    sweeps.ends_against(axes[0], own, RATE, arms)
+    for close, rows in zip(axes[1], own, strict=True):
+        for arm in arms:
+            _those_that_train(close, rows[rows["arm"] == arm], validation.loc[rows.index], arm)
+        if not close.lines:
+            style.nothing(close, f"no arm ends at {PASS:.0%} or more")
+        close.set_xlabel("learning rate")
+    style.mark(axes[0, -1], PASS, f"trains:\n{PASS:.0%}")
+    for panel in axes[0, :-1]:
         panel.axhline(PASS, **style.GUIDE)
-    axes[0].set(ylabel="final test accuracy (× = diverged)")
-    axes[0].legend(loc="center left")
-    _titles(tables, axes, activations)
+    axes[0, 0].set_ylabel("final test accuracy")
+    axes[1, 0].set_ylabel("where it trains (ring: best)")
+    style.legend_below(figure, axes[0], len(arms))
+    _titles(figure, tables, axes[0], activations)
     return figure
+
+
+def _those_that_train(axes: Axes, runs: pd.DataFrame, validation: pd.DataFrame, arm: str) -> None:
+    """The means that pass, over the seeds that have an end, with a ring around the best rate on validation."""
+    found = {float(str(rate)): rows["end"].dropna() for rate, rows in runs.groupby(RATE)}
+    passing = {rate: stats.paired_difference(each) for rate, each in found.items() if each.mean() >= PASS}
+    if not passing:
+        return
+    sweeps.with_intervals(axes, passing, arm, bounds=(0, 1))
+    best = best_by(validation[validation["arm"] == arm], RATE)
+    if best in passing:
+        axes.plot([best], [passing[best].value], "o", color=style.colour(arm), fillstyle="none", markersize=9)
 
 
 def _steps(tables: Tables, activations: list[str], arms: list[str]) -> Figure:
-    """Geometric mean and interval of the steps over the seeds; a cross where some seed does not reach the target."""
-    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, len(activations), sharey=True)
+    """Geometric mean and interval of the steps over the seeds; above, how many seeds do not reach the target."""
+    figure, [axes] = style.canvas(style.PAGE, 3.0, 1, len(activations), sharey=True)
     accuracy = stats.curve(tables.metrics, "test", "accuracy")
-    budget = float(accuracy.index.max())
     runs = tables.runs.set_index("run")
     runs = runs.assign(steps=stats.steps_to(accuracy, TARGET).reindex(runs.index))
+    every: list[dict[str, dict[float, int]]] = []
     for panel, activation in zip(axes, activations, strict=True):
         panel.set(xscale="log", yscale="log", xlabel="learning rate")
-        for index, arm in enumerate(arms):
+        missed: dict[str, dict[float, int]] = {}
+        every.append(missed)
+        for arm in arms:
             chosen = runs[(runs["arm"] == arm) & (runs[ACTIVATION] == activation)]
             steps = {float(str(rate)): group.to_numpy() for rate, group in chosen.groupby(RATE)["steps"]}
-            reached = {rate: each for rate, each in steps.items() if not np.isnan(each).any()}
+            missed[arm] = {rate: int(np.isnan(each).sum()) for rate, each in steps.items()}
+            reached = {rate: each for rate, each in steps.items() if not missed[arm][rate]}
             points = {rate: stats.paired_ratio(each, np.ones(len(each))) for rate, each in reached.items()}
-            style.with_intervals(panel, points, arm)
-            # Above the budget, one arm above the other, so that no cross hides another.
-            style.crosses(panel, [rate for rate in steps if rate not in reached], budget * 1.25 ** (index + 1), arm)
-        panel.axhline(budget, **style.GUIDE)
-    axes[0].set(ylabel=f"training steps to {TARGET:.0%} test accuracy\n(× = not in every seed)")
-    axes[-1].legend(loc="center right")
-    _titles(tables, axes, activations)
+            sweeps.with_intervals(panel, points, arm)
+        if not any(len(line.get_xdata()) for line in panel.lines):
+            style.nothing(panel, f"no arm reaches {TARGET:.0%} in every seed")
+    sweeps.strips_above(axes, every, "seeds that never do")
+    style.decimals(axes[0].yaxis)
+    axes[0].set_ylabel(f"steps to {TARGET:.0%} test accuracy")
+    style.legend_below(figure, axes, len(arms))
+    _titles(figure, tables, axes, activations)
     return figure
 
 
-def _titles(tables: Tables, axes: np.ndarray, activations: list[str]) -> None:
-    titles = [LABELS[activation] for activation in activations]
-    titles[0] += f"; {style.seeds_note(tables)}"
-    style.panel_letters(axes, titles)
+def _titles(figure: Figure, tables: Tables, axes: np.ndarray, activations: list[str]) -> None:
+    style.panel_letters(axes, [LABELS[activation] for activation in activations])
+    figure.suptitle(style.seeds_note(tables))
 
 
-DECLARED = Experiment(NAME, 40, CLAIMS, figures)
+DECLARED = Experiment(NAME, 40, CLAIMS, figures, draws_all=True)

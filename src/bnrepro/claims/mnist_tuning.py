@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from bnrepro.claims import style
 from bnrepro.claims.claim import Experiment, tables_of
@@ -23,6 +25,9 @@ def section(results: Results) -> str:
     lines = ["## How much depends on the learning rate and the initialisation", ""]
     for arm in _arms(tables, results.treatment):
         grid = grid_of(tables, arm)
+        if grid.isna().to_numpy().all():
+            lines.append(f"- **{arm}**: in every cell a seed diverged.")
+            continue
         scale, rate = best_cell(grid)
         edge = "; it lies on the edge of the grid" if on_edge(grid) else ""
         lines.append(
@@ -53,12 +58,17 @@ def figures(results: Results) -> dict[str, Figure]:
     tables = tables_of(results, NAME)
     arms = _arms(tables, results.treatment)
     figure, [axes] = style.canvas(style.PAGE, 2.1, 1, len(arms) + 1)
-    for panel, arm in zip(axes, arms, strict=False):
-        grid = grid_of(tables, arm)
-        style.heat_map(panel, 100 * grid, colours=Normalize(80, 100), map_name="viridis", text="{:.1f}")
-        scale, rate = best_cell(grid)
-        row, column = grid.index.get_loc(scale), grid.columns.get_loc(rate)
-        panel.plot(column, row, "s", markersize=17, markerfacecolor="none", color="#D55E00", markeredgewidth=1.2)
+    grids = [grid_of(tables, arm) for arm in arms]
+    values = np.concatenate([grid.to_numpy(dtype=float).ravel() for grid in grids])
+    top = 100 * float(values[np.isfinite(values)].max(initial=0.0))
+    for panel, grid in zip(axes, grids, strict=False):
+        style.heat_map(panel, 100 * grid, colours=Normalize(top - 20, top), map_name="viridis", text="{:.1f}")
+        if grid.notna().to_numpy().any():
+            scale, rate = best_cell(grid)
+            row, column = (
+                int(np.flatnonzero(axis == at)[0]) for axis, at in ((grid.index, scale), (grid.columns, rate))
+            )
+            panel.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color="#D55E00", linewidth=1.4))
     ratios = steps_ratio(tables, results.treatment)
     style.heat_map(axes[-1], ratios, colours=LogNorm(1 / 8, 8), map_name="RdBu_r", text="{:.2f}")
     for panel in axes:
@@ -67,7 +77,9 @@ def figures(results: Results) -> dict[str, Figure]:
     titles = [f"{style.name(arm)}: validation accuracy, %" for arm in arms] + ["steps, with over without"]
     style.panel_letters(axes, titles)
     steps = int(tables.runs["steps"].max())
-    figure.suptitle(f"{tables.data_label}, {steps:,} steps, {tables.runs['seed'].nunique()} seeds; boxed: best")
+    figure.suptitle(
+        f"{tables.data_label}, {steps:,} steps, {style.count(tables.runs['seed'].nunique(), 'seed')}; boxed: best"
+    )
     return {FIGURE: figure}
 
 

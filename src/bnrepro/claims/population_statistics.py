@@ -110,10 +110,10 @@ def figures(results: Results) -> dict[str, Figure]:
     style.panel_letters(axes, ["accuracy", "as the others in the batch are exchanged"])
     fixed = frame[frame["statistics"].isin([MOVING, ALGORITHM]) & (frame["metric"] == "dependence")]
     if (fixed["value"] == 0).all():
-        axes[1].annotate("exactly 0", (sizes[0], 0), (4, 4), textcoords="offset points", fontsize=7)
+        axes[1].annotate("exactly 0", (sizes[0], 0), (4, 4), textcoords="offset points", **style.NOTE)
     style.legend_below(figure, axes[0], len(LOOKS))
-    seeds = frame["seed"].nunique()
-    figure.suptitle(f"{found.meta['data']}; median and range of {seeds} trained networks")
+    networks = style.summary("median and range", frame["seed"].nunique(), "trained network")
+    figure.suptitle(f"{found.meta['data']}; {networks}")
     return {"population_statistics_accuracy": figure}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.figure import Figure
 
 from bnrepro.claims import style
@@ -11,6 +13,8 @@ from bnrepro.tables import Results
 
 NAME = "scale_invariance"
 RULE = Within(1e-8)
+SHAPES = (("o", 7), ("s", 4.5), ("x", 3))
+"""Markers of falling size, for errors that coincide."""
 EXACT_EPSILON = 1e-300
 """The measurement's stand-in for ε = 0: it vanishes beside every variance."""
 
@@ -55,24 +59,31 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Error against the scale, one panel per layer. Lines are solid at ε = 0 and dashed with the layer's own ε."""
+    """Error against the scale, one panel per layer: a colour per ε, and a shape per identity, one within the other."""
     frame = measurement_of(results, NAME).frame
-    layers = list(dict.fromkeys(frame["layer"]))
-    figure, [axes] = style.canvas(style.PAGE, 2.4, 1, len(layers), sharey=True)
+    layers, identities = (list(dict.fromkeys(frame[column])) for column in ("layer", "identity"))
+    figure, [axes] = style.canvas(style.PAGE, 2.9, 1, len(layers), sharey=True)
     for panel, layer in zip(axes, layers, strict=True):
         chosen = frame[frame["layer"] == layer]
-        for index, ((epsilon, identity), rows) in enumerate(chosen.groupby(["epsilon", "identity"])):
-            zero = epsilon == EXACT_EPSILON
-            label = f"{identity}, ε = {'0' if zero else format(epsilon, 'g')}"
-            panel.plot(
-                rows["scale"], rows["error"], "-" if zero else "--", marker="o", markersize=2.5,
-                color=style.OTHER_COLOURS[index % 3], label=label,
-            )  # fmt: skip
-        panel.axhline(RULE.margin, **style.GUIDE)
+        for (epsilon, identity), rows in chosen.groupby(["epsilon", "identity"]):
+            shade = style.colour("batch") if epsilon == EXACT_EPSILON else "0.45"
+            marker, size = SHAPES[identities.index(str(identity)) % len(SHAPES)]
+            look = {"markersize": size, "markeredgewidth": 0.8, "fillstyle": "none", "linewidth": 0.5}
+            panel.plot(rows["scale"], rows["error"], "-", marker=marker, color=shade, **look)
         panel.set(xscale="log", yscale="log", xlabel="scale of the weights, a")
+        panel.minorticks_off()
+    for panel in axes[:-1]:
+        panel.axhline(RULE.margin, **style.GUIDE)
+    style.mark(axes[-1], RULE.margin, "tolerance")
+    for epsilon in sorted(frame["epsilon"].unique()):
+        zero = epsilon == EXACT_EPSILON
+        label = "ε = 0" if zero else f"the layer's ε = $10^{{{math.log10(epsilon):.0f}}}$"
+        axes[0].plot([], [], color=style.colour("batch") if zero else "0.45", linewidth=2, label=label)
+    for (marker, size), identity in zip(SHAPES, identities, strict=False):
+        axes[0].plot([], [], marker, color="0.2", markersize=size, fillstyle="none", label=identity)
     axes[0].set_ylabel("relative error")
     style.panel_letters(axes, layers)
-    style.legend_below(figure, axes[0], 3)
+    style.legend_below(figure, axes[0], 5)
     return {"scale_invariance_error": figure}
 
 

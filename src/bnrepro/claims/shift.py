@@ -9,9 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims import style
+from bnrepro.claims import paired, style
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, paired_runs, tables_of
 from bnrepro.stats import (
+    BASELINE,
     CONTRADICTED,
     INCONCLUSIVE,
     SUPPORTED,
@@ -211,36 +212,37 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """L2 change and cosine over all layers but the first, and test accuracy: median and range of the seeds."""
+    """Every arm against the plain network, seed by seed, over all layers but the first: L2 change, cosine, accuracy."""
     tables = tables_of(results, NAME, PROBE)
     seen = later_layers(tables)
     if seen.empty:
         return {}
-    figure, [axes] = style.canvas(style.PAGE, 2.5, 1, 3)
-    accuracy = stats.curve(tables.metrics, "test", "accuracy")
+    figure, [axes] = style.canvas(style.PAGE, 2.8, 1, 3)
+    moved = _over_layers(seen, DISTANCE)
+    turned = seen.groupby(["step", "run"])["cosine"].mean().unstack()
+    accuracy = 100 * style.late(stats.curve(tables.metrics, "test", "accuracy"))
     for arm in style.arms_of(tables, results.treatment):
-        rows = seen[seen["arm"] == arm]
-        if rows.empty:
+        pairs = pair_by_seed(tables.runs, arm)
+        if arm == BASELINE or not len(pairs):
             continue
-        line = style.line(arm)
-        moved, redrawn = _over_layers(rows, DISTANCE), _over_layers(rows, REDRAWN).median(axis=1)
-        style.band(axes[0], moved, arm, style=line)
-        # They differ only where the network draws noise.
-        if not np.allclose(redrawn, moved.median(axis=1), equal_nan=True):
-            label = "and with the noise of the next step"
-            axes[0].plot(redrawn.index, redrawn, ":", color=style.colour(arm), label=label)
-        style.band(axes[1], rows.groupby(["step", "run"])["cosine"].mean().unstack(), arm, style=line)
-        style.band(axes[2], accuracy[sorted(set(rows["run"]))], arm, style=line)
-    for panel, label in zip(axes, ("L2 change of the gradient", "cosine", "test accuracy"), strict=True):
+        paired.over_steps(axes[0], paired.ratios(pairs, moved), arm, ratio(pairs, seen, DISTANCE), log=True)
+        paired.over_steps(axes[1], paired.differences(pairs, turned), arm)
+        paired.over_steps(axes[2], paired.differences(pairs, accuracy), arm)
+    plain = style.plain()
+    labels = (f"over that {plain}", f"minus that {plain}", f"points, minus that {plain}")
+    for panel, label, level in zip(axes, labels, (1, 0, 0), strict=True):
+        panel.axhline(level, **style.GUIDE)
         panel.set(xlabel="training steps", ylabel=label, xlim=(0, max(seen["step"].max(), 1)))
         style.thousands(panel)
     axes[0].set(yscale="log")
-    axes[2].set(ylim=(max(0.0, _lowest_late(accuracy)), 1.0))
+    style.decimals(axes[0].yaxis)
     style.legend_below(figure, axes[0], 4)
-    style.panel_letters(axes, ["how far it moves", "in what direction", "how the network does"])
+    style.panel_letters(axes, ["L2 change of the gradient", "its cosine", "test accuracy, after a tenth"])
+    seeds = tables.runs["seed"].nunique()
+    compared = "; mean of the seeds with its 95% interval" if seeds > 1 else ""
     figure.suptitle(
-        f"{tables.data_label}, {tables.runs['seed'].nunique()} seeds: a layer's gradient after the updates of the "
-        "layers before it, over all layers but the first"
+        f"{tables.data_label}, {style.count(seeds, 'seed')}: a layer's gradient after the updates of the layers before "
+        f"it{compared}"
     )
     return {"shift_gradients": figure}
 
@@ -251,10 +253,4 @@ def _over_layers(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return logs.groupby(["step", "run"])["log"].mean().unstack().apply(np.exp)
 
 
-def _lowest_late(accuracy: pd.DataFrame) -> float:
-    """Lower end of an axis without the first tenth of training: a little below the lowest accuracy after it."""
-    late = accuracy[accuracy.index >= accuracy.index.max() / 10].min().min()
-    return float(late) - 0.02 if np.isfinite(late) else 0.0
-
-
-DECLARED = Experiment(NAME, 310, CLAIMS, figures)
+DECLARED = Experiment(NAME, 310, CLAIMS, figures, arms=(NOISY,), draws_all=True)

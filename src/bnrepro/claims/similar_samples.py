@@ -79,7 +79,7 @@ def figures(results: Results) -> dict[str, Figure]:
         panel.set_xticks([], minor=True)
         panel.set(yscale="log", xlabel="standard deviation of the samples, σ", ylabel=label)
     axes[1].axhline(1, **style.GUIDE)
-    axes[1].text(1, 1.08, "the output itself", color="0.35", fontsize=7, ha="right", va="bottom")
+    axes[1].text(1, 1.08, "the output itself", ha="right", va="bottom", **style.NOTE)
     style.panel_letters(axes, ["gain of the layer", "effect of noise of 0.01"])
     style.legend_below(figure, axes[0], 4)
     return {"similar_samples_noise": figure}

@@ -161,7 +161,7 @@ STRENGTH = {FROZEN: 0.3, AS_TRAINED: 0.3, REESTIMATED: 1.0}
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """A panel per shift, a bar per way: means, with the seeds' range; above, the first test image."""
+    """A column per shift: the first test image, what re-estimating gains, and the mean accuracy, a bar per way."""
     found = measurement_of(results, NAME)
     frame = found.frame
     if REESTIMATED not in set(frame["way"]):
@@ -171,8 +171,8 @@ def figures(results: Results) -> dict[str, Figure]:
     # A gap separates the arms.
     arms = list(dict.fromkeys(arm for arm, _ in bars))
     places = np.array([place + 1.1 * arms.index(arm) for place, (arm, _) in enumerate(bars)])
-    figure, [above, panels] = style.canvas(
-        style.PAGE, 0.24 * len(bars) + 1.65, 2, len(shifts), sharey="row", height_ratios=[1, 0.36 * len(bars)]
+    figure, [above, middle, panels] = style.canvas(
+        style.PAGE, 0.24 * len(bars) + 2.5, 3, len(shifts), sharey="row", height_ratios=[1, 0.9, 0.36 * len(bars)]
     )
     for image, panel, key in zip(above, panels, shifts, strict=True):
         rows = frame[(frame["shift"] == key[0]) & (frame["strength"] == key[1])]
@@ -185,6 +185,7 @@ def figures(results: Results) -> dict[str, Figure]:
         panel.set_xticks([0, 50, 100])
         panel.tick_params(axis="y", length=0)
         panel.spines["bottom"].set_bounds(0, 100)
+    _gains(middle, frame, [called(*key) for key in shifts])
     panels[0].set_yticks(places, [LABELS[way] for _, way in bars])
     for arm in arms:
         top = places[[own for own, _ in bars].index(arm)]
@@ -194,9 +195,32 @@ def figures(results: Results) -> dict[str, Figure]:
             color=style.colour(arm), annotation_clip=False,
         )  # fmt: skip
     figure.supxlabel("test accuracy, %")
-    seeds = frame["seed"].nunique()
-    figure.suptitle(f"{found.meta['data']}; mean and range of {seeds} trained networks; above, the first test image")
+    networks = style.summary("mean and range", frame["seed"].nunique(), "trained network")
+    figure.suptitle(f"{found.meta['data']}; {networks}; at the top, the first test image")
     return {"transfer_accuracy": figure}
+
+
+def _gains(panels: np.ndarray, frame: pd.DataFrame, shifts: list[str]) -> None:
+    """What re-estimating gains under each shift: their mean hides that it does harm under some."""
+    arm = frame.loc[frame["way"] == REESTIMATED, "arm"].iloc[0]
+    ways = by_shift(frame[frame["arm"] == arm])
+    gains = 100 * (ways[REESTIMATED] - ways[FROZEN])
+    means = gains.mean()
+    reach = max(float(means.abs().max()), 1.0)
+    for panel, shift in zip(panels, shifts, strict=True):
+        mean = float(means[shift])
+        panel.bar([0], [mean], 0.5, color=style.colour(arm) if mean >= 0 else "black", linewidth=0)
+        panel.plot([0, 0], [gains[shift].min(), gains[shift].max()], color="0.4", linewidth=0.8)
+        panel.text(0.42, 0, style.signed(mean), fontsize=8, va="bottom" if mean >= 0 else "top")
+        panel.axhline(0, color="black", linewidth=0.6)
+        panel.set(xlim=(-0.6, 1.4))
+        panel.set_xticks([])
+        panel.tick_params(axis="y", length=0)
+        panel.spines[:].set_visible(False)
+    low, high = gains.to_numpy().min(), gains.to_numpy().max()
+    panels[0].set_ylim(min(low, -0.35 * reach), max(high, 0.35 * reach))
+    mean = float(means.drop(UNSHIFTED).mean())
+    panels[0].set_yticks([0], [f"re-estimated minus frozen, points\n(mean of the shifts: {style.signed(mean)})"])
 
 
 def _bn_first(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -218,7 +242,7 @@ def _bar(axes: Axes, place: float, percent: pd.Series, arm: str, way: str) -> No
     shade = style.colour(arm)
     axes.barh(place, percent["mean"], 0.72, color=shade, alpha=STRENGTH.get(way, 0.65), linewidth=0)
     axes.plot([percent["min"], percent["max"]], [place, place], color="black", linewidth=0.7, solid_capstyle="butt")
-    axes.text(max(percent["mean"], percent["max"]) + 4, place, f"{percent['mean']:.1f}", va="center", fontsize=7)
+    axes.text(max(percent["mean"], percent["max"]) + 4, place, f"{percent['mean']:.1f}", va="center", fontsize=7.5)
 
 
 DECLARED = Experiment(NAME, 270, CLAIMS, figures, any_normaliser=False)

@@ -88,7 +88,7 @@ CLAIMS = (
 def figures(results: Results) -> dict[str, Figure]:
     """Median and range of the rounds, with the slope over the wider layers and the ratio at the widest."""
     frame = measurement_of(results, NAME).frame
-    figure, [[axes]] = style.canvas(style.COLUMN, 2.8)
+    figure, [[axes]] = style.canvas(style.PAGE, 3.0)
     medians = {}
     for column, (label, shade, marker, dashes) in LOOKS.items():
         rounds = 1000 * frame.pivot(index="width", columns="round", values=column)
@@ -105,7 +105,7 @@ def figures(results: Results) -> dict[str, Figure]:
     axes.set(xscale="log", yscale="log", xlabel="features", ylabel="forward + backward (ms of processor time)")
     axes.set_xticks(list(widths), [f"{width:g}" for width in widths])
     axes.set_xticks([], minor=True)
-    axes.legend(loc="upper left")
+    style.legend_below(figure, axes, 2)
     return {"whitening_cost_width": figure}
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import functools
 import hashlib
 import itertools
+import math
 import os
 import re
 import sys
@@ -23,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bnrepro import store
+from bnrepro.config import own_groups
 from bnrepro.config.build import from_hydra, register_schema, unknown_key
 from bnrepro.config.checks import validated
 from bnrepro.config.schema import Config
@@ -30,9 +33,9 @@ from bnrepro.errors import ConfigError
 from bnrepro.store.record import flatten
 
 
-def experiments() -> list[str]:
-    """The sweeps in ``configs/experiment``, sorted by name."""
-    return sorted(path.stem for path in (store.configs_folder() / "experiment").glob("*.yaml"))
+def experiments(configs: Path | None = None) -> list[str]:
+    """The sweeps in ``configs/experiment``, or in that folder of ``configs``, sorted by name."""
+    return sorted(path.stem for path in ((configs or store.configs_folder()) / "experiment").glob("*.yaml"))
 
 
 def measurements() -> list[str]:
@@ -47,10 +50,8 @@ class Composer:
     """
 
     def __init__(self, config_dir: str | None = None) -> None:
-        self._extra: list[str] = []
+        self._own = None if config_dir is None else importable(config_dir)
         self._inside = False
-        if config_dir is not None:
-            self._extra = [f"hydra.searchpath=[file://{importable(config_dir)}]"]
 
     @classmethod
     def inside_hydra(cls) -> Composer:
@@ -63,8 +64,9 @@ class Composer:
         register_schema()
         if not self._inside:
             # A measurement opens a composer of its own while that of its command is still open.
-            self._outer = GlobalHydra.instance().hydra
+            self._outer = GlobalHydra.instance().hydra, own_groups.folder
             GlobalHydra.instance().clear()
+            own_groups.folder = self._own
             self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
             self._context.__enter__()
         self._composed_of: dict[tuple[Any, ...], tuple[DictConfig, list[str]]] = {}
@@ -74,7 +76,7 @@ class Composer:
     def __exit__(self, *exception: object) -> None:
         if not self._inside:
             self._context.__exit__(*exception)
-            GlobalHydra.instance().hydra = self._outer
+            GlobalHydra.instance().hydra, own_groups.folder = self._outer
 
     def sweep(self, overrides: Sequence[str], single: bool = False) -> list[Config]:
         """All runs of ``python scripts/train.py -m`` with these overrides, without duplicates.
@@ -132,11 +134,25 @@ class Composer:
         return from_hydra(self._composed(overrides))
 
     def _composed(self, overrides: Sequence[Override], **options: Any) -> DictConfig:
+        self._refuse_choices(overrides)
+        given = [str(item.input_line) for item in overrides]
         try:
-            return compose("train", [*self._extra, *(str(item.input_line) for item in overrides)], **options)
+            return compose("train", given, **options)
         except (HydraException, OmegaConfBaseException):
             self._refuse_unknown_keys(overrides)
             raise
+        except Exception as error:  # odd overrides, at which Hydra itself breaks down
+            raise ConfigError(f"{' '.join(given)}: cannot be composed ({plain(error)})") from error
+
+    def _refuse_choices(self, overrides: Sequence[Override]) -> None:
+        """Refuse what names no choice of a group, at which Hydra itself breaks down."""
+        for item in overrides:
+            if item.is_delete() or not self._is_group(item.key_or_group):
+                continue
+            value = item.value()
+            if not all(isinstance(each, str) and each for each in (value if isinstance(value, list) else [value])):
+                names = ", ".join(GlobalHydra.instance().config_loader().get_group_options(item.key_or_group))
+                raise ConfigError(f"{item.input_line}: leave it out, or choose one of {names}")
 
     def _refuse_unknown_keys(self, overrides: Sequence[Override]) -> None:
         """If Hydra refused an unknown key, name the valid ones, which its own message does not."""
@@ -149,7 +165,7 @@ class Composer:
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 - lives as long as one command
     def _keys(self, groups: tuple[str, ...]) -> frozenset[str]:
-        cfg = compose("train", [*self._extra, *groups])
+        cfg = compose("train", list(groups))
         leaves = flatten(OmegaConf.to_container(cfg, resolve=False))
         parents = {key.rpartition(".")[0] for key in leaves}
         return (frozenset(leaves) | parents) - {""}
@@ -171,7 +187,7 @@ def importable(config_dir: str) -> Path:
     Raises :class:`ConfigError` if there is no such folder.
     """
     folder = Path(config_dir).resolve()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(f"--config-dir {config_dir}: no such folder")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
@@ -196,12 +212,29 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
         if not item.is_sweep_override():
             values[key] = [str(item.input_line) if item.is_delete() else f"{key}={item.get_value_element_as_str()}"]
         elif item.is_discrete_sweep():
-            values[key] = [f"{key}={value}" for value in item.sweep_string_iterator()]
+            values[key] = [f"{key}={value}" for value in _swept_values(item)]
         else:
             raise ConfigError(f"{item.input_line}: a sweep lists its values, as in {key}=1,2 or {key}=range(3)")
+    if math.prod(map(len, values.values())) > MOST_JOBS:
+        raise ConfigError(f"a sweep of more than {MOST_JOBS:,} runs: give fewer values")
     return list(itertools.product(*values.values()))
 
 
+def _swept_values(item: Override) -> list[str]:
+    """The values of one key of a sweep, at most one more than a sweep may have."""
+    if GlobalHydra.instance().is_initialized():
+        item = dataclasses.replace(item, config_loader=GlobalHydra.instance().config_loader())  # which a glob asks
+    try:
+        found = list(itertools.islice(item.sweep_string_iterator(), MOST_JOBS + 1))
+    except (HydraException, ValueError, TypeError, ArithmeticError) as error:
+        raise ConfigError(f"{item.input_line}: its values cannot be listed ({plain(error)})") from None
+    if not found:
+        raise ConfigError(f"{item.input_line}: there is no such value")
+    return found
+
+
+MOST_JOBS = 100_000
+"""Runs of one sweep; far more than anyone trains, and few enough to be listed at once."""
 LABELLED = ("norm", "placement", "arm", "seed")
 """Keys that the name of a run contains already."""
 LONGEST_DETAIL = 60
@@ -240,6 +273,8 @@ def parse(text: str) -> Override:
         [override] = OverridesParser.create().parse_overrides([text])
     except HydraException as error:
         raise ConfigError(f"{text}: not an override such as steps=1000 ({plain(error)})") from None
+    if not override.key_or_group:
+        raise ConfigError(f"{text}: not an override such as steps=1000 (no key)")
     return override
 
 

@@ -93,9 +93,9 @@ def _own_source(norm: dict[str, Any]) -> str | None:
     while module:
         try:
             spec = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
+        except Exception:  # it runs the packages around the module; the layer's own message tells what is wrong there
             spec = None
-        if spec is not None and spec.origin is not None:
+        if spec is not None and spec.has_location and spec.origin is not None:
             return hashlib.blake2b(Path(spec.origin).read_bytes(), digest_size=8).hexdigest()
         module = module.rpartition(".")[0]
-    raise ConfigError(f"norm._target_={target}: no such class; is its folder on PYTHONPATH?")
+    raise ConfigError(f"norm._target_={target}: no source file; is its folder on PYTHONPATH, or --config-dir?")

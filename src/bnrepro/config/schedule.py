@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bnrepro.config.schema import OptimizerConfig, ScheduleConfig
+from bnrepro.config.schema import EvaluationConfig, OptimizerConfig, ScheduleConfig
 
 
 def points(steps: int, schedule: ScheduleConfig) -> list[int]:
@@ -17,6 +17,16 @@ def points(steps: int, schedule: ScheduleConfig) -> list[int]:
         step = min(steps, step + interval)
         found.append(step)
     return found
+
+
+def evaluations(steps: int, evaluation: EvaluationConfig) -> frozenset[int]:
+    """The steps at which a run of ``steps`` is evaluated."""
+    return frozenset(points(steps, evaluation)) | whole_evaluations(steps, evaluation)
+
+
+def whole_evaluations(steps: int, evaluation: EvaluationConfig) -> frozenset[int]:
+    """Those at which all of the test set is used, if the others use a part of it."""
+    return frozenset(evenly(steps, evaluation.whole_test if evaluation.test_examples else 0))
 
 
 def evenly(steps: int, count: int) -> list[int]:

@@ -11,9 +11,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from omegaconf import MISSING
+MISSING: Any = "???"
+"""OmegaConf's mark of a value that must be given. Spelled here, so that reading tables needs no library."""
+
+if TYPE_CHECKING:
+    Flag = bool
+else:
+    # Declared as a bool, OmegaConf would take any number for true. `checks` reads the switches.
+    Flag = Any
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,8 @@ class InceptionConfig(ModelConfig):
     blocks: list[int] = key(lambda: [1, 2, 1])
     per_activation_blocks: int = key(0, within=COUNT, traceless=True)
     dropout: float = key(0.0, within=DROPOUT)
-    local_response_norm: bool = False
-    channels_last: bool = True
+    local_response_norm: Flag = False
+    channels_last: Flag = True
 
 
 @dataclass
@@ -114,11 +121,11 @@ class BNInceptionConfig(ModelConfig):
     name: str = "bn_inception"
     activation: str = key("relu", choices=ACTIVATIONS)
     init: str = key("kaiming", choices=INITS)
-    separable_stem: bool = True
+    separable_stem: Flag = True
     pool_projection_4cd: int = key(96, within=Range(1, 4096))
     dropout: float = key(0.0, within=DROPOUT)
-    local_response_norm: bool = False
-    channels_last: bool = True
+    local_response_norm: Flag = False
+    channels_last: Flag = True
 
 
 @dataclass(unsafe_hash=True)  # as the key of a cache of data sets
@@ -132,12 +139,12 @@ class DataConfig:
     threshold: float | None = key(None, within=SHARE)
     validation_examples: int = key(5000, within=COUNT_FROM_1)
     train_examples: int | None = key(None, within=COUNT_FROM_1)
-    standardize: bool = key(False, traceless=True)
+    standardize: Flag = key(False, traceless=True)
     enlarge: int = key(0, within=Range(0, 1024), traceless=True)
     root: str | None = key(None, scientific=False)
     title: str | None = key(None, scientific=False)
     unreadable: str = key("refuse", choices=("refuse", "skip"), traceless=True)
-    stream: bool = key(False, traceless=True)
+    stream: Flag = key(False, traceless=True)
     image_size: int = key(224, within=Range(8, 1024), with_key="stream")
     crop: float = key(0.08, within=Range(0, 1, open_below=True), with_key="stream")
     workers: int = key(4, within=Range(0, 256), scientific=False)
@@ -153,7 +160,7 @@ class OptimizerConfig:
 
 @dataclass
 class AugmentationConfig:
-    flip: bool = key(False, traceless=True)
+    flip: Flag = key(False, traceless=True)
     shift: int = key(0, within=Range(0, 16), traceless=True)
     photometric: float = key(0.0, within=Range(0, 0.99), traceless=True)
 
@@ -176,7 +183,7 @@ class EvaluationConfig(ScheduleConfig):
 
 @dataclass
 class ActivationProbeConfig(ScheduleConfig):
-    enabled: bool = False
+    enabled: Flag = False
     examples: int = key(1000, within=Range(2))
     batch_every: int = key(4, within=COUNT)
     histograms: int = key(5, within=Range(0, 1000))
@@ -184,7 +191,7 @@ class ActivationProbeConfig(ScheduleConfig):
 
 @dataclass
 class LandscapeProbeConfig:
-    enabled: bool = False
+    enabled: Flag = False
     points: int = key(20, within=Range(1, 1000))
     shortest: float = key(0.5, within=POSITIVE)
     longest: float = key(4.0, within=POSITIVE)
@@ -193,7 +200,7 @@ class LandscapeProbeConfig:
 
 @dataclass
 class ShiftProbeConfig:
-    enabled: bool = False
+    enabled: Flag = False
     points: int = key(20, within=Range(1, 1000))
 
 
@@ -227,11 +234,11 @@ class Config:
     probes: ProbesConfig = MISSING
     threads: int = key(1, within=Range(1, 1024))
     processes: int = key(1, within=Range(1, 4096), traceless=True)
-    sync_batch_norm: bool = key(False, traceless=True)
+    sync_batch_norm: Flag = key(False, traceless=True)
     device: str = key("cpu", choices=("cpu", "cuda"))
     precision: str = key("float32", choices=("float32", "float64", "bfloat16"))
     checkpoint_every_s: float = key(15.0, within=COUNT, scientific=False)
-    keep_weights: bool = key(False, scientific=False)
+    keep_weights: Flag = key(False, scientific=False)
     wandb: str = key("offline", choices=("offline", "online", "disabled"), scientific=False)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bnrepro.config.schema import Config
-from bnrepro.data.sets import load
-from bnrepro.errors import DataUnavailable
+from bnrepro.data.places import speaks
+from bnrepro.data.sets import open_dataset
+from bnrepro.errors import ConfigError, DataUnavailable
 
+log = logging.getLogger(__name__)
 SUBSTITUTE = "digits"
 """The name of results on the bundled digits."""
 JPEG_FOLDER = "cifar10_jpeg"
@@ -27,11 +31,15 @@ Compose = Callable[[tuple[str, ...]], list[Config]]
 
 @dataclass(frozen=True)
 class Found:
-    """Runs, the overrides ``stand_in`` that replace their data, and the ``reason`` for them."""
+    """Runs, the overrides ``stand_in`` that replace their data, and the ``reason`` for them.
+
+    ``wanted`` is the data set that is missing.
+    """
 
     configs: list[Config]
     stand_in: tuple[str, ...] = ()
     reason: str = ""
+    wanted: str = ""
 
     @property
     def on_digits(self) -> bool:
@@ -40,14 +48,18 @@ class Found:
     def notice(self) -> str:
         """The message for the user before such runs are trained."""
         if self.stand_in == JPEG:
-            instead = "Continuing with the JPEG copy of CIFAR-10: every figure and table of these runs says so.\n"
+            instead = "the JPEG copy of CIFAR-10: every figure and table of these runs says so."
         else:
             instead = (
-                "Continuing with the 1,797 bundled UCI digits (8×8): every figure and table of these runs says so, and "
-                "the results of this call have a folder of their own. The claims are about other data; the results "
-                "below show that everything works, not whether the paper is right.\n"
+                "the 1,797 bundled UCI digits (8×8): every figure and table of these runs says so, and the results of "
+                "`make reproduce` on them have a folder of their own. The claims are about other data; results on the "
+                "digits show that everything works, not whether the paper is right."
             )
-        return f"{self.reason}\n\n{instead}"
+        overrides = shlex.join(self.stand_in)
+        return (
+            f"{self.reason}\n\nContinuing with {instead} (As with {overrides}; data={self.wanted} among the overrides "
+            "allows no other data.)\n"
+        )
 
 
 class Reasons:
@@ -69,24 +81,37 @@ class Reasons:
 def with_data(compose: Compose, reasons: Reasons | None = None) -> Found:
     """The runs of ``compose``, with a substitute for their data if those are missing.
 
-    If there is no substitute either, opening the data of the runs raises the error.
+    The first run decides for all. Without a substitute, or if the caller's own overrides name the data set, the runs
+    stay as they are: opening their data raises the error. Raises :class:`DataUnavailable` if the caller's overrides do
+    not fit the substitute.
     """
     reasons = reasons or Reasons()
     configs = compose(())
-    reason = reasons.why_missing(configs[0])
-    if not reason:
-        return Found(configs)
-    found = Found(configs)
-    for overrides in STAND_INS.get(configs[0].data.name, ()):
-        found = Found(compose(overrides), overrides, reason)
-        if not reasons.why_missing(found.configs[0]):
-            break
-    return found
+    wanted = configs[0].data.name
+    if reason := reasons.why_missing(configs[0]):
+        for overrides in STAND_INS.get(wanted, ()):
+            try:
+                instead = compose(overrides)
+                if instead[0].data.name != wanted and not reasons.why_missing(instead[0]):
+                    return Found(instead, overrides, reason, wanted)
+            except ConfigError as error:
+                raise DataUnavailable(f"{reason} {overrides[0]} cannot stand in for it: {error}") from error
+    return Found(configs)
+
+
+_told: set[str] = set()
+
+
+def tell(found: Found, say: Callable[[str], None] = log.warning, again: bool = False) -> None:
+    """Say what stands in for what: once in a process, or ``again``."""
+    if found.reason and (again or found.reason not in _told) and speaks():
+        _told.add(found.reason)
+        say(found.notice())
 
 
 def _why_missing(config: Config) -> str:
     try:
-        load(config.data)
+        open_dataset(config.data)
     except DataUnavailable as error:
         return str(error)
     return ""

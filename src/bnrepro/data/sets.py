@@ -126,7 +126,7 @@ def _load(config: DataConfig) -> Dataset:
         train=Split(scale(images[kept]), source.labels[kept]),
         validation=Split(scale(images[held_out]), source.labels[held_out]),
         test=Split(scale(test_images), source.test_labels),
-        classes=int(source.labels.max()) + 1,
+        classes=source.classes,
         fingerprint=digest.hexdigest(),
         unreadable=source.unreadable,
     )
@@ -151,10 +151,16 @@ def _divided(config: DataConfig, label: str, available: int) -> tuple[Tensor, Te
     """Places of the training and of the validation examples among the ``available`` ones."""
     validation, train = config.validation_examples, config.train_examples
     if validation >= available:
-        raise ConfigError(f"data.validation_examples={validation}: {label} has {available} in all")
+        raise ConfigError(
+            f"data.validation_examples={validation}: {label} has {available} in all, to train and to validate. "
+            f"Choose fewer, as with data.validation_examples={max(available // 10, 1)}"
+        )
     left = available - validation
     if train is not None and train > left:
-        raise ConfigError(f"data.train_examples={train}: {label} has {left} besides the validation set")
+        raise ConfigError(
+            f"data.train_examples={train}: {label} has {left} besides the validation set. Choose fewer, or all of them "
+            "with data.train_examples=null"
+        )
     order = torch.randperm(available, generator=generator(0, "split", config.name))
     return order[:left], order[left:]
 

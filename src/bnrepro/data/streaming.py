@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,20 @@ from torch.utils import data as torch_data
 from bnrepro import store
 from bnrepro.config.randomness import derive_seed, generator
 from bnrepro.config.schema import DataConfig
-from bnrepro.data import image_folder
+from bnrepro.data import decoding
 from bnrepro.data.batches import ExampleOrder
 from bnrepro.data.cache import read_array, write_array
+from bnrepro.data.listing import (
+    PassedOver,
+    class_folders,
+    find,
+    images_in,
+    none_readable,
+    size_and_time,
+    train_and_test,
+)
+from bnrepro.data.places import shown
+from bnrepro.data.worker_failures import from_workers
 from bnrepro.errors import DataError
 
 NO_LABEL = -100
@@ -30,7 +42,6 @@ MARGIN = 8 / 7
 """Shorter side of an image before the centre crop of evaluation, relative to the crop: 256 for 224."""
 MOMENTS_FROM = 1000
 """Training images for the mean and variance of each channel: reading all of ImageNet would take hours."""
-
 Key = tuple[int, int | None]
 """Place of an image in its split, and the seed of its random crop; None for the centre crop."""
 
@@ -65,18 +76,19 @@ class ImageFiles:
         return int(np.searchsorted(self.firsts, position, side="right")) - 1
 
 
-def list_files(folder: Path, skip: bool = False) -> ImageFiles:
-    """The images below ``folder``, class by class. Raises :class:`DataError` as :mod:`image_folder` does.
+def list_files(folder: Path, passed: PassedOver, skip: bool = False) -> ImageFiles:
+    """The images below ``folder``, class by class; the rest goes to ``passed``.
 
-    With ``skip``, broken links count as images: they are unreadable like others.
+    Raises :class:`DataError` as :mod:`listing` does. With ``skip``, broken links count as images: they are unreadable
+    like others.
     """
     names, lengths, firsts = bytearray(), [], []
     digest = hashlib.blake2b(digest_size=8)
-    for path in image_folder.class_folders(folder):
-        entries = image_folder.images_in(path)
+    for path in class_folders(folder, passed):
+        entries = images_in(path, passed)
         encoded = [os.fsencode(f"{path.name}/{entry.name}") for entry in entries]
         digest.update(b"\n".join(encoded))
-        digest.update(np.array([image_folder.size_and_time(entry, skip)[0] for entry in entries], np.int64).tobytes())
+        digest.update(np.array([size_and_time(entry, skip)[0] for entry in entries], np.int64).tobytes())
         firsts.append(sum(map(len, lengths)))
         names += b"".join(encoded)
         lengths.append(np.array([len(name) for name in encoded], np.int64))
@@ -118,7 +130,7 @@ class Decoder(torch_data.Dataset):
         for unreadable in range(tries):
             position = int(self.positions[(place + unreadable) % len(self.positions)])
             try:
-                image = image_folder.decode(self.files.path(position))
+                image = decoding.decode(self.files.path(position))
             except DataError:
                 continue
             if draw is None:
@@ -207,16 +219,17 @@ class StreamedSplit:
         loader = torch_data.DataLoader(
             Decoder(self.files, self.positions, self.size, self.crop, flip),
             batch_sampler=batches,  # type: ignore[arg-type]
-            num_workers=workers,
+            # A process of a sweep may have none of its own, and the other cores are busy with other runs.
+            num_workers=0 if multiprocessing.current_process().daemon else workers,
             pin_memory=self.device.type == "cuda",
             # By default the seeds of the workers are drawn from the generator that belongs to the layers.
             generator=torch.Generator(),
         )
-        for pixels, labels, places, unreadable in loader:
+        for pixels, labels, places, unreadable in from_workers(loader):
             for index in unreadable.nonzero().flatten().tolist():
                 self._note(int(places[index]), int(unreadable[index]))
             if (unreadable == len(self)).any() and len(self) > 1:  # after a search through the whole split
-                raise DataError(f"{self.files.folder}: not one of {len(self):,} images can be read")
+                raise none_readable(self.files.folder, len(self))
             images = pixels.to(self.device, non_blocking=True).to(self.dtype, memory_format=self.memory_format)
             yield images.div_(255).sub_(self.mean).div_(self.std), labels.to(self.device, non_blocking=True)
 
@@ -225,24 +238,45 @@ class StreamedSplit:
         for index in range(place, place + count):
             path = self.files.path(int(self.positions[index % len(self)]))
             if not self.skip:
-                image_folder.decode(path)  # raises with the reason
-                raise DataError(f"{path} could not be read a moment ago, but can be now: is the disk failing?")
-            self.unreadable.add(path)
+                decoding.decode(path)  # raises with the reason
+                raise DataError(f"{shown(path)} could not be read a moment ago, but can be now: is the disk failing?")
+            self.unreadable.add(shown(path))
 
 
 def load(config: DataConfig) -> tuple[str, StreamedSplit, StreamedSplit, str]:
     """The label of the data, all training images, all test images, and the fingerprint.
 
-    Raises as :func:`image_folder.load`, except for unreadable images, which are found when they are read.
+    Raises as :func:`image_folder.load`, except for unreadable images, which are found when they are read. If they are
+    skipped, a class without a readable one is found here, and not in the middle of the training.
     """
-    folder, skip = image_folder.find(config.root), config.unreadable == "skip"
-    listed = [list_files(part, skip) for part in image_folder.train_and_test(folder)]
+    folder, skip = find(config.root), config.unreadable == "skip"
+    passed = PassedOver(folder)
+    listed = [list_files(part, passed, skip) for part in train_and_test(folder)]
+    passed.tell()
+    if skip:
+        for files in listed:
+            _require_every_class(files)
     train, test = (
         StreamedSplit(files, torch.arange(len(files)), config.image_size, config.crop, skip, config.workers)
         for files in listed
     )
     fingerprint = hashlib.blake2b("".join(files.digest for files in listed).encode(), digest_size=8).hexdigest()
-    return config.title or folder.name, train, test, fingerprint
+    return config.title or shown(folder.name), train, test, fingerprint
+
+
+def _require_every_class(files: ImageFiles) -> None:
+    """Raise :class:`DataError` for a class of which no image can be read."""
+    for first, stop in itertools.pairwise([*files.firsts.tolist(), len(files)]):
+        if not any(_readable(files.path(position)) for position in range(first, stop)):
+            raise none_readable(Path(files.path(first)).parent, stop - first)
+
+
+def _readable(path: str) -> bool:
+    try:
+        decoding.decode(path)
+    except DataError:
+        return False
+    return True
 
 
 def moments(split: StreamedSplit, fingerprint: str) -> tuple[Tensor, Tensor]:
@@ -257,7 +291,7 @@ def moments(split: StreamedSplit, fingerprint: str) -> tuple[Tensor, Tensor]:
             squares += readable.square().sum((0, 2, 3))
             pixels += readable[:, 0].numel()
         if not pixels:
-            raise DataError(f"{split.files.folder}: not one of {len(chosen):,} images can be read")
+            raise none_readable(split.files.folder, len(chosen))
         mean = total / pixels
         deviation = (squares / pixels - mean.square()).clamp(min=1e-12).sqrt()
         write_array(cached, torch.stack([mean, deviation]).numpy())

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import io
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +21,19 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bnrepro import data, store
-from bnrepro.config.compose import Composer, measurements
+from bnrepro.arguments import PROFILES
+from bnrepro.config.build import unknown_key
+from bnrepro.config.compose import Composer, measurements, parse, plain
 from bnrepro.config.identity import CODE_EPOCH
-from bnrepro.data import Dataset
+from bnrepro.config.schema import Config
+from bnrepro.data import Dataset, fallback
 from bnrepro.errors import ConfigError, NetworksMissing, StoreError
 from bnrepro.measurements import source
 from bnrepro.models import build_model
 from bnrepro.runs import lifecycle, provenance, run
 from bnrepro.runs.run import WEIGHTS, Planned
 from bnrepro.store import Files, RunFolder, RunRecord
-from bnrepro.store.record import VERSIONS
+from bnrepro.store.record import VERSIONS, flatten
 
 LABEL = "measured"
 
@@ -95,14 +99,8 @@ def plan(
     the identity is then that of a measurement made when all had finished. Raises :class:`ConfigError` for an unknown
     name, key or value, and :class:`NetworksMissing` if the trained networks that it needs are missing.
     """
-    if name not in measurements():
-        raise ConfigError(f"no measurement {name}: choose from {', '.join(measurements())}")
-    try:
-        tree = OmegaConf.to_container(compose("measure", [f"measurement={name}", *overrides]), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error).splitlines()[0]) from None
-    assert isinstance(tree, dict)
-    settings = {key: value for key, value in tree["measurement"].items() if key not in ("name", "profiles")}
+    tree = composed(name, overrides)
+    settings = tree["measurement"]
     trained = _trained(composer, name, tree["profile"], training, with_networks)
     own = getattr(_module(name), "own_training", None)
     identity = {
@@ -119,6 +117,57 @@ def plan(
     return Measurement(name, settings, tree["threads"], trained, key)
 
 
+def composed(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A measurement's configuration: ``profile``, ``threads``, and as ``measurement`` the arguments of its function.
+
+    Raises :class:`ConfigError` for an unknown name or key, or a value that is not of its default's type.
+    """
+    if name not in measurements():
+        raise ConfigError(f"no measurement {name}: choose from {', '.join(measurements())}")
+    for text in overrides:
+        if parse(text).is_sweep_override():
+            raise ConfigError(f"{text}: one measurement has one value for each key")
+    tree, default = _tree(name, overrides), _tree(name)
+    given, known = flatten(tree), flatten(default)
+    for key, value in given.items():
+        if key not in known:
+            raise unknown_key(key, known)
+        if not _fits(value, known[key]):
+            raise ConfigError(f"{key}={value}: of another type than its default, {known[key]}")
+    if known.keys() - given.keys():
+        raise ConfigError(f"{', '.join(sorted(known.keys() - given.keys()))}: cannot be left out")
+    if not 1 <= tree["threads"] <= 1024:
+        raise ConfigError(f"threads={tree['threads']}: must be at least 1 and at most 1024")
+    if tree["profile"] not in PROFILES:
+        raise ConfigError(f"profile={tree['profile']}: choose one of {', '.join(PROFILES)}")
+    settings = {key: value for key, value in tree["measurement"].items() if key not in ("name", "profiles")}
+    return tree | {"measurement": settings}
+
+
+def _tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    try:
+        tree = OmegaConf.to_container(compose("measure", [f"measurement={name}", *overrides]), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        for text in overrides:
+            key = parse(text).key_or_group
+            if overrides and key not in (known := flatten(_tree(name))):
+                raise unknown_key(key, known) from None
+        raise ConfigError(plain(error)) from None
+    except Exception as error:  # odd overrides, at which Hydra itself breaks down
+        raise ConfigError(f"{' '.join(overrides)}: cannot be composed ({plain(error)})") from error
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether ``value`` is of the type of ``default``; a whole number can stand for a real one."""
+    if isinstance(value, list) and isinstance(default, list):
+        return all(any(_fits(each, one) for one in default) for each in value) and (bool(value) or not default)
+    if isinstance(value, float) and isinstance(default, (int, float)):
+        return isinstance(default, float) and math.isfinite(value)
+    return type(value) is type(default) or (type(value) is int and type(default) is float)
+
+
 def _trained(
     composer: Composer, name: str, profile: str, training: Sequence[str], with_networks: bool
 ) -> list[Planned]:
@@ -126,8 +175,13 @@ def _trained(
     experiment = needs(name)
     if experiment is None:
         return []
-    sweep = composer.sweep([f"experiment={experiment}", f"profile={profile}", *training])
-    trained = [run.plan(config) for config in sweep]
+
+    def composed(stand_in: tuple[str, ...]) -> list[Config]:
+        return composer.sweep([f"experiment={experiment}", f"profile={profile}", *stand_in, *training])
+
+    found = fallback.with_data(composed)
+    fallback.tell(found)
+    trained = [run.plan(config) for config in found.configs]
     if with_networks:
         trained = [item for item in trained if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
     if not trained:
@@ -151,15 +205,22 @@ def _measure(measurement: Measurement) -> tuple[RunRecord, Files]:
     began = time.perf_counter()
     try:
         frame: pd.DataFrame = _module(measurement.name).measure(**arguments)
-    except TypeError as error:
-        if "unexpected keyword" in str(error) or "required positional" in str(error):
-            raise ConfigError(f"measurement={measurement.name}: {error}") from error
-        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+        if measurement.settings in _declared(measurement.name):
+            raise
+        settings = ", ".join(f"measurement.{key}={value}" for key, value in measurement.settings.items())
+        raise ConfigError(f"{settings}: {measurement.name} cannot be made so ({plain(error)})") from error
     seconds = round(time.perf_counter() - began, 3)
     label = ", ".join(sorted({item.dataset.label for item in arguments.get("trained", [])}))
     record = measurement.record(label, provenance.versions() | provenance.machine("cpu"), seconds)
     table = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return record, {f"{measurement.name}.csv": table}
+
+
+def _declared(name: str) -> list[dict[str, Any]]:
+    """The settings that the measurement's own file gives, by profile."""
+    with Composer():
+        return [composed(name, [f"profile={profile}"])["measurement"] for profile in PROFILES]
 
 
 def load(planned: Planned) -> Trained:

@@ -29,7 +29,9 @@ def configuration(*overrides: str) -> Config:
         return composer.sweep([*QUIET, *own, *stand_in], single=True)
 
     with Composer() as composer:
-        [config] = fallback.with_data(composed).configs
+        found = fallback.with_data(composed)
+    fallback.tell(found)
+    [config] = found.configs
     return config
 
 

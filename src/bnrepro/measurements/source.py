@@ -12,8 +12,13 @@ from types import ModuleType
 
 ROOMS = ("bnrepro.norm", "bnrepro.models", "bnrepro.measurements")
 """The packages with a measurement's own arithmetic. Training is covered by the keys of its runs and the code epoch."""
-PLUMBING = ("bnrepro.measurements.base", "bnrepro.measurements.source")
-"""Modules that run every measurement and affect no number."""
+PLUMBING = (
+    "bnrepro.measurements.base",
+    "bnrepro.measurements.source",
+    "bnrepro.models.memory",
+    "bnrepro.norm.cause",
+)
+"""Modules that run a measurement, or say why it cannot be run, and affect no number."""
 
 
 @functools.cache

@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 from bnrepro.models.build import build_model, memory_format, parameter_dtype
+from bnrepro.models.memory import enough_memory

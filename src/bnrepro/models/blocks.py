@@ -32,8 +32,10 @@ def initialise(layer: nn.Linear | nn.Conv2d, recipe: Recipe[ModelConfig], name: 
     """Draw the weights of ``layer`` from the generator that the seed gives to ``name``, and set its bias to 0.
 
     ``scaled=False`` applies Kaiming's standard deviation without ``init_scale``: §4.2.3 enlarges the weights of the
-    convolutions alone, not those of the classifier.
+    convolutions alone, not those of the classifier. A layer on the meta device has no weights to draw.
     """
+    if layer.weight.is_meta:
+        return
     std = recipe.model.init_scale
     if recipe.model.init == "kaiming":
         std = math.sqrt(2.0 / layer.weight[0].numel()) * (recipe.model.init_scale if scaled else 1.0)

@@ -59,6 +59,12 @@ def check_eps(eps: float) -> None:
         raise ValueError(f"eps must be a positive finite number, got {eps}")
 
 
+def check_momentum(momentum: float | None) -> None:
+    """Raise ``ValueError`` unless ``momentum`` is None or, as the weight of a batch in an average, from 0 to 1."""
+    if momentum is not None and not 0.0 <= momentum <= 1.0:
+        raise ValueError(f"momentum must be None or in [0, 1], got {momentum}")
+
+
 def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean mu_B and biased variance sigma2_B, each (C,), over the mini-batch: lines 1 and 2 of Algorithm 1.
 

@@ -6,6 +6,8 @@ Normalization works. The constants are those of their appendix as we remember it
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,15 +28,15 @@ class NoisyBatchNorm(BatchNorm):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = True,
         mean: float = 0.5,
         scale: float = 1.25,
         spread: float = 0.1,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine)
-        if mean < 0 or scale < 1 or spread < 0:
-            raise ValueError(f"mean={mean}, scale={scale}, spread={spread}: they must be at least 0, 1 and 0")
+        if not (0 <= mean < math.inf and 1 <= scale < math.inf and 0 <= spread < math.inf):
+            raise ValueError(f"mean={mean}, scale={scale}, spread={spread}: they must be finite, at least 0, 1 and 0")
         self.mean, self.scale, self.spread = mean, scale, spread
 
     def forward(self, input: Tensor) -> Tensor:

@@ -10,7 +10,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bnrepro.norm.functional import batch_norm_inference, batch_statistics, check_eps, values_per_channel
+from bnrepro.norm.functional import (
+    batch_norm_inference,
+    batch_statistics,
+    check_eps,
+    check_momentum,
+    values_per_channel,
+)
 from bnrepro.norm.reference import ReferenceBatchNorm, move_average
 
 
@@ -116,6 +122,7 @@ class ZCAWhitening(nn.Module):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
         check_eps(eps)
+        check_momentum(momentum)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))

@@ -9,16 +9,20 @@ changes the model it is given: each works on a deep copy.
 """
 
 import copy
+import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
+from torch.nn.utils.parametrize import is_parametrized
 
 from bnrepro.norm.functional import batch_norm_inference, batch_statistics, values_per_channel
-from bnrepro.norm.reference import ReferenceBatchNorm
+
+FOLDABLE = (nn.Linear, nn.Conv2d)
 
 
 class PopulationStatistics(NamedTuple):
@@ -40,7 +44,7 @@ class FrozenBatchNorm(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, layer: _BatchNorm | ReferenceBatchNorm, statistics: PopulationStatistics) -> None:
+    def __init__(self, layer: _BatchNorm, statistics: PopulationStatistics) -> None:
         super().__init__()
         mean, var = statistics
         self.num_features, self.eps = layer.num_features, layer.eps
@@ -128,8 +132,8 @@ def freeze(model: nn.Module, statistics: Mapping[str, PopulationStatistics]) -> 
     """Algorithm 2, step 11: a copy of ``model`` whose batch normalisation layers are fixed affine maps.
 
     ``statistics`` come from :func:`population_statistics` and cover every batch normalisation layer of ``model``. The
-    copy is in evaluation mode. Raises ``ValueError`` if a layer has no statistics, if statistics name no layer, or if
-    their shapes differ.
+    copy is in evaluation mode. Forward hooks of a replaced layer stay behind, with a warning. Raises ``ValueError`` if
+    a layer has no statistics, if statistics name no layer, or if their shapes differ.
     """
     frozen = copy.deepcopy(model).eval()
     layers = dict(_batch_norms(frozen))
@@ -137,6 +141,8 @@ def freeze(model: nn.Module, statistics: Mapping[str, PopulationStatistics]) -> 
         missing = sorted(layers.keys() - statistics.keys())
         unknown = sorted(statistics.keys() - layers.keys())
         raise ValueError(f"statistics do not fit the model: missing {missing}, unknown {unknown}")
+    if hooked := [name for name, layer in layers.items() if _has_hooks(layer)]:
+        warnings.warn(f"the hooks of {', '.join(map(repr, hooked))} are not part of the affine maps", stacklevel=2)
     maps: dict[nn.Module, FrozenBatchNorm] = {
         layer: FrozenBatchNorm(layer, statistics[name]).eval() for name, layer in layers.items()
     }
@@ -156,11 +162,13 @@ def fold_pair(layer: nn.Linear | nn.Conv2d, norm: FrozenBatchNorm) -> nn.Linear 
     outputs. The new layer is of the same kind, with a bias, in evaluation mode.
 
     Raises ``TypeError`` for a layer of another type: subclasses, such as parametrised layers, may compute something
-    else from their weights. Raises ``ValueError`` if ``norm`` has another number of channels than ``layer`` has
-    outputs.
+    else from their weights. Raises ``ValueError`` if one of the two has forward hooks, or if ``norm`` has another
+    number of channels than ``layer`` has outputs.
     """
-    if type(layer) not in (nn.Linear, nn.Conv2d):
+    if type(layer) not in FOLDABLE:
         raise TypeError(f"only a Linear or a Conv2d can be folded, got {type(layer).__name__}")
+    if obstacle := _obstacle(layer, norm):
+        raise ValueError(f"this layer cannot be folded: {obstacle}")
     outputs = layer.weight.shape[0]
     if outputs != norm.num_features:
         raise ValueError(f"the layer has {outputs} outputs, the norm {norm.num_features} features")
@@ -178,35 +186,59 @@ def fold(model: nn.Module) -> nn.Module:
 
     ``model`` comes from :func:`freeze`. A frozen layer follows directly as a neighbour in an ``nn.Sequential``, and as
     the ``norm`` of a block that has a ``linear`` or ``conv`` and whose ``placement`` is ``before``. A folded norm
-    becomes ``nn.Identity``. All other frozen layers, such as those after the activation, remain affine maps. Inputs of
-    a Linear are assumed to be (N, features). The folded network is in evaluation mode and equals ``model`` up to
-    rounding.
+    becomes ``nn.Identity``. All other frozen layers, such as those after the activation, remain affine maps. So do
+    those whose linear map has forward hooks, a parametrised weight (spectral or weight normalisation) or a class of its
+    own; a warning names them. Inputs of a Linear are assumed to be (N, features). The folded network is in evaluation
+    mode and equals ``model`` up to rounding.
     """
     folded = copy.deepcopy(model).eval()
-    for module in list(folded.modules()):
-        if getattr(module, "placement", None) == "before":
-            name = "linear" if hasattr(module, "linear") else "conv"
-            layer, norm = getattr(module, name, None), getattr(module, "norm", None)
-            if _can_fold(layer, norm):
-                setattr(module, name, fold_pair(cast(Any, layer), cast(Any, norm)))
-                module.norm = nn.Identity()
-        # A subclass with its own forward may run its children in another order.
-        elif isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-            for i in range(len(module) - 1):
-                layer, norm = module[i], module[i + 1]
-                if _can_fold(layer, norm):
-                    module[i] = fold_pair(cast(Any, layer), cast(Any, norm))
-                    module[i + 1] = nn.Identity()
+    names = {module: name for name, module in folded.named_modules()}
+    left: list[str] = []
+    for module, first, second in list(_pairs(folded)):
+        layer, norm = module.get_submodule(first), module.get_submodule(second)
+        if not (isinstance(layer, FOLDABLE) and isinstance(norm, FrozenBatchNorm)):
+            continue
+        if obstacle := _obstacle(layer, norm):
+            left.append(f"{names[layer]} ({obstacle})")
+        else:
+            module.set_submodule(first, fold_pair(layer, norm))
+            module.set_submodule(second, nn.Identity())
+    if left:
+        warnings.warn(f"left unfolded: {', '.join(left)}", stacklevel=2)
     return folded
 
 
-def _can_fold(layer: object, norm: object) -> bool:
-    return type(layer) in (nn.Linear, nn.Conv2d) and isinstance(norm, FrozenBatchNorm)
+def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """A module with the names of two children, of which the second is applied to the output of the first."""
+    for module in model.modules():
+        if getattr(module, "placement", None) == "before":
+            first = "linear" if hasattr(module, "linear") else "conv"
+            if all(isinstance(getattr(module, name, None), nn.Module) for name in (first, "norm")):
+                yield module, first, "norm"
+        # A subclass with its own forward may run its children in another order.
+        elif isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+            names = module.named_modules(remove_duplicate=False)
+            for first, second in itertools.pairwise(name for name, _ in names if name and "." not in name):
+                yield module, first, second
 
 
-def _batch_norms(model: nn.Module) -> Iterator[tuple[str, _BatchNorm | ReferenceBatchNorm]]:
+def _obstacle(layer: nn.Module, norm: nn.Module) -> str | None:
+    """What keeps the output of ``norm(layer(x))`` from being the affine map of their weights; None if nothing does."""
+    if is_parametrized(layer):
+        return "its weight is parametrised"
+    if type(layer) not in FOLDABLE:
+        return f"{type(layer).__name__} may compute something else from its weight"
+    return "it has forward hooks" if _has_hooks(layer) or _has_hooks(norm) else None
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Whether functions run around ``module``'s forward. The older spectral and weight normalisation are such hooks."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # torch has no public name for them
+
+
+def _batch_norms(model: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:
     for name, module in model.named_modules():
-        if isinstance(module, (_BatchNorm, ReferenceBatchNorm)):
+        if isinstance(module, _BatchNorm):
             yield name, module
 
 

@@ -9,12 +9,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnrepro.norm.functional import (
     batch_norm_inference,
     check_batch,
     check_eps,
     check_input,
+    check_momentum,
     per_channel,
     reduced_dims,
     statistics_dtype,
@@ -91,7 +93,7 @@ class BatchNormFunction(torch.autograd.Function):
         return d_x.to(x.dtype), d_gamma, d_beta, None
 
 
-class ReferenceBatchNorm(nn.Module):
+class ReferenceBatchNorm(_BatchNorm):
     """Batch Normalization of (N, C), (N, C, L) or (N, C, H, W) inputs (Algorithm 1; §3.2).
 
     A drop-in replacement for ``nn.BatchNorm1d`` and ``nn.BatchNorm2d``: same arguments, same ``state_dict``, same
@@ -105,6 +107,10 @@ class ReferenceBatchNorm(nn.Module):
     too. An average never forgets it, so both stay NaN until ``reset_running_stats``. Other channels are unaffected.
     With ``track_running_stats=False`` nothing outlives the batch.
 
+    The base class makes it known to the tools that look for batch normalisation by class, such as
+    ``torch.optim.swa_utils.update_bn`` and ``nn.SyncBatchNorm.convert_sync_batchnorm`` (which puts PyTorch's own kernel
+    in its place). It also reads old files and prints the layer; nothing that computes is inherited.
+
     ``num_features`` is C; ``eps`` is added to the variance. ``momentum`` is the weight of the new batch in the running
     statistics, new = (1 - momentum) * old + momentum * batch; None averages all batches so far. ``affine`` adds a
     learned gamma (``weight``) and, with ``bias``, a learned beta (``bias``). ``track_running_stats`` keeps
@@ -117,7 +123,6 @@ class ReferenceBatchNorm(nn.Module):
     not match that of the parameters.
     """
 
-    _version = 2  # as in PyTorch's layer: from 2 on, a state_dict holds num_batches_tracked
     weight: Tensor | None
     bias: Tensor | None
     running_mean: Tensor | None
@@ -136,14 +141,13 @@ class ReferenceBatchNorm(nn.Module):
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # not the base class's: parameters and statistics are made below
         if isinstance(num_features, bool) or not isinstance(num_features, int):
             raise TypeError(f"num_features must be an integer, got {num_features!r}")
         if num_features < 1:
             raise ValueError(f"num_features must be at least 1, got {num_features}")
         check_eps(eps)
-        if momentum is not None and not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"momentum must be None or in [0, 1], got {momentum}")
+        check_momentum(momentum)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
@@ -175,12 +179,6 @@ class ReferenceBatchNorm(nn.Module):
             nn.init.ones_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
@@ -233,16 +231,6 @@ class ReferenceBatchNorm(nn.Module):
         for values in (self.weight, self.running_mean):
             if values is not None and values.dtype not in (x.dtype, statistics_dtype(x)):
                 raise TypeError(f"a layer of {values.dtype} cannot normalise an input of {x.dtype}")
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
-    ) -> None:
-        key = prefix + "num_batches_tracked"
-        count, version = self.num_batches_tracked, local_metadata.get("version")
-        if count is not None and key not in state_dict and (version is None or version < 2):
-            # Files older than the count: keep the layer's own, as PyTorch does.
-            state_dict[key] = count
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
 
 def move_average(running: Tensor, batch: Tensor, weight: float | Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from bnrepro.data.fallback import Found, Reasons
 from bnrepro.errors import ConfigError
 from bnrepro.measurements import base as measure
 from bnrepro.measurements.base import Measurement
+from bnrepro.report import comparison
 from bnrepro.runs import run
 from bnrepro.runs.run import Planned
 
@@ -26,8 +28,9 @@ from bnrepro.runs.run import Planned
 class Request:
     """What to reproduce.
 
-    ``only`` names some experiments and measurements; without it, all are meant. ``overrides`` are Hydra's and hold for
-    every run. Without ``train``, only the runs and measurements that exist are used.
+    ``only`` names some experiments and measurements, among them a user's own in ``config_dir``; without it, all of this
+    repository's are meant. ``overrides`` are Hydra's and hold for every run. Without ``train``, only the runs and
+    measurements that exist are used.
     """
 
     profile: str = "quick"
@@ -38,20 +41,46 @@ class Request:
     jobs: int | None = None
     train: bool = True
 
+    def own(self) -> list[str]:
+        """The experiments in the user's own folder.
+
+        Raises :class:`ConfigError` if one is asked for whose name is taken by this repository, or has a dot: the names
+        of tables have dots between their parts.
+        """
+        found = experiments(Path(self.config_dir)) if self.config_dir is not None else []
+        taken = {*experiments(), *measurements(), comparison.NAME}
+        for name in [name for name in found if name in self.only]:
+            file = f"{self.config_dir}/experiment/{name}.yaml"
+            if name in taken:
+                raise ConfigError(f"{file}: the name {name} is taken by this repository; give it another one")
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ConfigError(f"{file}: only letters, digits and _ - name an experiment, since it names tables")
+        return [name for name in found if name not in taken]
+
     def names(self) -> list[str]:
         """The experiments and measurements asked for. Raises :class:`ConfigError` for an unknown one."""
-        unknown = [name for name in self.only if name not in EXPERIMENTS]
+        own = self.own()
+        known = [*EXPERIMENTS, *own]
+        unknown = [name for name in self.only if name not in known]
         if unknown:
-            raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
-        return [name for name in asked_of(self.treatment) if not self.only or name in self.only]
+            where = "" if self.config_dir else " (your own: --config-dir FOLDER, with FOLDER/experiment/NAME.yaml)"
+            raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(known)}{where}")
+        asked = [name for name in asked_of(self.treatment) if not self.only or name in self.only]
+        return asked + [name for name in own if name in self.only]
 
     def common(self) -> list[str]:
         """The overrides that all training runs of this request share."""
         return [f"profile={self.profile}", f"treatment={self.treatment}", *self.overrides]
 
     def results(self, treatment: str, on_digits: bool) -> Path:
-        """The folder for the results of ``treatment``, one of its own if overrides change what the runs are."""
-        changing = [text for text in self.overrides if is_scientific(text.lstrip("+~").partition("=")[0])]
+        """The folder for the results of ``treatment``.
+
+        It is one of its own if overrides or a user's own experiments change what the runs are.
+        """
+        keys = {text: text.lstrip("+~").partition("=")[0] for text in self.overrides}
+        # The name of an arm is no part of a run's identity, but other arms are other runs.
+        changing = [text for text, key in keys.items() if key == "arm" or is_scientific(key)]
+        changing += [name for name in self.names() if name not in EXPERIMENTS]  # not among the committed results
         changes = ["".join(c if c.isalnum() or c in "._-" else "-" for c in text) for text in changing]
         substitute = fallback.SUBSTITUTE if on_digits else None
         return store.results_folder(self.profile, "+".join([treatment, *changes]), substitute)
@@ -96,14 +125,21 @@ def _with_data(composer: Composer, names: Sequence[str], request: Request, conso
     """The runs of every experiment among ``names``. What stands in for a missing data set is announced once."""
     swept: dict[str, Found] = {}
     reasons, told = Reasons(), set[str]()
-    for name in [name for name in names if name in experiments()]:
+    for name in [name for name in names if name in (*experiments(), *request.own())]:
 
         def composed(stand_in: tuple[str, ...], name: str = name) -> list[Config]:
             # The request's own overrides come last, and so have the last word.
-            return composer.sweep([f"experiment={name}", *stand_in, *request.common()])
+            configs = composer.sweep([f"experiment={name}", *stand_in, *request.common()])
+            for config in configs:
+                if config.experiment != name:
+                    raise ConfigError(
+                        f"experiment/{name}.yaml calls its runs `experiment: {config.experiment}`: it must be "
+                        f"`experiment: {name}`, as the file"
+                    )
+            return configs
 
         found = swept[name] = fallback.with_data(composed, reasons)
         if found.reason and found.reason not in told:
             told.add(found.reason)
-            console.print(found.notice(), highlight=False, soft_wrap=True)
+            fallback.tell(found, lambda text: console.print(text, highlight=False, soft_wrap=True), again=True)
     return swept

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bnrepro import store, tables
+from bnrepro.claims import remarks
 from bnrepro.config.compose import Composer
 from bnrepro.errors import NetworksMissing, UserError
 from bnrepro.measurements import base as measure
@@ -28,12 +29,15 @@ def reproduce(request: Request, console: Console) -> Path:
         outcome = _train(plan, console)
         measured = _measure(plan, outcome, console)
     folder, own = (request.results(treatment, plan.on_digits) for treatment in (request.treatment, "batch"))
-    for name, items in plan.runs.items():
-        _write_tables(name, [item.folder for item in items], folder, console)
-    for item in measured:
-        tables.write_measurement(item.folder, folder)
-    found = markdown.publish(folder, request.treatment, request.profile, own if folder != own else None)
+    with store.alone_in(folder):
+        for name, items in plan.runs.items():
+            _write_tables(name, [item.folder for item in items], folder, console)
+        for item in measured:
+            tables.write_measurement(item.folder, folder)
+        found = markdown.publish(folder, request.treatment, request.profile, own if folder != own else None)
     judge.print_verdicts(found, console)
+    for text in remarks(found.results):
+        _say(console, f"{text} (curves and final values: in the report)")
     if folder != own:
         _print_comparison(folder, own, request, console)
     for title, name in (("figures: ", "figures"), ("report:  ", "REPORT.md")):

@@ -11,11 +11,11 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from bnrepro import data, store, tables
+from bnrepro import data, tables
 from bnrepro.config.build import from_record
 from bnrepro.config.compose import experiments
 from bnrepro.data.fallback import JPEG_FOLDER
-from bnrepro.errors import DataUnavailable
+from bnrepro.errors import ConfigError, DataUnavailable
 from bnrepro.store import RunRecord
 from bnrepro.training.loop import Trainer
 
@@ -42,12 +42,19 @@ class Comparison:
 def verify_all(results: Path, only: Sequence[str] | None, console: Console) -> int:
     """Verify the experiments that have a table below ``results``, or those in ``only``, and print a table.
 
-    Returns 0 if all agree, 1 if one does not, 2 if the data of one are unavailable.
+    Returns 0 if all agree, 1 if one does not, 2 if the data of one are unavailable. Raises
+    :class:`~bnrepro.errors.ConfigError` where there is no table to compare with.
     """
-    tabulated = [name for name in experiments() if store.find_table(results / "tables", name)]
+    held = tables.Results(results)
+    held.check()
+    names = list(only or experiments())
+    tabulated = [name for name in names if held.tables(name) is not None]
+    if missing := [name for name in names if name not in tabulated and (only or not tabulated)]:
+        raise ConfigError(f"no table of {', '.join(missing)} in {results / 'tables'}: name others, or another folder")
     shown = Table("experiment", "run", "numbers compared", "equal to the digit", "largest relative error")
     failed, missing = False, []
-    for name in only or tabulated:
+    for place, name in enumerate(tabulated, 1):
+        console.print(f"[{place}/{len(tabulated)}] {name}: {STEPS} steps of one run", highlight=False, markup=False)
         try:
             found = verify(name, results)
         except DataUnavailable as error:
@@ -92,9 +99,8 @@ def verify(experiment: str, results: Path, root: str = JPEG_FOLDER) -> Compariso
 
 def record_of(experiment: str, run: str, results: Path) -> RunRecord:
     """One run's record, from the tables below ``results``."""
-    folder = results / "tables"
+    held = tables.Results(results)
     row, timing = (
-        next(row for row in tables.records(folder, f"{experiment}.{kind}") if row["run"] == run)
-        for kind in ("runs", "timing")
+        next(row for row in held.records(f"{experiment}.{kind}") if row["run"] == run) for kind in ("runs", "timing")
     )
-    return RunRecord.from_rows(row, timing)
+    return held.record(experiment, row, timing)

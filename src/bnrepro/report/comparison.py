@@ -18,17 +18,19 @@ from bnrepro import store, tables
 from bnrepro.claims import EXPERIMENTS, asked_of
 from bnrepro.claims.markdown import table
 from bnrepro.errors import StoreError
-from bnrepro.report.judge import anchor, marked
+from bnrepro.report.judge import MARKS, anchor, marked
 from bnrepro.stats import NOT_RUN, Interval, amount
+from bnrepro.store.tables import WAY_FORWARD
 
-NAME = "comparison"
+NAME = tables.COMPARISON
 COLUMNS = ["claim", "normaliser", "profile", "data", "verdict", "estimate", "low", "high", "n", "unit"]
 
 
 def write(results: Path, profile: str, folders: Mapping[str, Path]) -> Path:
     """Write the table of ``folders`` (normaliser → its results folder) below ``results``. Returns the table's path.
 
-    A folder without claims.json counts as not run. Raises :class:`StoreError` for a damaged one.
+    A folder without claims.json counts as not run. Raises :class:`StoreError` for a damaged one, and for tables that
+    do not fit.
     """
     asked = [claim.slug for name in asked_of("") for claim in EXPERIMENTS[name].claims]
     rows = []
@@ -36,12 +38,21 @@ def write(results: Path, profile: str, folders: Mapping[str, Path]) -> Path:
         found, data = _verdicts(folder), _data(folder)
         for slug in asked:
             rows.append({"claim": slug, "normaliser": normaliser, "profile": profile, "data": data} | _row(found, slug))
-    return store.write_table(results / "tables", NAME, tables.as_csv(rows, COLUMNS))
+    [path] = store.write_tables(results / "tables", NAME, {NAME: [tables.as_csv(rows, COLUMNS)]})
+    return path
 
 
 def read(results: Path) -> pd.DataFrame | None:
-    """The table below ``results``; None if there is none."""
-    return tables.read_table(results / "tables", NAME, COLUMNS)
+    """The table below ``results``; None if there is none. Raises :class:`StoreError` if it is damaged."""
+    frame = tables.Results(results).table(NAME, COLUMNS)
+    if frame is not None:
+        bad = frame[~frame["verdict"].isin(MARKS) | frame.duplicated(["claim", "normaliser"])]
+        if len(bad):
+            raise StoreError(
+                f"{results / 'tables' / NAME}.csv, {bad['claim'].iloc[0]} of {bad['normaliser'].iloc[0]}: its verdict "
+                f"is {bad['verdict'].iloc[0]}, or it is there twice. {WAY_FORWARD}"
+            )
+    return frame
 
 
 def _verdicts(folder: Path) -> dict[str, Any]:
@@ -56,8 +67,10 @@ def _verdicts(folder: Path) -> dict[str, Any]:
 
 def _data(folder: Path) -> str:
     """The data that the runs in ``folder`` were trained on."""
-    found = (tables.read_table(folder / "tables", f"{name}.runs", ["data"]) for name in asked_of(""))
-    return ", ".join(sorted({label for frame in found if frame is not None for label in frame["data"]}))
+    results = tables.Results(folder)
+    results.check()
+    found = (results.tables(name) for name in asked_of(""))
+    return ", ".join(sorted({label for each in found if each is not None for label in each.runs["data"]}))
 
 
 def _row(found: dict[str, Any], slug: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bnrepro.claims import Claim, Judgement
+from bnrepro.claims.naming import BATCH, short
 from bnrepro.report.judge import Found, anchor, deciding
 from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN, SUPPORTED, WEAKER
 
@@ -21,11 +22,13 @@ def section(found: Found) -> str:
     """The claims by verdict, with their deviations: the paper's, then its readers'."""
     own = [(claim, judgement) for claim, judgement in found if claim.origin == "paper"]
     others = [(claim, judgement) for claim, judgement in found if claim.origin == "readers"]
+    treatment = found.results.treatment
+    asked = "" if treatment == BATCH else f", asked of {short(treatment)}"
     return "\n\n".join(
         [
             "## What we conclude",
-            *_part(f"Of the paper's own {len(own)} claims", own),
-            *_part(f"Of the {len(others)} claims that its readers add", others),
+            *_part(f"Of the paper's own {len(own)} claims{asked}", own),
+            *_part(f"Of the {len(others)} claims that its readers add{asked}", others),
         ]
     )
 

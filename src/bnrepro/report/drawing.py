@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib
-
-from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, style
+from bnrepro import claims, store
+from bnrepro.claims import beyond, style
 from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.report import comparison
 from bnrepro.store import files
 from bnrepro.store.workers import Emit, WorkerDied, side_by_side
 from bnrepro.tables import Results
 
+TOLERANCE = 1.0
+"""Root mean square difference of two figures, in grey levels of 255, up to which they are the same. On another CPU
+the edges of lines and letters differ by far less; a curve that lies elsewhere differs by more."""
 DRAWN_BY = ("store", "tables", "stats", "claims")
 """The rooms whose code makes a figure."""
 
@@ -41,7 +45,7 @@ def _source(results: Results) -> str:
     tables = [path for path in found if not path.name.startswith(f"{comparison.NAME}.")]
     code = [path for room in DRAWN_BY for path in sorted((Path(__file__).parents[1] / room).rglob("*.py"))]
     contents = [files.digest(path.read_bytes()) for path in [*tables, *code]]
-    return files.digest("\n".join([*contents, matplotlib.__version__, results.treatment]).encode())
+    return files.digest("\n".join([*contents, importlib.metadata.version("matplotlib"), results.treatment]).encode())
 
 
 def _stamp(source: str, folder: Path) -> str:
@@ -50,15 +54,58 @@ def _stamp(source: str, folder: Path) -> str:
     return json.dumps({"source": source, "figures": drawn}, indent=1)
 
 
-def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
+def differences(results: Results, only: Sequence[str] = ()) -> dict[str, str]:
+    """How the PNG figures of a results folder differ from those of its tables: file name → how; empty if they agree.
+
+    They are drawn into a temporary folder, and compared by :mod:`matplotlib.testing.compare`, within
+    :data:`TOLERANCE`. Raises :class:`ConfigError` for an unknown name.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory() as made:
+        drawn = draw(results, only, Path(made), ("png",))
+        for path in drawn:
+            if how := _difference(results.folder / "figures" / path.name, path):
+                found[path.name] = how
+    if not only:
+        there = {path.name for path in (results.folder / "figures").glob("*.png")}
+        found |= dict.fromkeys(sorted(there - {path.name for path in drawn}), "is drawn from no table")
+    return found
+
+
+def _difference(there: Path, drawn: Path) -> str | None:
+    # Here: a report needs none of it.
+    from matplotlib.testing.compare import compare_images
+    from matplotlib.testing.exceptions import ImageComparisonFailure
+
+    if not there.exists():
+        return "is missing"
+    try:
+        compared: Any = compare_images(str(there), str(drawn), TOLERANCE, in_decorator=True)
+    except (ImageComparisonFailure, OSError) as error:
+        return f"cannot be compared: {' '.join(str(error).split())}"
+    return f"differs by {compared['rms']:.1f} grey levels (root mean square)" if compared else None
+
+
+def draw(
+    results: Results, only: Sequence[str] = (), folder: Path | None = None, kinds: Sequence[str] = ()
+) -> list[Path]:
     """Draw the figures of every experiment that has tables, or of those in ``only``. Returns the figures' paths.
 
-    A figure whose bytes do not change is not written again. Raises :class:`ConfigError` for an unknown name.
+    <<<<<<< HEAD
+        A figure whose bytes do not change is not written again. Raises :class:`ConfigError` for an unknown name, and
+        :class:`~bnrepro.errors.StoreError`, before anything is drawn, if a table does not fit.
+    =======
+        They go into ``folder``, by default ``figures`` of the results, as ``kinds`` of files or as all. One whose bytes
+        do not change is not written again. Raises :class:`ConfigError` for an unknown name.
+    >>>>>>> figures
     """
-    if unknown := [name for name in only if name not in EXPERIMENTS]:
-        raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(EXPERIMENTS)}")
-    names = [name for name in EXPERIMENTS if not only or name in only]
-    tasks = [(results.folder, results.treatment, name) for name in names]
+    results.check()
+    known = claims.of(results)
+    if unknown := [name for name in only if name not in known]:
+        raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(known)}")
+    names = [name for name in known if not only or name in only]
+    into = folder or results.folder / "figures"
+    tasks = [(results.folder, results.treatment, name, into, tuple(kinds)) for name in names]
     # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
     workers = min(os.cpu_count() or 1, len(tables.intersection(names)) // 3)
@@ -76,7 +123,8 @@ def draw(results: Results, only: Sequence[str] = ()) -> list[Path]:
     return [path for _, paths in sorted(drawn.items()) for path in paths]
 
 
-def _draw(task: tuple[Path, str, str], emit: Emit | None = None) -> list[Path]:
-    folder, treatment, name = task
+def _draw(task: tuple[Path, str, str, Path, tuple[str, ...]], emit: Emit | None = None) -> list[Path]:
+    folder, treatment, name, into, kinds = task
+    results = Results(folder, treatment)
     with style.house_style():
-        return style.save(EXPERIMENTS[name].figures(Results(folder, treatment)), folder / "figures")
+        return style.save(beyond.figures(results, claims.of(results)[name]), into, kinds)

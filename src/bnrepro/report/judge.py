@@ -30,7 +30,8 @@ class Found:
 
 def judge(results: Results) -> Found:
     """Judge every claim that is asked of the treatment."""
-    claims = [claim for name in asked_of(results.treatment) for claim in EXPERIMENTS[name].claims]
+    asked = results.treatment
+    claims = [claim.asked_of(asked) for name in asked_of(asked) for claim in EXPERIMENTS[name].claims]
     return Found(results, tuple((claim, claim.judge(results)) for claim in claims))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of
+from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of, beyond, of
 from bnrepro.claims.markdown import table
 from bnrepro.report import comparison, conclusions, drawing
 from bnrepro.report.judge import Found, anchor, as_json, deciding, judge, marked
@@ -36,22 +36,30 @@ def publish(folder: Path, treatment: str = "batch", profile: str = "full", besid
 
     ``beside`` is the folder of Batch Normalization's own results, if ``treatment`` is compared with it.
     """
-    results = Results(folder, treatment)
-    drawing.publish(results)
-    return write_report(results, profile, beside)
+    with store.alone_in(folder):
+        results = Results(folder, treatment)
+        drawing.publish(results)
+        return write_report(results, profile, beside)
 
 
 def write_report(results: Results, profile: str = "full", beside: Path | None = None) -> Found:
-    """Write claims.json and REPORT.md, and the README's block if ``results`` are the committed ones."""
-    found = judge(results)
-    store.write_atomic(results.folder / "claims.json", json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n")
-    if beside is not None:
-        comparison.write(results.folder, profile, {"batch": beside, results.treatment: results.folder})
-    store.write_atomic(results.folder / "REPORT.md", as_markdown(found, profile))
-    readme = store.REPOSITORY / "README.md"
-    if results.folder.resolve() == store.committed_results().resolve() and readme.exists():
-        block = verdict_table(found, "results/")
-        store.write_atomic(readme, with_block(readme.read_text(encoding="utf-8"), block))
+    """Write claims.json and REPORT.md, and the README's block if ``results`` are the committed ones.
+
+    Two processes that write into one folder take turns, so that the files fit together. Raises
+    :class:`~bnrepro.errors.StoreError`, before anything is written, if a table does not fit.
+    """
+    results.check()
+    with store.alone_in(results.folder):
+        found = judge(results)
+        claims = json.dumps(as_json(found), indent=1, ensure_ascii=False)
+        store.write_atomic(results.folder / "claims.json", claims + "\n")
+        if beside is not None:
+            comparison.write(results.folder, profile, {"batch": beside, results.treatment: results.folder})
+        store.write_atomic(results.folder / "REPORT.md", as_markdown(found, profile))
+        readme = store.REPOSITORY / "README.md"
+        if results.folder.resolve() == store.committed_results().resolve() and readme.exists():
+            block = verdict_table(found, "results/")
+            store.write_atomic(readme, with_block(readme.read_text(encoding="utf-8"), block))
     return found
 
 
@@ -82,7 +90,8 @@ def with_block(text: str, block: str) -> str:
 def as_markdown(found: Found, profile: str = "full") -> str:
     """The whole report."""
     results = found.results
-    names = asked_of(results.treatment)
+    known = of(results)
+    names = [*asked_of(results.treatment), *(name for name in known if name not in EXPERIMENTS)]
     used = {name: tables for name in names if (tables := results.tables(name)) is not None}
     measured = [made for name in names if (made := results.measured(name)) is not None]
     parts = ["# Report", *_opening(found, used, profile)]
@@ -93,9 +102,10 @@ def as_markdown(found: Found, profile: str = "full") -> str:
             parts += [_claim(claim, judgement) for claim, judgement in members]
     made = {each.name for each in measured} | {name for name, tables in used.items() if len(tables.runs)}
     for name in names:
-        section = EXPERIMENTS[name].section
+        section = known[name].section
         if section is not None and name in made:
             parts.append(section(results))
+    parts += [text for name in names if name in made and (text := beyond.section(results, known[name]))]
     compared = comparison.read(results.folder)
     if compared is not None:
         parts.append(comparison.section(compared, profile))

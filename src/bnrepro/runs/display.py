@@ -1,10 +1,11 @@
-"""The display of a sweep in training: runs done, current runs, time left; plain lines without a terminal."""
+"""What is said of runs in training: of one its progress; of a sweep runs done, current runs and the time left."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from bnrepro.runs.run import Planned, Report
 
 PLAIN_EVERY_S = 15.0
+LINES = 10
+"""Of a single run without a terminal."""
 STEP_COST = 100
 """The cost of a training step beyond its examples, in examples of the fully connected network."""
 
@@ -21,6 +24,24 @@ def cost(item: Planned) -> float:
     """Relative length of a run: precise enough to tell long runs from short ones, whatever their network."""
     config = item.config
     return config.steps * (config.batch_size * config.model.example_cost + STEP_COST)
+
+
+class OneRun:
+    """Progress of a single run by lines: one a second at a terminal; elsewhere ten in all, which a log file keeps."""
+
+    def __init__(self, say: Callable[[str], None], terminal: bool, every_s: float = 1.0) -> None:
+        self.say, self.terminal, self.every_s = say, terminal, every_s
+        self.spoke, self.tenth = -math.inf, -1
+
+    def __call__(self, report: Report) -> None:
+        tenth = LINES * report.step // max(report.steps, 1)
+        early = time.monotonic() - self.spoke < self.every_s or not (self.terminal or tenth > self.tenth)
+        if report.step < report.steps and early:
+            return
+        self.spoke, self.tenth = time.monotonic(), tenth
+        values = "  ".join(f"{name} {value:.4f}" for name, value in report.values.items())
+        speed = f"{report.steps_per_second:.0f} steps/s"
+        self.say(f"{report.name}  step {report.step}/{report.steps}  {values}  {speed}")
 
 
 class Display:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -21,11 +20,13 @@ from bnrepro import data
 from bnrepro.config.schema import Config
 from bnrepro.data import ExampleOrder
 from bnrepro.errors import ConfigError, Interrupted, UserError
+from bnrepro.models import build_model
 from bnrepro.runs import lifecycle, run
 from bnrepro.runs.display import Display, cost
 from bnrepro.runs.run import Planned, Report
 from bnrepro.store.workers import Emit, WorkerDied, side_by_side
 from bnrepro.training.loop import Trainer
+from bnrepro.training.trial import try_out
 
 REPORT_EVERY_S = 0.5
 
@@ -62,14 +63,17 @@ def plan(sweep: Sequence[tuple[Config, str]]) -> list[Planned]:
 def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Console | None = None) -> Outcome:
     """Train every run to its end; finished runs are skipped without starting a process.
 
-    Raises :class:`Interrupted` on Ctrl-C, on SIGTERM, or if a worker died: finished runs and checkpoints stay.
+    Raises :class:`ConfigError`, before anything starts, if the network of a run cannot be built, and
+    :class:`Interrupted` on Ctrl-C (in a script also on SIGTERM), or if a worker died: finished runs and checkpoints
+    stay.
     """
     outcome = Outcome()
     unique = {item.folder.path: item for item in planned}
-    pending = [item for item in unique.values() if not item.folder.is_done()]
+    pending = [item for item in unique.values() if not lifecycle.skipped(item.folder)]
     outcome.counts[lifecycle.SKIPPED] = len(unique) - len(pending)
     if not pending:
         return outcome
+    _refuse_networks(pending)
     # The longest first, so that no core waits for one long run at the end of the sweep.
     pending.sort(key=lambda item: (-cost(item), item.folder.name))
     if any(item.config.processes > 1 for item in pending):
@@ -77,7 +81,6 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     threads = max(item.config.threads for item in pending)
     workers = jobs or max(1, (os.cpu_count() or 1) // threads)
     display = Display(console or Console(), pending, done=len(unique) - len(pending))
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with display:
             _follow(pending, workers, display, outcome)
@@ -90,9 +93,18 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
             f"a training process was killed ({display.done} of {display.total} runs done): out of memory? "
             "The same call goes on from here."
         ) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return outcome
+
+
+def _refuse_networks(planned: Sequence[Planned]) -> None:
+    """Build each network once, whatever its initial weights. Raises :class:`ConfigError`."""
+    seen = set()
+    for config, dataset in ((item.config, data.open_dataset(item.config.data)) for item in planned):
+        kind = replace(config.model, init_scale=1.0), config.norm, config.placement, config.precision, config.batch_size
+        if (key := repr((kind, dataset.train.example_shape, dataset.classes))) not in seen:
+            seen.add(key)
+            try_out(config, dataset.train.example_shape, dataset.classes)
+            build_model(config, dataset.train.example_shape, dataset.classes)
 
 
 def _follow(pending: Sequence[Planned], workers: int, display: Display, outcome: Outcome) -> None:

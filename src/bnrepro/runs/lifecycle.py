@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
 from collections.abc import Callable, Iterator
-from typing import IO
 
-from bnrepro import store
 from bnrepro.store import Files, RunFolder, RunRecord
 from bnrepro.training.distributed import ALONE, Group
 
-log = logging.getLogger(__name__)
-WAIT_S = 0.5
-"""Time between two attempts to lock a folder that another process holds."""
 SKIPPED = "skipped"
 
 Work = Callable[[], tuple[RunRecord, Files]]
@@ -26,15 +19,23 @@ def complete(folder: RunFolder, work: Work, group: Group = ALONE) -> str:
 
     Two processes never work on one folder: the second waits, then skips. Only the leader of ``group`` writes.
     """
-    if group.share(folder.is_done):
+    if skipped(folder, group):
         return SKIPPED
     with _alone_in(folder, group):
-        if group.share(folder.is_done):
+        if skipped(folder, group):
             return SKIPPED
         record, files = work()
         if group.leads:
             folder.finish(record, files)
         return record.status
+
+
+def skipped(folder: RunFolder, group: Group = ALONE) -> bool:
+    """Whether the folder is done; nothing of its making then stays in it."""
+    done = group.share(folder.is_done)
+    if done and group.leads:
+        folder.tidy()
+    return done
 
 
 @contextlib.contextmanager
@@ -44,20 +45,8 @@ def _alone_in(folder: RunFolder, group: Group) -> Iterator[None]:
     The leader locks it, and retries while another process holds the lock: the other processes of the group wait for its
     answer, and would give up if it took long. The system releases the lock if the process is killed.
     """
-    with contextlib.ExitStack() as stack:
-        files: list[IO[str]] = []
-
-        def held() -> bool:
-            if not files:
-                files.append(stack.enter_context(folder.lock_file()))
-            return store.try_lock(files[0])
-
-        told = False
-        while not group.share(held):
-            if group.leads and not told:
-                log.info("waiting: another process is working on %s", folder.name)
-            told = True
-            time.sleep(WAIT_S)
+    with folder.lock() as lock:
+        lock.wait(lambda: group.share(lock.take), group.leads)
         if group.leads:
             folder.remove_unfinished_parts()
         yield

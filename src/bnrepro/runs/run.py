@@ -15,8 +15,10 @@ from bnrepro import data, store
 from bnrepro.config.identity import arm_label, run_key, scientific
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError, StoreError
+from bnrepro.models import enough_memory
 from bnrepro.runs import lifecycle, provenance
 from bnrepro.store import Files, RunFolder, RunRecord
+from bnrepro.store.folders import CheckpointDamaged
 from bnrepro.training import checkpoint, distributed, tracking
 from bnrepro.training.loop import Trainer
 from bnrepro.training.state import METRICS_HEADER, Callbacks
@@ -78,14 +80,15 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
     config = planned.config
     require_device(config)
     with distributed.join(config.processes, config.device) as group:
-        if group.share(planned.folder.is_done):
+        if lifecycle.skipped(planned.folder, group):
             return lifecycle.SKIPPED
-        # The trainer refuses a network that cannot be built before a folder is made.
-        run = _Run(planned, Trainer(config, data.open_dataset(config.data), group=group), watch)
-        try:
-            return lifecycle.complete(planned.folder, run.train, group)
-        finally:
-            run.tracker.finish()
+        with enough_memory(config), data.explained(config.data.workers):
+            # The trainer refuses a network that cannot be built before a folder is made.
+            run = _Run(planned, Trainer(config, data.open_dataset(config.data), group=group), watch)
+            try:
+                return lifecycle.complete(planned.folder, run.train, group)
+            finally:
+                run.tracker.finish()
 
 
 def require_device(config: Config) -> None:
@@ -132,7 +135,9 @@ class _Run:
         try:
             checkpoint.restore(trainer, payload)
         except StoreError as error:
-            _start_over(folder, error)
+            if trainer.group.leads:
+                aside = folder.set_checkpoint_aside()
+                log.warning("%s: %s; it is now %s, and this run starts over", folder.name, error, aside.name)
             # A fresh trainer, since a part of the checkpoint may have been restored.
             self.trainer = Trainer(trainer.config, data.open_dataset(trainer.config.data), group=trainer.group)
             return
@@ -179,14 +184,10 @@ class _Run:
 
 
 def _checkpoint(folder: RunFolder) -> bytes | None:
+    """The last checkpoint. One that is damaged is discarded, with a warning: only an unfinished run is lost."""
     try:
         return folder.read_checkpoint()
-    except StoreError as error:
-        _start_over(folder, error)
+    except CheckpointDamaged as error:
+        log.warning("%s: %s; this run starts over", folder.name, error)
+        folder.checkpoint.unlink(missing_ok=True)
         return None
-
-
-def _start_over(folder: RunFolder, error: StoreError) -> None:
-    """Discard the checkpoint, with a warning: only an unfinished run is lost."""
-    log.warning("%s: %s; this run starts over", folder.name, error)
-    folder.checkpoint.unlink(missing_ok=True)

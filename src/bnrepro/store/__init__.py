@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bnrepro.store.files import find_table, try_lock, write_atomic, write_table
-from bnrepro.store.folders import Files, RunFolder, run_folder, run_named, runs_of
+from bnrepro.store.files import write_atomic
+from bnrepro.store.folders import Files, RunFolder, found_run, run_folder, run_named, runs_of
+from bnrepro.store.locks import Lock, alone_in
 from bnrepro.store.paths import (
     REPOSITORY,
+    choices,
     committed_results,
     configs_folder,
     data_folder,
@@ -13,3 +15,5 @@ from bnrepro.store.paths import (
     results_folder,
 )
 from bnrepro.store.record import RunRecord, flatten, unflatten
+from bnrepro.store.refusals import reading, shown, writing
+from bnrepro.store.tables import check_tables, find_table, write_tables

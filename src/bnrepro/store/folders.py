@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from bnrepro.errors import StoreError
 from bnrepro.store.files import DIGEST_LENGTH, digest, write_atomic
+from bnrepro.store.locks import Lock
 from bnrepro.store.paths import outputs_folder
 from bnrepro.store.record import FILE, RunRecord
+from bnrepro.store.refusals import reading, shown, writing
+
+SHOWN = 5
+"""So many candidates are named where a name means several runs."""
 
 Files = Mapping[str, str | bytes]
 """Content by file name."""
@@ -35,15 +41,13 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     def is_done(self) -> bool:
-        return (self.path / "DONE").exists()
+        """Whether the run is finished. Raises :class:`StoreError` if the disk does not say."""
+        with reading(self.path):
+            return (self.path / "DONE").exists()
 
-    def lock_file(self) -> IO[str]:
-        """The file for :func:`~bnrepro.store.try_lock`; closing it releases the run. Raises :class:`StoreError`."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            return (self.path / "lock").open("w", encoding="utf-8")
-        except OSError as error:
-            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
+    def lock(self) -> Lock:
+        """The lock that a process holds while it works on the run."""
+        return Lock(self.path)
 
     def finish(self, record: RunRecord, files: Files) -> None:
         """Write the run's files and record, then ``DONE``, then remove the checkpoint. Raises :class:`StoreError`."""
@@ -52,26 +56,47 @@ class RunFolder:
             write_atomic(self.path / name, content)
             digests[name] = digest(content.encode() if isinstance(content, str) else content)
         write_atomic(self.path / "DONE", json.dumps(digests, indent=1))
-        self.checkpoint.unlink(missing_ok=True)
+        with writing(self.checkpoint):
+            self.checkpoint.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove the checkpoint of a finished run, which a process that was killed right after ``DONE`` left behind."""
+        with contextlib.suppress(OSError):  # it harms nobody
+            self.checkpoint.unlink(missing_ok=True)
 
     def read(self) -> tuple[RunRecord, dict[str, bytes]]:
         """A finished run's record, and its other files by name. Raises :class:`StoreError` if one has changed."""
-        try:
-            digests = json.loads((self.path / "DONE").read_bytes())
-            if not isinstance(digests, dict):
-                raise ValueError("DONE is no list of files")
-            found = {}
-            for name, expected in digests.items():
-                found[name] = (self.path / name).read_bytes()
-                if digest(found[name]) != expected:
-                    raise ValueError(f"{name} has changed")
+        found = {name: self.file(name, expected) for name, expected in self.digests().items()}
+        with self._whole():
             if FILE not in found:
                 raise ValueError(f"{FILE} is missing")
             return RunRecord.from_json(found.pop(FILE)), found
+
+    def digests(self) -> dict[str, str]:
+        """The digests of a finished run's files by name. Raises :class:`StoreError` if ``DONE`` is damaged."""
+        with self._whole():
+            digests = json.loads((self.path / "DONE").read_bytes())
+            if not isinstance(digests, dict):
+                raise ValueError("DONE is no list of files")
+            return digests
+
+    def file(self, name: str, expected: str) -> bytes:
+        """One file of a finished run. Raises :class:`StoreError` if its digest is not the ``expected`` one."""
+        with self._whole():
+            content = (self.path / name).read_bytes()
+            if digest(content) != expected:
+                raise ValueError(f"{name} has changed")
+            return content
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Turn what is wrong with a finished run into a :class:`StoreError` that says what to do."""
+        try:
+            yield
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"the finished run {self.path} is damaged ({error}). Delete that folder and run again: no other run is "
-                "repeated."
+                f"the finished run {shown(self.path)} is damaged ({error}). Delete that folder and run again: no other "
+                "run is repeated."
             ) from error
 
     def write_checkpoint(self, payload: bytes) -> None:
@@ -79,19 +104,40 @@ class RunFolder:
         write_atomic(self.checkpoint, digest(payload).encode() + payload)
 
     def read_checkpoint(self) -> bytes | None:
-        """The last checkpoint, None if there is none. Raises :class:`StoreError` if it is cut short or altered."""
-        if not self.checkpoint.exists():
-            return None
-        data = self.checkpoint.read_bytes()
+        """The last checkpoint, None if there is none.
+
+        Raises :class:`CheckpointDamaged` if it is cut short or altered, and :class:`StoreError` if it cannot be read:
+        it may be whole then.
+        """
+        if self.checkpoint.is_dir():
+            raise StoreError(
+                f"{shown(self.checkpoint)} is a folder: move it away, and the run starts from its beginning"
+            )
+        with reading(self.checkpoint):
+            if not self.checkpoint.exists():
+                return None
+            data = self.checkpoint.read_bytes()
         expected, payload = data[:DIGEST_LENGTH], data[DIGEST_LENGTH:]
         if expected != digest(payload).encode():
-            raise StoreError(f"{self.checkpoint} is cut short or altered")
+            raise CheckpointDamaged(f"{shown(self.checkpoint)} is cut short or altered")
         return payload
+
+    def set_checkpoint_aside(self) -> Path:
+        """Rename a checkpoint that this run cannot continue from: it may be another run's. Returns its new path."""
+        aside = self.checkpoint.with_name("checkpoint-of-another-run.pt")
+        with writing(aside):
+            self.checkpoint.replace(aside)
+        return aside
 
     def remove_unfinished_parts(self) -> None:
         """Remove the half-written files of killed processes; the caller must hold the run's lock."""
-        for part in self.path.glob(".*.part"):
-            part.unlink(missing_ok=True)
+        with writing(self.path):
+            for part in self.path.glob(".*.part"):
+                part.unlink(missing_ok=True)
+
+
+class CheckpointDamaged(StoreError):
+    """A checkpoint that was cut short or altered: nothing can be continued from it."""
 
 
 def run_folder(experiment: str, label: str, seed: int, key: str) -> RunFolder:
@@ -101,8 +147,9 @@ def run_folder(experiment: str, label: str, seed: int, key: str) -> RunFolder:
     """
     runs, suffix = _runs(experiment), f"-{key[:8]}"
     usual = runs / f"{label}-s{seed}{suffix}"
-    if not usual.exists() and (others := sorted(runs.glob(f"*{suffix}"))):
-        return RunFolder(others[0])
+    with reading(usual):
+        if not usual.exists() and (others := sorted(runs.glob(f"*{suffix}"))):
+            return RunFolder(others[0])
     return RunFolder(usual)
 
 
@@ -114,6 +161,36 @@ def run_named(experiment: str, name: str) -> RunFolder:
 def runs_of(experiment: str) -> list[RunFolder]:
     """The finished runs of an experiment on this disk, sorted by name."""
     return [RunFolder(path.parent) for path in sorted(_runs(experiment).glob("*/DONE"))]
+
+
+def found_run(text: str) -> RunFolder:
+    """The finished run that ``text`` means: its folder, or the beginning of its name or key.
+
+    Raises :class:`StoreError` if there is none, or if there are several.
+    """
+    if (Path(text) / "DONE").exists():
+        return RunFolder(Path(text))
+    everything = outputs_folder() / "runs"
+    runs = [RunFolder(path.parent) for path in sorted(everything.glob("*/*/DONE"))]
+    exact = [run for run in runs if run.name == text]
+    found = exact or [run for run in runs if run.name.startswith(text) or _has_key(run, text)]
+    # Two experiments may share a run: the same key, and the same numbers.
+    keys = {run.name.rpartition("-")[2]: run for run in found}
+    if len(keys) != 1:
+        names = ", ".join(sorted(run.name for run in keys.values())[:SHOWN])
+        more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+        raise StoreError(
+            f"{text} is the beginning of several runs: {names}{more}; give more of it"
+            if keys
+            else f"no finished run is called {text}, or has that key: neither a folder nor one of {len(runs)} runs in "
+            f"{everything}"
+        )
+    return found[0]
+
+
+def _has_key(run: RunFolder, text: str) -> bool:
+    """Whether a run's key, of which its folder's name has eight digits, begins with ``text``."""
+    return re.fullmatch("[0-9a-f]{1,16}", text) is not None and run.name.rpartition("-")[2].startswith(text[:8])
 
 
 def _runs(experiment: str) -> Path:

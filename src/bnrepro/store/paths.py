@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 def outputs_folder() -> Path:
     """The folder of everything that git ignores: $BNREPRO_OUTPUTS, else outputs/."""
-    return Path(os.environ.get("BNREPRO_OUTPUTS") or REPOSITORY / "outputs")
+    return _named("BNREPRO_OUTPUTS") or REPOSITORY / "outputs"
 
 
 def data_folder() -> Path:
@@ -19,6 +19,12 @@ def data_folder() -> Path:
 
 def configs_folder() -> Path:
     return REPOSITORY / "configs"
+
+
+def choices(group: str, own_groups: Path | None = None) -> list[str]:
+    """The names in ``configs/GROUP``, sorted, then those of a user's own folder of groups."""
+    folders = [configs_folder(), *([own_groups] if own_groups is not None else [])]
+    return list(dict.fromkeys(path.stem for folder in folders for path in sorted((folder / group).glob("*.yaml"))))
 
 
 def committed_results() -> Path:
@@ -32,6 +38,12 @@ def results_folder(profile: str, treatment: str = "batch", substitute: str | Non
     of the claims rather than on a ``substitute``.
     """
     if profile == "full" and treatment == "batch" and substitute is None:
-        return Path(os.environ.get("BNREPRO_RESULTS") or committed_results())
+        return _named("BNREPRO_RESULTS") or committed_results()
     parts = (profile, treatment if treatment != "batch" else None, substitute)
     return outputs_folder() / "-".join(filter(None, parts))
+
+
+def _named(variable: str) -> Path | None:
+    """The folder that a variable of the environment names, if it is set; ~ is the home folder."""
+    named = os.environ.get(variable)
+    return Path(os.path.expanduser(named)) if named else None

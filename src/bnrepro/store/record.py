@@ -6,8 +6,11 @@ JSON file and ``X.meta.csv``.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
@@ -17,8 +20,9 @@ DESCRIBED = ("key", "status", "last_step", "data", "fingerprint")
 VERSIONS = ("python", "torch", "numpy", "commit")
 """Besides the configuration, the numbers of a run depend on these."""
 RUN_COLUMNS = (*IDENTITY, *DESCRIBED)
-TEXT = ("norm.name", "norm._target_")
-"""Keys whose value is text even if it looks like a number; the schema knows the type of all others."""
+TIMING_COLUMNS = (*IDENTITY, "seconds", "finished", "hardware", "cores")
+OPEN = "norm"
+"""The section without a schema: each of its entries is one cell, whatever it holds."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,14 @@ class RunRecord:
 
     # ---------------------------------------------------------------------------------------- rows of tables
 
+    def prefix(self) -> str:
+        """What the lines of this run begin with in every table: the columns of ``IDENTITY``, and a comma."""
+        return csv_line([getattr(self, column) for column in IDENTITY]) + ","
+
     def run_row(self) -> dict[str, Any]:
         """The row of ``X.runs.csv``: identity, status, data, versions and all scientific keys of the configuration."""
         row = {name: getattr(self, name) for name in RUN_COLUMNS} | self.versions
-        return row | {key: value for key, value in self.flat_config().items() if key != "seed"}
+        return row | {key: _cell(key, value) for key, value in self._flat().items() if key != "seed"}
 
     def timing_row(self) -> dict[str, Any]:
         """The row of ``X.timing.csv``, the only table in which two identical sweeps may differ."""
@@ -80,23 +88,35 @@ class RunRecord:
         return row | {"settings": json.dumps(self.config), "seconds": self.seconds}
 
     def flat_config(self) -> dict[str, Any]:
-        """The configuration by dotted keys, lists as JSON."""
-        flat = flatten(self.config)
-        return {key: json.dumps(value) if isinstance(value, list) else value for key, value in flat.items()}
+        """The configuration by dotted keys, lists and what ``norm`` nests as JSON."""
+        flat = self._flat()
+        return {key: json.dumps(value) if isinstance(value, (list, dict)) else value for key, value in flat.items()}
+
+    def _flat(self) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for key, value in self.config.items():
+            if key == OPEN:
+                flat |= {f"{OPEN}.{entry}": inner for entry, inner in value.items()}
+            else:
+                flat |= flatten({key: value})
+        return flat
 
     @classmethod
     def from_rows(cls, row: Mapping[str, str], timing: Mapping[str, str]) -> RunRecord:
         """The record of a run from its rows of ``X.runs.csv`` and ``X.timing.csv``, as text; an empty cell is no value.
 
-        A column of unknown name is a key of the configuration.
+        A column of unknown name is a key of the configuration. What is None by the schema has an empty cell, as a key
+        that the run lacks, and is left out. Raises ``ValueError`` or ``KeyError`` if the rows are not those of a run.
         """
         known = {*RUN_COLUMNS, *VERSIONS}
-        config = {key: _plain(key, text) for key, text in row.items() if key not in known and text != ""}
+        config = {key: _plain(text) for key, text in row.items() if key not in known and text != ""}
+        entries = {key: config.pop(key) for key in list(config) if key.startswith(f"{OPEN}.")}
         given: dict[str, Any] = {name: row[name] for name in RUN_COLUMNS}
         given |= {name: int(row[name]) for name in ("seed", "last_step")}
+        norm = {OPEN: {key.removeprefix(f"{OPEN}."): value for key, value in entries.items()}}
         return cls(
             **given,
-            config=unflatten(config | {"seed": given["seed"]}),
+            config=unflatten(config | {"seed": given["seed"]}) | norm,
             versions={name: row[name] for name in VERSIONS},
             machine={"hardware": timing["hardware"], "cores": int(timing["cores"])},
             seconds=float(timing["seconds"]),
@@ -104,13 +124,32 @@ class RunRecord:
         )
 
 
-def _plain(key: str, text: str) -> Any:
-    """The value in a cell of a table."""
+def csv_line(cells: Iterable[Any]) -> str:
+    """A line of CSV, without its end."""
+    buffer = io.StringIO()
+    # With another end than \r\n, Python before 3.13 puts no quotes around text with \r.
+    csv.writer(buffer).writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n")
+
+
+def _cell(key: str, value: Any) -> Any:
+    """What a table holds for a value of the configuration: the inverse of :func:`_plain`."""
+    if value is None:
+        return "null" if key.startswith(f"{OPEN}.") else ""
+    if isinstance(value, str):
+        # Text that would read as something else stands in quotes.
+        return value if value and _plain(value) == value else json.dumps(value)
+    finite = isinstance(value, (int, float)) and math.isfinite(value)
+    return value if finite else json.dumps(value)
+
+
+def _plain(text: str) -> Any:
+    """The value in a cell of a table: JSON, Python's True or False, or text as it stands."""
     if text in ("True", "False"):
         return text == "True"
     try:
-        return text if key in TEXT else json.loads(text)
-    except ValueError:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return text
 
 

@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
@@ -56,7 +57,8 @@ def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any], workers
         for _ in range(min(workers, len(tasks))):
             ours, theirs = CONTEXT.Pipe()
             process = CONTEXT.Process(target=_work, args=(theirs, call), daemon=True)
-            process.start()
+            with _deaf_to_interrupts():
+                process.start()
             theirs.close()
             processes[ours] = process
             _give(ours, left, busy)
@@ -81,6 +83,17 @@ def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any], workers
             process.join()
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that start now never see Ctrl-C, not even while they import; for this one it waits until the end."""
+    resource_tracker.ensure_running()  # whose own start would end the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _give(connection: Connection, left: list[tuple[int, Any]], busy: dict[Connection, int]) -> None:
     if left:
         number, task = left.pop()
@@ -91,16 +104,21 @@ def _give(connection: Connection, left: list[tuple[int, Any]], busy: dict[Connec
 
 def _work(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:
     """Run in a worker: work on tasks until the parent ends the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # also in the processes that a task starts
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    while True:
-        number, task = connection.recv()
-        try:
-            result = call(task, lambda value, number=number: connection.send(Event("message", number, value)))
-            connection.send(Event("result", number, result))
-        except Exception as error:
-            connection.send(Event("error", number, _portable(error)))
+    with contextlib.suppress(EOFError, ConnectionError):  # of a parent that was killed
+        while True:
+            _serve(connection, call)
+
+
+def _serve(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:
+    number, task = connection.recv()
+    try:
+        result = call(task, lambda value: connection.send(Event("message", number, value)))
+        connection.send(Event("result", number, result))
+    except Exception as error:
+        connection.send(Event("error", number, _portable(error)))
 
 
 def _portable(error: Exception) -> Exception:

@@ -5,19 +5,10 @@
 ``X.timing.csv``  one row per run: seconds, hardware, cores; the only table in which two identical sweeps may differ
 ``X.<probe>.csv`` the observations of a probe, wide format
 ``X.meta.csv``    beside the ``X.csv`` of a measurement: its key, settings, versions, hardware, seconds
+``SHA256SUMS``    the digests of all tables beside it, which :class:`Results` checks before it reads one
 """
 
 from __future__ import annotations
 
-from bnrepro.tables.read import (
-    LONG,
-    Measured,
-    Results,
-    Tables,
-    read_experiment,
-    read_measurement,
-    read_table,
-    records,
-    text_of,
-)
+from bnrepro.tables.read import COMPARISON, LONG, Measured, Results, Tables, read_experiment, read_measurement
 from bnrepro.tables.write import as_csv, collect, held, write_experiment, write_measurement

@@ -1,4 +1,4 @@
-"""Tables as checked data frames, and the tables of one results folder for the claims."""
+"""Tables as checked data frames, and the tables of one results folder for whoever reads them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ import csv
 import functools
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from bnrepro import store
 from bnrepro.errors import StoreError
-from bnrepro.store.record import IDENTITY, RUN_COLUMNS
+from bnrepro.store import RunRecord
+from bnrepro.store.record import IDENTITY, RUN_COLUMNS, TIMING_COLUMNS, VERSIONS
+from bnrepro.store.tables import WAY_FORWARD
+from bnrepro.tables import checks
 
 LONG = (*IDENTITY, "step", "examples", "split", "metric", "value")
+COMPARISON = "comparison"
+"""The only table that belongs to neither runs nor a measurement."""
+WHOLE = ("step", "seed", "last_step")
+NUMBERS = (*WHOLE, "value", "seconds")
+TEXT = (
+    "run", "experiment", "arm", "key", "status", "data", "fingerprint", *VERSIONS, "hardware", "split", "metric",
+    "claim", "normaliser", "profile",
+)  # fmt: skip
+"""Columns that hold text even where it looks like a number: a data set may be called 2024, and a commit 1e5."""
 
 
 @dataclass
@@ -44,96 +57,171 @@ class Measured:
     meta: pd.Series
 
 
-def read_experiment(name: str, results: Path) -> Tables | None:
-    """The tables of an experiment, None if there are none.
-
-    Raises :class:`StoreError` that names the file if a table is missing or damaged, or has a line of an unknown run.
-    """
-    folder = results / "tables"
-    if store.find_table(folder, f"{name}.meta") is not None:
-        return None  # a measurement, without runs
-    metrics = read_table(folder, name, LONG)
-    if metrics is None:
-        return None
-    runs = read_table(folder, f"{name}.runs", RUN_COLUMNS)
-    timing = read_table(folder, f"{name}.timing", ["run", "seconds"])
-    if runs is None or timing is None:
-        raise StoreError(f"{folder}: {name}.runs.csv or {name}.timing.csv is missing; restore it, or delete the others")
-    probes = {}
-    for path in sorted(folder.glob(f"{name}.*.csv*")):
-        kind = path.name.removeprefix(f"{name}.").removesuffix(".gz").removesuffix(".csv")
-        if kind not in ("runs", "timing"):
-            probe = read_table(folder, f"{name}.{kind}", IDENTITY)
-            assert probe is not None
-            probes[kind] = probe
-    known = set(runs["run"])
-    for title, frame in ((name, metrics), *((f"{name}.{kind}", probe) for kind, probe in probes.items())):
-        unknown = set(frame["run"]) - known
-        if unknown:
-            raise StoreError(
-                f"{folder / title}.csv has lines of {min(map(str, unknown))}, a run that is not in {name}.runs.csv"
-            )
-    return Tables(name, metrics, runs, timing, probes)
-
-
-def read_measurement(name: str, results: Path) -> Measured | None:
-    """The table of a measurement, None if there is none. Raises :class:`StoreError` if it is damaged."""
-    meta = read_table(results / "tables", f"{name}.meta", ["key", "seconds"])
-    frame = None if meta is None else read_table(results / "tables", name, [])
-    if meta is None or frame is None:
-        return None
-    return Measured(name, frame, meta.iloc[0])
-
-
-def read_table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame | None:
-    """A CSV table with these ``columns`` and more; None if there is none. Raises :class:`StoreError` if damaged."""
-    path = store.find_table(folder, name)
-    if path is None:
-        return None
-    try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
-        missing = [column for column in columns if column not in frame.columns]
-        if missing:
-            raise ValueError(f"column {missing[0]} is missing")
-        for column in {"step", "value", "seed", "last_step"} & set(frame.columns):
-            bad = frame.index[pd.to_numeric(frame[column], errors="coerce").isna()]
-            if len(bad):
-                raise ValueError(f"line {bad[0] + 2}: {column} is no number ({frame[column][bad[0]]})")
-        return frame
-    except (ValueError, OSError, EOFError) as error:
-        raise StoreError(
-            f"{path} is not a whole table ({error}). Restore it (git checkout), or delete it and run make reproduce, "
-            "which rebuilds it from the finished runs."
-        ) from error
-
-
-def text_of(folder: Path, name: str) -> str:
-    """A table as text, unpacked if it is gzipped. Raises :class:`StoreError` if there is none."""
-    path = store.find_table(folder, name)
-    if path is None:
-        raise StoreError(f"{folder / name}.csv is missing; restore it (git checkout)")
-    data = path.read_bytes()
-    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-
-
-def records(folder: Path, name: str) -> list[dict[str, str]]:
-    """The rows of a table with all cells as text: a commit may look like a number."""
-    return list(csv.DictReader(io.StringIO(text_of(folder, name))))
-
-
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that each instance has a cache of its own
 class Results:
-    """The tables of one results folder, for the comparison of ``treatment`` with the network without it."""
+    """The tables of one results folder, for the comparison of ``treatment`` with the network without it.
+
+    This is the one way to the tables. What it gives fits its digests and fits together; else it raises
+    :class:`StoreError`, which names the table and what is wrong with it. Each table is read once.
+    """
 
     folder: Path
     treatment: str = "batch"
 
     @functools.cache  # noqa: B019 - lives as long as one report
     def tables(self, experiment: str) -> Tables | None:
-        """As :func:`read_experiment`, read once."""
-        return read_experiment(experiment, self.folder)
+        """The tables of an experiment; None if there are none, as for a measurement."""
+        folder = self._checked()
+        names = self._names(experiment)
+        if not names or f"{experiment}.meta" in names:
+            return None
+        self._require_all(experiment, _of_runs(experiment), names)
+        main, runs_name, timing_name = _of_runs(experiment)
+        runs = _read(folder, runs_name, (*RUN_COLUMNS, *VERSIONS))
+        _require(folder, runs_name, checks.check_runs, experiment, runs)
+        timing = _read(folder, timing_name, TIMING_COLUMNS, exactly=True)
+        _require(folder, timing_name, checks.check_timing, timing, runs)
+        metrics = _read(folder, main, LONG, exactly=True)
+        _require(folder, main, checks.check_metrics, metrics, runs)
+        probes = {}
+        for name in sorted(names - {main, runs_name, timing_name}):
+            probe = probes[name.removeprefix(f"{experiment}.")] = _read(folder, name, IDENTITY)
+            _require(folder, name, checks.check_probe, probe, runs)
+        return Tables(experiment, metrics, runs, timing, probes)
 
     @functools.cache  # noqa: B019
     def measured(self, name: str) -> Measured | None:
-        """As :func:`read_measurement`, read once."""
-        return read_measurement(name, self.folder)
+        """The table of a measurement; None if there is none, as for an experiment."""
+        folder, names = self._checked(), self._names(name)
+        if not names or names & set(_of_runs(name)[1:]):
+            return None
+        self._require_all(name, (name, f"{name}.meta"), names)
+        meta = _read(folder, f"{name}.meta", ("key", "data", *VERSIONS, "hardware", "cores", "settings", "seconds"))
+        if len(meta) != 1:
+            raise StoreError(f"{folder}: {name}.meta.csv has {len(meta)} rows instead of one. {WAY_FORWARD}")
+        return Measured(name, _read(folder, name, ()), meta.iloc[0])
+
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame | None:
+        """One table that has these ``columns`` and maybe more; None if there is none."""
+        folder = self._checked()
+        return None if store.find_table(folder, name) is None else _read(folder, name, columns)
+
+    def text(self, name: str) -> str:
+        """A table as text, unpacked if it is gzipped."""
+        return _text(self._checked(), name)
+
+    def records(self, name: str) -> list[dict[str, str]]:
+        """The rows of a table with all cells as text."""
+        return list(csv.DictReader(io.StringIO(self.text(name))))
+
+    def record(self, experiment: str, row: dict[str, str], timing: dict[str, str]) -> RunRecord:
+        """A run's record from its rows of ``X.runs.csv`` and ``X.timing.csv``."""
+        try:
+            return RunRecord.from_rows(row, timing)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(
+                f"{self.folder / 'tables' / experiment}.runs.csv, run {row.get('run')}: no record of a run ({error}). "
+                f"{WAY_FORWARD}"
+            ) from error
+
+    def check(self) -> None:
+        """Read every table, so that what does not fit is refused before anything is written."""
+        folder = self._checked()
+        for owner in sorted({name.partition(".")[0] for name in self._names()}):
+            if owner == COMPARISON:
+                _read(folder, owner, ())
+            elif self.tables(owner) is None:
+                self.measured(owner)
+
+    def _require_all(self, owner: str, required: Sequence[str], names: set[str]) -> None:
+        """Raise :class:`StoreError` if a ``required`` table is not among the ``names`` of those of ``owner``."""
+        missing = [f"{name}.csv" for name in required if name not in names]
+        if missing:
+            there = ", ".join(sorted(f"{name}.csv" for name in names))
+            measured = f" (or {owner}.meta.csv, of a measurement)" if names == {owner} else ""
+            raise StoreError(
+                f"{self.folder / 'tables' / missing[0]}{measured} is missing beside {there}. {WAY_FORWARD}"
+            )
+
+    def _names(self, owner: str | None = None) -> set[str]:
+        """The names of the tables, all or those of one experiment or measurement."""
+        found = self.folder.joinpath("tables").glob("*.csv*" if owner is None else f"{owner}.*")
+        names = {path.name.removesuffix(".gz") for path in found}
+        return {name.removesuffix(".csv") for name in names if name.endswith(".csv")}
+
+    @functools.cache  # noqa: B019
+    def _checked(self) -> Path:
+        """The folder of the tables, all of which fit their digests."""
+        store.check_tables(self.folder / "tables")
+        return self.folder / "tables"
+
+
+def read_experiment(name: str, results: Path) -> Tables | None:
+    """The tables of an experiment; see :class:`Results`."""
+    return Results(results).tables(name)
+
+
+def read_measurement(name: str, results: Path) -> Measured | None:
+    """The table of a measurement; see :class:`Results`."""
+    return Results(results).measured(name)
+
+
+def runs_held(experiment: str, results: Path) -> set[str]:
+    """The names of the runs in the tables of an experiment, whether or not these fit their digests."""
+    folder, name = results / "tables", f"{experiment}.runs"
+    return set() if store.find_table(folder, name) is None else set(_read(folder, name, ("run",))["run"])
+
+
+def _of_runs(experiment: str) -> tuple[str, str, str]:
+    return experiment, f"{experiment}.runs", f"{experiment}.timing"
+
+
+def _text(folder: Path, name: str) -> str:
+    path = store.find_table(folder, name)
+    if path is None:
+        raise StoreError(f"{folder / name}.csv is missing. {WAY_FORWARD}")
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+
+
+def _read(folder: Path, name: str, columns: Sequence[str], exactly: bool = False) -> pd.DataFrame:
+    """A CSV table with these ``columns``, and no others if ``exactly``. Raises :class:`StoreError` if it is damaged."""
+    path = store.find_table(folder, name)
+    if path is None:
+        raise StoreError(f"{folder / name}.csv is missing. {WAY_FORWARD}")
+    try:
+        frame = pd.read_csv(
+            path, keep_default_na=False, na_values=[""], skip_blank_lines=False, dtype=dict.fromkeys(TEXT, str)
+        )
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("its lines have more cells than it has columns")
+        if missing := [column for column in columns if column not in frame.columns]:
+            raise ValueError(f"column {missing[0]} is missing")
+        if exactly and (unknown := [column for column in frame.columns if column not in columns]):
+            raise ValueError(f"unknown column {unknown[0]}")
+        blank = frame.index[frame.isna().all(axis=1)]
+        if len(blank):
+            raise ValueError(f"line {blank[0] + 2} is blank")
+        for column in set(NUMBERS) & set(frame.columns):
+            numbers = pd.to_numeric(frame[column], errors="coerce")
+            bad = frame.index[numbers.isna() | ((numbers % 1 != 0) if column in WHOLE else False)]
+            if len(bad):
+                raise ValueError(f"line {bad[0] + 2}: {column} is no number ({frame[column][bad[0]]})")
+        if "run" in frame.columns:
+            for column in set(TEXT) & set(frame.columns):
+                frame[column] = frame[column].fillna("")
+        return frame
+    except (ValueError, OSError, EOFError) as error:
+        raise _refused(path, error) from error
+
+
+def _require(folder: Path, name: str, check: Callable[..., None], *arguments: Any) -> None:
+    """Raise :class:`StoreError` that names the table if ``check`` refuses it."""
+    try:
+        check(*arguments)
+    except ValueError as error:
+        raise _refused(store.find_table(folder, name) or folder / name, error) from error
+
+
+def _refused(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} is not a whole table ({error}). {WAY_FORWARD}")

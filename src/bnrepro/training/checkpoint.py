@@ -89,4 +89,5 @@ def restore(trainer: Resumable, payload: bytes) -> None:
     except torch.OutOfMemoryError:
         raise  # not the fault of the checkpoint, which would be discarded
     except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise StoreError(f"the checkpoint does not fit this configuration: {error}") from error
+        why = str(error).partition("\n")[0]
+        raise StoreError(f"the checkpoint does not fit this configuration: {why}") from error

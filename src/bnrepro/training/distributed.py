@@ -17,20 +17,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bnrepro.config.launch import started
 from bnrepro.errors import ConfigError, UserError
 
 T = TypeVar("T")
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-
-
-def started() -> int:
-    """How many processes `torchrun` started, this one included; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def leads() -> bool:
-    """Whether this process speaks to the user."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True)
@@ -116,9 +107,9 @@ def join(processes: int, device: str) -> Iterator[Group]:
     Raises :class:`ConfigError` if their number is not that of the configuration, or exceeds the number of GPUs. A
     process that fails does not tell the others, which may be waiting for it: `torchrun` ends them.
     """
-    if processes != started():
+    if processes != (world := started()):
         raise ConfigError(
-            f"processes={processes}, but {started()} started; torchrun starts several: "
+            f"processes={processes}, but {world} started; torchrun starts several: "
             f"torchrun --nproc-per-node={processes} scripts/train.py …"
         )
     if processes == 1:

@@ -15,15 +15,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnrepro.config.identity import identity, norm_name
-from bnrepro.config.schedule import evenly, points
+from bnrepro.config.schedule import evaluations, whole_evaluations
 from bnrepro.config.schema import Config
 from bnrepro.data import AnyDataset, ExampleOrder, part_of
 from bnrepro.errors import ConfigError
 from bnrepro.models import build_model, memory_format, parameter_dtype
+from bnrepro.norm import BatchNorm
 from bnrepro.probes import Observation, build_probes, forward_on_copies, watching
 from bnrepro.training.checkpoint import Progress
+from bnrepro.training.trial import try_out
 
 METRICS_HEADER = "step,examples,split,metric,value"
 
@@ -68,7 +71,10 @@ class RunState(ABC):
     def __init__(self, config: Config, placed: Placed, callbacks: Callbacks | None = None) -> None:
         self.config, self.callbacks = config, callbacks or Callbacks()
         data = placed.source
-        self.model = _synchronised(build_model(config, data.train.example_shape, data.classes), config)
+        try_out(config, data.train.example_shape, data.classes)
+        self.model = build_model(config, data.train.example_shape, data.classes)
+        if config.sync_batch_norm:
+            self.model = synchronised(self.model, config)
         self.model.to(config.device, parameter_dtype(config), memory_format=memory_format(config))  # pyright: ignore
         self.order = ExampleOrder(config, len(data.train))
         self.data_label, self.known_unreadable = data.label, data.unreadable
@@ -78,9 +84,8 @@ class RunState(ABC):
         if config.evaluation.train_examples:
             self.splits["train"] = self.train_set.at(self.order.subset[: config.evaluation.train_examples])
         self.probes = build_probes(config, data, self.model)
-        self.evaluations = frozenset(points(config.steps, config.evaluation))
-        self.whole_evaluations = frozenset(evenly(config.steps, config.evaluation.whole_test if self.whole_test else 0))
-        self.evaluations |= self.whole_evaluations
+        self.evaluations = evaluations(config.steps, config.evaluation)
+        self.whole_evaluations = whole_evaluations(config.steps, config.evaluation)
         # Computed now, since a user may edit the source of a normaliser while it trains.
         self.identity = identity(config, data.fingerprint)
         self.progress = Progress(tables={"metrics": []})
@@ -181,14 +186,15 @@ class RunState(ABC):
         return sorted(mine.union(self.progress.unreadable, self.known_unreadable))
 
 
-def _synchronised(model: nn.Module, config: Config) -> nn.Module:
-    """The network with BN over the mini-batches of all processes, if ``sync_batch_norm``."""
-    if not config.sync_batch_norm:
-        return model
-    model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    if not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+def synchronised(model: nn.Module, config: Config) -> nn.Module:
+    """``model`` with PyTorch's synchronised kernel in place of its plain one.
+
+    Raises :class:`ConfigError` for any other normaliser: the kernel would drop what a class of its own adds.
+    """
+    kinds = {type(module) for module in model.modules() if isinstance(module, _BatchNorm)}
+    if not kinds or not kinds <= {BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d}:
         raise ConfigError(f"sync_batch_norm=true: norm={norm_name(config.norm)} cannot be synchronised; use norm=batch")
-    return model
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def refuse_batch_of_one(model: nn.Module, config: Config, image: Tensor) -> None:
