@@ -90,7 +90,8 @@ def test_a_run_in_a_fleet_is_the_run_alone(norm: str, configs: Callable[..., lis
 @pytest.mark.parametrize("norm", NORMS)
 def test_with_everything_that_can_be_stacked(norm: str, configs: Callable[..., list[Config]]) -> None:
     runs = configs(
-        "model.hidden=[16,12]", f"norm={norm}", *SET.get(norm, ()), "placement=after", "model.activation=relu", "model.dropout=0.3",
+        "model.hidden=[16,12]", f"norm={norm}", *SET.get(norm, ()), "placement=after", "model.activation=relu",
+        "model.dropout=0.3",
         "optimizer.momentum=0,0.9", "optimizer.weight_decay=0.001", "optimizer.decay=0.1", "model.init_scale=0.2,0.3",
         "optimizer.lr=0.003", "precision=float64", "evaluation.train_examples=100", "probes.activations.enabled=true",
         "data.train_examples=400", "shuffle=batches", "augmentation.shift=1", "augmentation.photometric=0.2",
@@ -109,7 +110,8 @@ def test_in_single_precision_too(configs: Callable[..., list[Config]]) -> None:
 @pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "group", "instance"])
 def test_an_inception_in_a_fleet_is_the_inception_alone(norm: str, configs: Callable[..., list[Config]]) -> None:
     runs = configs(
-        *INCEPTION, f"norm={norm}", *SET.get(norm, ()), "data.enlarge=24", "steps=6", "batch_size=8", "precision=float64", "model.dropout=0.3", "seed=0,1",
+        *INCEPTION, f"norm={norm}", *SET.get(norm, ()), "data.enlarge=24", "steps=6", "batch_size=8",
+        "precision=float64", "model.dropout=0.3", "seed=0,1",
         "augmentation.flip=true", "augmentation.shift=2", "optimizer.lr=0.05", "model.local_response_norm=true",
         "evaluation.test_examples=60", "evaluation.whole_test=2",
     )  # fmt: skip
