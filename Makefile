@@ -10,12 +10,15 @@ ARGS ?=
 .PHONY: help setup reproduce compare restore test verify figures report dashboard bench attack lint clean
 
 help:
+	@echo "make setup     the virtual environment; every other target makes it if it is missing"
 	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [ARGS=...]  train what is missing, draw, judge"
 	@echo "make compare [TREATMENTS='group layer']  ask the claims of other normalisers, side by side, into the report's table"
 	@echo "make restore   finished runs back from the committed tables, so that PROFILE=full trains only the others"
 	@echo "make test      the test suite          make lint     ruff, pyright, import contracts"
-	@echo "make figures   redraw from the tables  make report   rewrite the report and the README's table"
-	@echo "make verify    train 200 steps of one committed run per experiment again, and compare"
+	@echo "make figures   redraw from the tables (ARGS=--compare: only compare)"
+	@echo "make report    rewrite the report and the README's table from the tables"
+	@echo "make verify    train 200 steps of one committed run per experiment again, and compare;"
+	@echo "               ARGS='--claim SLUG --seed N' runs a claim's number again for one seed, to its end"
 	@echo "make dashboard the runs in the terminal, by wandb leet: no account, no network; q leaves it"
 	@echo "make attack    kill every command at 300 random moments, call it again, compare; ARGS=--disk fills its disk"
 	@echo "make bench     the benchmark           make clean    remove the virtual environment and caches"

@@ -68,13 +68,13 @@ def strikes(
 
 
 def fillings(
-    number: int, base: Path, folder: Path, names: list[str], start: Start
+    sizes: int, base: Path, folder: Path, names: list[str], start: Start
 ) -> Iterator[tuple[str, str, list[str]]]:
     """Command, outcome and faults for every size of the disk."""
     for name in names:
         subject = SUBJECTS[name]
         expected = trial.undisturbed(subject, base, folder, start)
-        for outcome, wrong in disk.fill(subject, expected, -(-number // len(names)), base, folder, start):
+        for outcome, wrong in disk.fill(subject, expected, sizes, base, folder, start):
             yield name, outcome, wrong
 
 
@@ -89,9 +89,8 @@ def main() -> None:
     names = [name for name in given.only.split(",") if name] or [
         name for name in SUBJECTS if not given.disk or name != "verify"
     ]
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background ignores it, and so would the commands
+    # A shell's background ignores Ctrl-C, and so would the commands.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     failed = 0
     console = Console(soft_wrap=True, highlight=False)
@@ -102,8 +101,9 @@ def main() -> None:
         subjects.prepare(base, start)
         try:
             number = given.number or (30 if given.disk else 300)
+            number += -number % len(names) if given.disk else 0  # as many sizes for each command
             trials = (
-                fillings(number, base, folder, names, start)
+                fillings(number // len(names), base, folder, names, start)
                 if given.disk
                 else strikes(number, given.seed, base, folder, names, start)
             )

@@ -18,6 +18,11 @@ TINY = (
     "probes.activations.enabled=true", "probes.activations.examples=50",
 )  # fmt: skip
 ASKED = ("--profile", "smoke", "--experiments", "mnist_training,scale_invariance,bias_redundant")
+GALLERY = (
+    "backward_equations", "bias_redundant", "identity_recoverable", "normalized_activations", "scale_invariance",
+    "similar_samples",
+)  # fmt: skip
+"""Committed measurements with a small figure each, enough of them to be drawn by several workers."""
 MADE = (*ASKED, "data=digits", "wandb=disabled", "model.hidden=[12,8]", "steps=60", "seed=0,1")
 
 
@@ -40,7 +45,7 @@ SUBJECTS = {
         Subject("sweep", ("scripts/train.py", "-m", *TINY, "norm=none,batch", "seed=0,1"), workers=True),
         Subject("reproduce", ("scripts/reproduce.py", *MADE), workers=True),
         Subject("tabulate", ("scripts/reproduce.py", "--no-train", *MADE), ("runs",), retimed=False),
-        Subject("figures", ("scripts/figures.py", "--results", "{results}"), ("results",), workers=True, retimed=False),
+        Subject("figures", ("scripts/figures.py", "--results", "{results}"), ("gallery",), workers=True, retimed=False),
         Subject("report", ("scripts/report.py", "--results", "{results}"), ("results",), retimed=False),
         Subject("measure", ("scripts/measure.py", "measurement=scale_invariance")),
         Subject("restore", ("-m", "attack.restore", "--results", "{results}", *MADE), ("results",)),
@@ -69,7 +74,8 @@ def command(subject: Subject, folder: Path) -> list[str]:
 
 
 def prepare(base: Path, start: Start) -> None:
-    """Make in ``base`` what the commands need: ``runs`` as they are trained, ``results`` with tables and figures.
+    """Make in ``base`` what the commands need: ``runs`` as they are trained, ``results`` with tables and figures, and
+    ``gallery`` with tables alone.
 
     Raises ``RuntimeError`` if that fails.
     """
@@ -83,6 +89,17 @@ def prepare(base: Path, start: Start) -> None:
     [tables] = (made / "outputs").glob("*/tables")
     tables.parent.rename(base / "results")
     shutil.rmtree(made)
+    _gallery(store.committed_results() / "tables", base / "gallery" / "tables")
+
+
+def _gallery(committed: Path, folder: Path) -> None:
+    """Copy the tables of :data:`GALLERY`, and the digests of these."""
+    folder.mkdir(parents=True)
+    digests = (committed / "SHA256SUMS").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in digests if line.split()[-1].partition(".")[0] in GALLERY]
+    (folder / "SHA256SUMS").write_text("".join(kept), encoding="utf-8")
+    for line in kept:
+        shutil.copy(committed / line.split()[-1], folder)
 
 
 def fresh(subject: Subject, base: Path, folder: Path) -> Path:
@@ -90,9 +107,7 @@ def fresh(subject: Subject, base: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "outputs").mkdir(parents=True)
     for name in subject.needs:
-        shutil.copytree(base / name, folder / "results" if name == "results" else folder / "outputs" / name)
-    if subject.name == "figures":
-        shutil.rmtree(folder / "results" / "figures")
+        shutil.copytree(base / name, folder / "outputs" / name if name == "runs" else folder / "results")
     if subject.name == "report":
         for name in ("REPORT.md", "claims.json"):
             (folder / "results" / name).unlink()

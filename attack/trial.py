@@ -16,9 +16,9 @@ from attack.starts import Start, Started
 from attack.subjects import Subject
 
 STUCK_S, STUCK = 180, 999
-"""After this time a command hangs, which then stands for its exit code."""
+"""A command still running after this many seconds is recorded as hung, in place of its exit code."""
 GONE_S = 10
-"""So long may the processes of a killed command take to notice."""
+"""How long the processes of a killed command may take to notice."""
 HALF = ("*.part", "lock.held", "checkpoint.pt", "tmp*")
 """What no finished command leaves."""
 

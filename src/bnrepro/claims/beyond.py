@@ -25,7 +25,7 @@ from bnrepro.tables import Results, Tables
 LAST = 1_000
 """The place of a user's own experiments: after all others."""
 TOLD_APART = 12
-"""So many curves have entries in a legend; of more, the table of the report tells which is which."""
+"""At most this many curves get legend entries; beyond that, the report's table tells them apart."""
 LINES = ("-", ":", "-.", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
 """For the arms besides none, which is dashed as everywhere."""
 

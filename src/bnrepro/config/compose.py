@@ -6,7 +6,6 @@ import contextlib
 import copy
 import dataclasses
 import functools
-import hashlib
 import itertools
 import math
 import os
@@ -251,10 +250,7 @@ def details(jobs: Sequence[Sequence[str]]) -> list[str]:
 
 def _detail(values: Mapping[str, str]) -> str:
     text = "-".join(f"{key.rpartition('.')[2].rpartition('/')[2]}{value}" for key, value in values.items())
-    safe = re.sub(r"[^\w.-]", "_", text)
-    if len(safe) <= LONGEST_DETAIL:
-        return safe
-    return safe[:LONGEST_DETAIL].rstrip("._-") + "-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    return store.short(re.sub(r"[^\w.-]", "_", text), LONGEST_DETAIL, text)
 
 
 @contextlib.contextmanager

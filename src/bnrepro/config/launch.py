@@ -30,7 +30,8 @@ def started() -> int:
 
 
 def processes() -> int:
-    """:func:`started`, for the configuration; says once if the environment speaks of a group that is none."""
+    """:func:`started`, for the configuration; warns once if the environment describes a group
+    that torchrun did not start."""
     world = os.environ.get("WORLD_SIZE", "")
     if MARK not in os.environ and world not in ("", "1"):
         _say(f"WORLD_SIZE={world!r} was not set by torchrun and does not count: this process trains alone")

@@ -116,7 +116,8 @@ def images_in(folder: Path, passed: PassedOver) -> list[os.DirEntry[str]]:
 
 
 def size_and_time(entry: os.DirEntry[str], skip: bool) -> tuple[int, int]:
-    """Size and time of a file. What is none, as a broken link, raises :class:`DataError`; (-1, -1) if ``skip``."""
+    """Size and time of a file. Anything else, such as a broken link, raises :class:`DataError`, or is
+    (-1, -1) if ``skip``."""
     try:
         found = entry.stat()
         if not stat.S_ISREG(found.st_mode):

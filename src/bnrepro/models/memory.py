@@ -1,4 +1,4 @@
-"""Memory that a network does not find, said as one line that names what to make smaller."""
+"""Running out of memory, reported in one line that says what to make smaller."""
 
 from __future__ import annotations
 

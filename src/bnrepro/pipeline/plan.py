@@ -23,6 +23,9 @@ from bnrepro.report import comparison
 from bnrepro.runs import run
 from bnrepro.runs.run import Planned
 
+LONGEST_NAME = 120
+"""In characters: what tells a folder of results from the others."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -81,9 +84,20 @@ class Request:
         # The name of an arm is no part of a run's identity, but other arms are other runs.
         changing = [text for text, key in keys.items() if key == "arm" or is_scientific(key)]
         changing += [name for name in self.names() if name not in EXPERIMENTS]  # not among the committed results
-        changes = ["".join(c if c.isalnum() or c in "._-" else "-" for c in text) for text in changing]
+        named = "+".join(treatment if text is treatment else _safe(_located(text)) for text in (treatment, *changing))
         substitute = fallback.SUBSTITUTE if on_digits else None
-        return store.results_folder(self.profile, "+".join([treatment, *changes]), substitute)
+        return store.results_folder(self.profile, store.short(named, LONGEST_NAME), substitute)
+
+
+def _safe(text: str) -> str:
+    """An override as a part of a folder's name."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
+
+
+def _located(text: str) -> str:
+    """An override with the whole path of the images that it names: ``.`` is another folder elsewhere."""
+    key, _, value = text.partition("=")
+    return f"{key}={Path(value).expanduser().resolve()}" if key.lstrip("+") == "data.root" else text
 
 
 class Plan:

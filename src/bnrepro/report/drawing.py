@@ -91,13 +91,9 @@ def draw(
 ) -> list[Path]:
     """Draw the figures of every experiment that has tables, or of those in ``only``. Returns the figures' paths.
 
-    <<<<<<< HEAD
-        A figure whose bytes do not change is not written again. Raises :class:`ConfigError` for an unknown name, and
-        :class:`~bnrepro.errors.StoreError`, before anything is drawn, if a table does not fit.
-    =======
-        They go into ``folder``, by default ``figures`` of the results, as ``kinds`` of files or as all. One whose bytes
-        do not change is not written again. Raises :class:`ConfigError` for an unknown name.
-    >>>>>>> figures
+    They go into ``folder``, by default ``figures`` of the results, as ``kinds`` of files or as all. One whose bytes do
+    not change is not written again. Raises :class:`ConfigError` for an unknown name, and
+    :class:`~bnrepro.errors.StoreError`, before anything is drawn, if a table does not fit.
     """
     results.check()
     known = claims.of(results)

@@ -1,4 +1,4 @@
-"""What is said of runs in training: of one its progress; of a sweep runs done, current runs and the time left."""
+"""What is shown during training: the progress of one run; for a sweep, runs done, current runs and the time left."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from bnrepro.store.paths import (
     data_folder,
     outputs_folder,
     results_folder,
+    short,
 )
 from bnrepro.store.record import RunRecord, flatten, unflatten
 from bnrepro.store.refusals import reading, shown, writing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def results_folder(profile: str, treatment: str = "batch", substitute: str | Non
         return _named("BNREPRO_RESULTS") or committed_results()
     parts = (profile, treatment if treatment != "batch" else None, substitute)
     return outputs_folder() / "-".join(filter(None, parts))
+
+
+def short(name: str, longest: int, meaning: str | None = None) -> str:
+    """``name`` as a part of a file's name: if longer, cut to ``longest`` characters and a digest of ``meaning``."""
+    if len(name) <= longest:
+        return name
+    return name[:longest].rstrip("._-+") + "-" + hashlib.blake2b((meaning or name).encode(), digest_size=4).hexdigest()
 
 
 def _named(variable: str) -> Path | None:

@@ -24,7 +24,7 @@ WAYS_FORWARD = {
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raise what the disk refuses while ``path`` is written as a :class:`StoreError` of one line."""
+    """Turn an error in writing ``path`` into a :class:`StoreError` of one line."""
     try:
         yield
     except OSError as error:
@@ -35,7 +35,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Raise what the disk refuses while ``path`` is read as a :class:`StoreError` of one line."""
+    """Turn an error in reading ``path`` into a :class:`StoreError` of one line."""
     try:
         yield
     except OSError as error:

@@ -1,0 +1,31 @@
+"""The folder of a request's results: one for each set of runs, whatever its name would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bnrepro.pipeline.plan import Request
+
+
+def folder(*overrides: str) -> Path:
+    return Request("smoke", overrides=("data=digits", *overrides)).results("batch", on_digits=False)
+
+
+def test_a_long_sweep_has_a_folder_that_a_disk_can_hold() -> None:
+    rates = ",".join(str(rate) for rate in range(1, 121))
+    long, other = folder(f"optimizer.lr={rates}"), folder(f"optimizer.lr={rates},121")
+    assert len(long.name) < 160
+    assert long != other
+    assert folder("steps=3").name == "smoke-batch+data-digits+steps-3"
+
+
+def test_the_same_words_elsewhere_are_other_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        found.append(folder("data.root=."))
+    assert found[0] != found[1]
+    assert folder(f"data.root={tmp_path / 'two'}") == found[1]
