@@ -33,6 +33,7 @@ class Block:
         torch.set_num_threads(first.config.threads)
         self.config, self.width = first.config, width
         self.shape, self.train_set = shape(first.config), first.train_set
+        self.images = _compact(first.train_set.images)
         self.initial = {name: tensor.clone() for name, tensor in first.model.state_dict().items()}
         self.stack = stacked(first, width)
         self.stepper = Stepper(self.stack)
@@ -122,14 +123,12 @@ class Block:
 
     def _update(self, ahead: int) -> Tensor:
         """One update on a CPU, by the kernel of the single loop; the losses (width,)."""
-        given = self._inputs(ahead)
-        images = changed(
-            self.train_set.images.index_select(0, given.chosen), given.changes, self.config.augmentation.shift
-        )
-        images = images.unflatten(0, (self.width, -1))
-        labels = self.train_set.labels.index_select(0, given.chosen).view(self.width, -1)
-        losses = self.stack.losses(images, labels, given.draws)
-        self.stepper.by_kernel([0.0 if seat is None else seat.rate(ahead) for seat in self.seats])
+        chosen = self._chosen(ahead)
+        images = self.images.index_select(0, chosen).to(self.stack.dtype)
+        images = changed(images, self._changes(ahead), self.config.augmentation.shift)
+        labels = self.train_set.labels.index_select(0, chosen).view(self.width, -1)
+        losses = self.stack.losses(images.unflatten(0, (self.width, -1)), labels, self._draws())
+        self.stepper.by_kernel(self._rates(ahead))
         return losses
 
     def _stretch(self, like: Inputs, steps: int) -> Stretch:
@@ -139,26 +138,36 @@ class Block:
 
     def _inputs(self, ahead: int) -> Inputs:
         """What the host gives to the update that is ``ahead`` updates from now, in memory that a card can read."""
-        config, places = self.config, range(self.width)
-        chosen = torch.cat([self._seat_at(place).order.batch(self._step(place, ahead)) for place in places])
-        rates = torch.tensor(
-            [[0.0 if seat is None else seat.rate(ahead)] for seat in self.seats], dtype=self.stack.dtype
-        )
-        changes = Changes()
-        if config.augmentation.flip or config.augmentation.shift or config.augmentation.photometric:
-            _, *side = self.train_set.example_shape
-            changes = Changes.joined([
-                drawn_changes(
-                    config.augmentation, self._seat_at(place).config.seed, self._step(place, ahead), config.batch_size,
-                    *side,
-                )
-                for place in places
-            ])  # fmt: skip
-        draws = self.stack.draws([self.idle if seat is None else seat.generator for seat in self.seats])
+        chosen, changes = self._chosen(ahead), self._changes(ahead)
+        rates = torch.tensor(self._rates(ahead), dtype=self.stack.dtype)[:, None]
         if self.stack.device.type == "cuda":
             chosen, rates = chosen.pin_memory(), rates.pin_memory()
             changes = Changes(*(None if part is None else part.contiguous().pin_memory() for part in changes))
-        return Inputs(chosen, rates, changes, draws)
+        return Inputs(chosen, rates, changes, self._draws())
+
+    def _chosen(self, ahead: int) -> Tensor:
+        """The examples (width · N,) of every place's mini-batch."""
+        return torch.cat([
+            self._seat_at(place).order.batch(self._step(place, ahead)) for place in range(self.width)
+        ])  # fmt: skip
+
+    def _rates(self, ahead: int) -> list[float]:
+        return [0.0 if seat is None else seat.rate(ahead) for seat in self.seats]
+
+    def _draws(self) -> list[Tensor]:
+        return self.stack.draws([self.idle if seat is None else seat.generator for seat in self.seats])
+
+    def _changes(self, ahead: int) -> Changes:
+        config = self.config
+        if not (config.augmentation.flip or config.augmentation.shift or config.augmentation.photometric):
+            return Changes()
+        _, *side = self.train_set.example_shape
+        return Changes.joined([
+            drawn_changes(
+                config.augmentation, self._seat_at(place).config.seed, self._step(place, ahead), config.batch_size, *side
+            )
+            for place in range(self.width)
+        ])  # fmt: skip
 
     def _seat_at(self, place: int) -> Seat:
         return self.seats[place] or self.spare
@@ -206,6 +215,12 @@ class Block:
             Evaluation(total / seen, correct / seen, among / ranked if ranked else float("nan"))
             for total, (correct, among, ranked, seen) in zip(loss.tolist(), counts.tolist(), strict=True)
         ]
+
+
+def _compact(images: Tensor) -> Tensor:
+    """The same images as bytes where these hold every value: mini-batches are then gathered in a quarter of the time."""
+    small = images.to(torch.uint8)
+    return small if images.is_cpu and torch.equal(small.to(images.dtype), images) else images
 
 
 def stacked(seat: Seat, width: int) -> Stack:

@@ -161,15 +161,16 @@ class KernelNorm(Layer):
         self.eps, self.momentum = norm.eps, norm.momentum
         self.gamma, self.beta = stack.weights.get(f"{name}.weight"), stack.weights.get(f"{name}.bias")
         self.slopes = [stack.slopes[key] for key in (f"{name}.weight", f"{name}.bias") if key in stack.slopes]
-        self.mean, self.var = (stack.buffers[f"{name}.{part}"] for part in ("running_mean", "running_var"))
+        self.mean, self.var = (stack.buffers[f"{name}.{part}"].view(-1) for part in ("running_mean", "running_var"))
         self.count = stack.buffers[f"{name}.num_batches_tracked"]
 
     def forward(self, x: Tensor, training: bool, draws: list[Tensor]) -> Tensor:
         together = x.reshape(1, -1, x.shape[2])
         gamma = None if self.gamma is None else self.gamma.reshape(-1)
         beta = None if self.beta is None else self.beta.reshape(-1)
-        mean, var = self.mean.view(-1), self.var.view(-1)
-        y, *statistics = torch.native_batch_norm(together, gamma, beta, mean, var, training, self.momentum, self.eps)
+        y, *statistics = torch.native_batch_norm(
+            together, gamma, beta, self.mean, self.var, training, self.momentum, self.eps
+        )
         if training:
             self.count.add_(1)
             self.seen = (together, gamma, statistics)
@@ -179,7 +180,7 @@ class KernelNorm(Layer):
         x, gamma, statistics = self.seen
         wanted = [True, gamma is not None, gamma is not None]
         found, *slopes = aten.native_batch_norm_backward(
-            slope.reshape(x.shape), x, gamma, self.mean.view(-1), self.var.view(-1), *statistics, True, self.eps, wanted
+            slope.reshape(x.shape), x, gamma, self.mean, self.var, *statistics, True, self.eps, wanted
         )
         for own, value in zip(self.slopes, slopes, strict=False):
             own.copy_(value.view(own.shape))
