@@ -162,12 +162,11 @@ class Block:
         if not (config.augmentation.flip or config.augmentation.shift or config.augmentation.photometric):
             return Changes()
         _, *side = self.train_set.example_shape
-        return Changes.joined([
-            drawn_changes(
-                config.augmentation, self._seat_at(place).config.seed, self._step(place, ahead), config.batch_size, *side
-            )
-            for place in range(self.width)
-        ])  # fmt: skip
+        parts = []
+        for place in range(self.width):
+            seed, step = self._seat_at(place).config.seed, self._step(place, ahead)
+            parts.append(drawn_changes(config.augmentation, seed, step, config.batch_size, *side))
+        return Changes.joined(parts)
 
     def _seat_at(self, place: int) -> Seat:
         return self.seats[place] or self.spare
@@ -218,7 +217,7 @@ class Block:
 
 
 def _compact(images: Tensor) -> Tensor:
-    """The same images as bytes where these hold every value: mini-batches are then gathered in a quarter of the time."""
+    """The images as bytes, if these hold every value: mini-batches are then gathered in a quarter of the time."""
     small = images.to(torch.uint8)
     return small if images.is_cpu and torch.equal(small.to(images.dtype), images) else images
 
