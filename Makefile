@@ -7,7 +7,7 @@ TREATMENT ?= batch
 TREATMENTS ?= group layer
 ARGS ?=
 
-.PHONY: help setup reproduce compare restore test verify figures report dashboard bench attack lint clean
+.PHONY: help setup reproduce compare restore test verify figures report notebooks dashboard bench attack lint clean
 
 help:
 	@echo "make setup     the virtual environment; every other target makes it if it is missing"
@@ -17,6 +17,7 @@ help:
 	@echo "make test      the test suite          make lint     ruff, pyright, import contracts"
 	@echo "make figures   redraw from the tables (ARGS=--compare: only compare)"
 	@echo "make report    rewrite the report and the README's table from the tables"
+	@echo "make notebooks execute the notebooks in place, on the committed tables and the bundled digits"
 	@echo "make verify    train 200 steps of one committed run per experiment again, and compare;"
 	@echo "               ARGS='--claim SLUG --seed N' runs a claim's number again for one seed, to its end"
 	@echo "make dashboard the runs in the terminal, by wandb leet: no account, no network; q leaves it"
@@ -56,6 +57,9 @@ figures: setup
 
 report: setup
 	$(BIN)/python scripts/report.py $(ARGS)
+
+notebooks: setup
+	$(BIN)/python scripts/notebooks.py $(ARGS)
 
 dashboard: setup
 	@$(BIN)/python scripts/dashboard.py --terminal $(ARGS)

@@ -28,7 +28,10 @@ def main() -> None:
 
     folders = {name: store.results_folder(given.profile, name) for name in dict.fromkeys(["batch", *given.treatments])}
     if missing := [name for name, folder in folders.items() if not (folder / "claims.json").exists()]:
-        raise ConfigError(f"no {given.profile} results of {', '.join(missing)}: make reproduce TREATMENT={missing[0]}")
+        raise ConfigError(
+            f"no {given.profile} results of {', '.join(missing)}: "
+            + " and ".join(f"make reproduce PROFILE={given.profile} TREATMENT={name}" for name in missing)
+        )
     print(comparison.write(given.results, given.profile, folders))
     frame = comparison.read(given.results)
     assert frame is not None

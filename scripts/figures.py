@@ -40,8 +40,11 @@ def main() -> None:
             )
         print(f"{given.results / 'figures'}: as the tables give it")
         return
-    for path in drawing.draw(results, given.experiments):
+    drawn = drawing.draw(results, given.experiments)
+    for path in drawn:
         print(path)
+    if given.experiments and not drawn:
+        raise StoreError(f"{given.results / 'tables'} has nothing to draw of {', '.join(given.experiments)}")
 
 
 if __name__ == "__main__":

@@ -148,6 +148,7 @@ def _train(cfg: DictConfig) -> None:
     planned = run.plan(found.configs[0])
     status = run.execute(planned, OneRun(log.info, sys.stdout.isatty()))
     if launch.leads():
+        planned.folder.read()  # a finished run of an earlier call may have been damaged since
         log.info("%s: %s  %s", planned.folder.name, status, planned.folder.path)
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             _draw(planned.folder, log)

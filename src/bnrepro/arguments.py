@@ -62,7 +62,14 @@ def one_of(kind: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str
 
 def several(check: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
     """Names separated by commas, each of which passes ``check``."""
-    return lambda text: tuple(check(name) for name in text.split(",") if name)
+
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(check(name) for name in text.split(",") if name)
+        if not names:
+            raise argparse.ArgumentTypeError(f"{text!r} names none; leave the option out for all")
+        return names
+
+    return parse
 
 
 def experiments() -> list[str]:

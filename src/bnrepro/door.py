@@ -48,6 +48,8 @@ def leave(error: BaseException) -> NoReturn:
     Called where a library would catch the exception, or add to it, before it reaches the door.
     """
     _end_at_once()
+    if logging := sys.modules.get("logging"):
+        logging.disable()  # some libraries log at the interpreter's end
     if isinstance(error, SystemExit) and not (_asked and error.code in (0, 1)):
         raise error
     if isinstance(error, BrokenPipeError):
@@ -66,6 +68,15 @@ def leave(error: BaseException) -> NoReturn:
 
 
 # ------------------------------------------------------------------------------------------------ being stopped
+
+
+def stop_if_asked() -> None:
+    """Raise ``KeyboardInterrupt`` if a signal has asked for it, and a library's import or callback has swallowed it.
+
+    Long work calls this between its parts.
+    """
+    if _asked:
+        raise KeyboardInterrupt
 
 
 def _listen() -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, paired, style, sweeps
+from bnrepro.claims import EXPERIMENTS, asked_of, paired, style, sweeps
 from bnrepro.stats import Interval, pair_by_seed
 from bnrepro.tables import Measured, Results, Tables
 
@@ -66,15 +69,44 @@ class AtChance(Results):
         return found and dataclasses.replace(found, frame=one_seed(found.frame))
 
 
-@pytest.fixture(scope="module", params=[Results, AtChance], ids=["committed", "one seed at chance"])
-def drawn(request: pytest.FixtureRequest) -> dict[str, Figure]:
-    """Every figure, laid out."""
-    results = request.param(COMMITTED)
+class OfAnother(Results):
+    """The committed numbers of Batch Normalization as those of ``treatment``, in all that is asked of it."""
+
+    @functools.cache  # noqa: B019
+    def tables(self, experiment: str) -> Tables | None:
+        found = super().tables(experiment)
+        if found is None:
+            return None
+        probes = {name: self._called(probe) for name, probe in found.probes.items()}
+        return Tables(experiment, self._called(found.metrics), self._called(found.runs), found.timing, probes)
+
+    def _called(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.replace({"arm": {"batch": self.treatment, "batch-after": f"{self.treatment}-after"}})
+
+
+OWN = "group_then_layer"
+"""A user's own normaliser, with a name longer than those of ours."""
+TABLES = {
+    "committed": lambda: Results(COMMITTED),
+    "one seed at chance": lambda: AtChance(COMMITTED),
+    "another treatment": lambda: OfAnother(COMMITTED, OWN),
+}
+
+
+def drawn_from(results: Results, experiments: Iterable[str]) -> dict[str, Figure]:
+    """The figures of some experiments, laid out."""
     with style.house_style():
-        figures = {key: each for one in EXPERIMENTS.values() for key, each in one.figures(results).items()}
+        figures = {key: each for name in experiments for key, each in EXPERIMENTS[name].figures(results).items()}
         for figure in figures.values():
             figure.draw_without_rendering()
     return figures
+
+
+@pytest.fixture(scope="module", params=TABLES)
+def drawn(request: pytest.FixtureRequest) -> dict[str, Figure]:
+    """Every figure of what is asked of the treatment, laid out."""
+    results = TABLES[request.param]()
+    return drawn_from(results, asked_of(results.treatment))
 
 
 def panels_of(figure: Figure) -> list[Axes]:
@@ -87,7 +119,7 @@ def texts_of(figure: Figure) -> list[Text]:
 
 
 def test_all_are_as_wide_as_the_page_and_have_two_sizes_of_type(drawn: dict[str, Figure]) -> None:
-    assert len(drawn) >= 25
+    assert len(drawn) >= (25 if "transfer_accuracy" in drawn else 10)
     for name, figure in drawn.items():
         assert figure.get_figwidth() == style.PAGE, name
         assert {each.get_fontsize() for each in texts_of(figure)} <= SIZES, name
@@ -153,8 +185,21 @@ def test_one_seed_is_no_range_and_no_interval(drawn: dict[str, Figure]) -> None:
             assert not re.search("(mean|median|range) of 1 ", text.get_text()), name
 
 
-def test_points_are_not_stretched_and_harm_is_shown(drawn: dict[str, Figure]) -> None:
+def test_another_treatment_is_drawn_in_full_under_its_own_name() -> None:
+    own, ours = (drawn_from(results, ["learning_rate"])
+                 for results in (OfAnother(COMMITTED, OWN), Results(COMMITTED)))  # fmt: skip
+    assert own.keys() == ours.keys()
+    for name, figure in own.items():
+        assert [len(axes.lines) for axes in figure.axes] == [len(axes.lines) for axes in ours[name].axes], name
+        legends = " ".join(text.get_text() for legend in figure.legends for text in legend.get_texts())
+        assert "BN" not in legends, name
+        assert OWN in " ".join(text.get_text() for text in texts_of(figure)), name
+
+
+@pytest.mark.parametrize("tables", ["committed", "one seed at chance"])
+def test_points_are_not_stretched_and_harm_is_shown(tables: str) -> None:
     """The traps' axes are linear, so that 83 points look like 83; re-estimating has a bar below zero where it harms."""
+    drawn = drawn_from(TABLES[tables](), ["convention_traps", "transfer"])
     assert {axes.get_xscale() for axes in drawn["convention_traps_accuracy"].axes} == {"linear"}
     heights = [patch.get_height() for axes in drawn["transfer_accuracy"].axes for patch in axes.patches]  # type: ignore[attr-defined]
     assert min(heights) < 0
@@ -170,6 +215,61 @@ def test_arms_are_compared_seed_by_seed_at_every_step() -> None:
     assert ratios[0.0].low == pytest.approx(ratios[0.0].high)  # the seeds differ tenfold, and agree on the ratio
     differences = paired.differences(pairs, curves)
     assert {step: each.value for step, each in differences.items()} == {0.0: 5.5, 1.0: 4.0, 2.0: 1.0}
+
+
+def by_seed(frame: pd.DataFrame, arm: str, value: str) -> pd.DataFrame:
+    return frame[frame["arm"] == arm].pivot(index="step", columns="seed", values=value)
+
+
+def heights(axes: Axes, arm: str) -> np.ndarray:
+    """Of the one curve in an arm's colour."""
+    curves = [line for line in axes.lines if line.get_color() == style.colour(arm) and len(line.get_xdata()) > 2]
+    [curve] = curves
+    return np.asarray(curve.get_ydata())
+
+
+def test_landscape_and_shift_are_drawn_seed_by_seed_against_the_plain_network() -> None:
+    """Computed here from the tables; both have the same seeds in every arm."""
+    results = Results(COMMITTED)
+    figures = drawn_from(results, ["landscape", "shift"])
+    landscape, shift = results.tables("landscape"), results.tables("shift")
+    assert landscape is not None
+    assert shift is not None
+
+    seen = landscape.probes["landscape"]
+    logs = np.log(by_seed(seen, "batch", "loss_range")) - np.log(by_seed(seen, "none", "loss_range"))
+    panel = figures["landscape_ranges"].axes[1]
+    np.testing.assert_allclose(heights(panel, "batch"), np.exp(logs.mean(axis=1)))
+
+    seen = shift.probes["shift"]
+    seen = seen[seen["layer"] > 0].assign(log=lambda rows: np.log(rows["distance"]))
+    layers = seen.groupby(["arm", "seed", "step"])[["log", "cosine"]].mean().reset_index()
+    metrics = shift.metrics
+    rows = metrics[(metrics["split"] == "test") & (metrics["metric"] == "accuracy")]
+    rows = rows[rows["step"] >= rows["step"].max() / 10]
+    moved, turned, accuracy, *_ = figures["shift_gradients"].axes
+    for arm in ("batch", "batch_noisy"):
+        logs, cosine = (by_seed(layers, arm, name) - by_seed(layers, "none", name) for name in ("log", "cosine"))
+        np.testing.assert_allclose(heights(moved, arm), np.exp(logs.mean(axis=1)))
+        np.testing.assert_allclose(heights(turned, arm), cosine.mean(axis=1), atol=1e-12)
+        points = 100 * (by_seed(rows, arm, "value") - by_seed(rows, "none", "value"))
+        np.testing.assert_allclose(heights(accuracy, arm), points.mean(axis=1), atol=1e-9)
+
+
+@pytest.mark.parametrize("order", [("none", "batch"), ("batch", "none")])
+def test_arms_with_the_same_values_are_all_seen(order: tuple[str, ...]) -> None:
+    with style.house_style():
+        figure, [[axes]] = style.canvas(style.PAGE, 2.5)
+        for arm in order:
+            sweeps.with_intervals(axes, {x: Interval(0.5, 0.5, 0.5, 2) for x in (1.0, 2.0, 3.0)}, arm)
+        axes.set_axis_off()
+        figure.set_dpi(300)  # as a file has
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].reshape(-1, 3)
+    for arm in order:
+        shade = np.round(255 * np.array(to_rgb(style.colour(arm))))
+        assert (abs(pixels - shade).max(axis=1) <= 40).sum() > 50, arm
 
 
 def test_an_arm_without_a_value_is_named_in_the_legend() -> None:

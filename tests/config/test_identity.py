@@ -347,8 +347,9 @@ def test_a_name_that_cannot_name_a_file_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "norm",
-    [None, {}, "batch", 1, [1], {"eps": 1.0}, {"name": "mine", "target": "mine.MyNorm"}, {"_target_": 5},
-     {"_target_": "mine"}, {"_target_": "a b.c"}, {"_target_": ".mine.MyNorm"}, {"_target_": ["mine.MyNorm"]},
+    [None, {}, "batch", 1, [1], {"eps": 1.0}, {"name": "mine"}, {"name": "mine", "target": "mine.MyNorm"},
+     {"_target_": 5}, {"_target_": "mine"}, {"_target_": "a b.c"}, {"_target_": ".mine.MyNorm"},
+     {"_target_": ["mine.MyNorm"]},
      {"_target_": "mine.MyNorm", "inner": {"scale": float("nan")}}],
 )  # fmt: skip
 def test_a_norm_that_describes_nothing_is_refused(norm: object) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import processes
 import pytest
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 
+from bnrepro import store
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config, DataConfig
 from bnrepro.data import fallback
@@ -84,6 +88,26 @@ def test_overrides_that_do_not_fit_what_would_stand_in_are_told_with_what_is_mis
     lacking("mnist")
     with pytest.raises(DataUnavailable, match=r"^mnist is nowhere\. data=digits cannot stand in .* too few"):
         asked("data.validation_examples=5000")
+
+
+def test_a_single_run_has_the_same_policy(
+    lacking: Callable[..., None], composer: Composer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = ["steps=20", "model.hidden=[8]", "wandb=disabled"]
+    cfg = compose("train", given, return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
+    cfg.hydra.overrides.task = given
+    cfg.hydra.mode = "RUN"
+    monkeypatch.setattr(Composer, "inside_hydra", classmethod(lambda cls: composer))
+    monkeypatch.setattr(Composer, "__enter__", lambda self: self)
+    monkeypatch.setattr(Composer, "__exit__", lambda self, *exception: None)
+    lacking("mnist")
+    processes.loaded(processes.TRAIN)._train(cfg)
+    [folder] = store.runs_of("single")
+    config = folder.read()[0].config
+    assert (config["data"]["name"], config["steps"]) == ("digits", 20)
+    assert "mnist is nowhere." in caplog.text
+    assert "bundled UCI digits" in caplog.text
 
 
 def test_a_sweep_has_the_same_policy(

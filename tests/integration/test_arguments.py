@@ -63,6 +63,8 @@ def test_results_that_are_not_there(script: str, refused: Callable[..., str], tm
         ("reproduce --treatment grup", "did you mean group"),
         ("reproduce --experiments ../x", "is no name"),
         ("reproduce --experiments nope --profile smoke", "no experiment nope"),
+        ("reproduce --experiments ,", "names none"),
+        ("verify --experiments ,", "names none"),
         ("reproduce --jobs -1", "--jobs: -1: must be a whole number, at least 1"),
         ("reproduce --jobs 0", "at least 1"),
         ("reproduce --prof smoke", "unrecognized arguments: --prof"),

@@ -199,3 +199,43 @@ def test_a_sweep_finishes_all_runs_but_the_one_that_cannot_be_written(
     assert str(one) in call.err
     assert (other / "DONE").exists()
     assert "failed" in call.out
+
+
+def test_a_folder_of_groups_may_have_any_name(train: Callable[..., SimpleNamespace], tmp_path: Path) -> None:
+    """No grammar reads it: neither the shell's, nor Hydra's, nor that of an address."""
+    own = tmp_path / "it's a=b,c ñandú (1) [x] ${y} %20 #z"
+    (own / "norm").mkdir(parents=True)
+    (own / "norm" / "mine.yaml").write_text("name: mine\n_target_: torch.nn.LayerNorm\n")
+    sweep = train("--config-dir", str(own), "-m", *SMALL, "norm=mine", "seed=0,1")
+    assert sweep.code == 0, sweep.err
+    assert "2 runs: 0 done, 2 to train" in sweep.out
+    # The message is that of a second composition.
+    refused = train("--config-dir", str(own), *SMALL, "norm=mine", "optimizer.learning_rate=1")
+    assert refused.code == 2
+    assert "optimizer.lr" in refused.err
+
+
+UNWRITABLE = Path("/proc")
+"""As a working folder: not even the superuser can make a file in it."""
+
+
+@pytest.mark.skipif(not UNWRITABLE.is_dir(), reason="no /proc")
+def test_in_a_folder_that_cannot_be_written_and_with_an_unknown_backend_a_run_goes_on_and_is_drawn(
+    outputs: Path,
+) -> None:
+    """In an interpreter of its own, since matplotlib looks for its backend when it is imported."""
+    done = subprocess.run(
+        [sys.executable, str(processes.TRAIN), *SMALL], cwd=UNWRITABLE, env={**os.environ, "MPLBACKEND": "nonsense"},
+        capture_output=True, text=True, timeout=processes.TIMEOUT_S,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    [picture] = outputs.glob("runs/single/*/curves.png")
+    assert done.stdout.splitlines()[-1] == f"curves: {picture}"
+
+
+@pytest.mark.skipif(not UNWRITABLE.is_dir(), reason="no /proc")
+@pytest.mark.parametrize("launcher", ["bnrepro", "basic"])
+def test_in_a_folder_that_cannot_be_written_a_sweep_goes_on(launcher: str, outputs: Path) -> None:
+    call = processes.call(UNWRITABLE, "train", "-m", *SMALL, "seed=0,1", f"hydra/launcher={launcher}")
+    assert call.code == 0, call.err
+    assert len(list(outputs.glob("runs/single/*/DONE"))) == 2

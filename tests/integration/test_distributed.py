@@ -141,7 +141,12 @@ def test_a_second_call_waits_and_skips(
             time.sleep(0.05)
         time.sleep(1.5)  # it asks more than once
         assert all(process.is_alive() for process in second)
-        (path / "DONE").write_text("{}")
+        record = store.RunRecord(
+            run=name, key=name[-8:] + "0" * 8, experiment="single", arm="batch", seed=0, status="finished",
+            last_step=30, data="made up", fingerprint="0" * 16, config={}, versions={}, machine={},
+            seconds=1.0, finished=1.0,
+        )  # fmt: skip
+        store.RunFolder(path).finish(record, {})
     assert [processes.wait(process) for process in second] == [0, 0]
     assert said.read_text().count("waiting: another process") == 1
     assert "skipped" in said.read_text()

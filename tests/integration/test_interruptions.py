@@ -129,7 +129,7 @@ SMOKE = ("--profile", "smoke", "--experiments", "mnist_training,bias_redundant",
 
 
 def test_two_calls_of_reproduce_at_once_make_everything_once(tmp_path: Path, outputs: Path) -> None:
-    """Two terminals, and a third that writes the report meanwhile: the files of one fit together."""
+    """Two terminals make the files of one; report and figures, drawn anew at once, are the same again."""
     pair = [
         processes.start(processes.script, "reproduce", list(SMOKE), str(tmp_path), str(tmp_path / f"said-{number}"))
         for number in range(2)

@@ -1,10 +1,11 @@
-"""The notebooks run from the first cell to the last, without a warning, and are committed without outputs."""
+"""The notebooks run from the first cell to the last, without a warning, and give the outputs that are committed."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,62 +14,43 @@ import nbformat
 import pytest
 from fabricated import vouch
 from jupyter_client.manager import KernelManager
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from bnrepro import store, tables
 from bnrepro.config.schema import Config
-from bnrepro.report import markdown
+from bnrepro.errors import StoreError, UserError
+from bnrepro.report import drawing, executing, markdown, notebook
 from bnrepro.runs import run
+from bnrepro.store import paths
 from bnrepro.tables import Results
 
-NOTEBOOKS = store.REPOSITORY / "notebooks"
-LEARN, EXPLORE = NOTEBOOKS / "batchnorm_from_scratch.ipynb", NOTEBOOKS / "explore_results.ipynb"
-TIMEOUT_S = 120
-
+LEARN, EXPLORE = (executing.FOLDER / f"{name}.ipynb" for name in ("batchnorm_from_scratch", "explore_results"))
+LARGEST_BYTES = 600_000
+ROUNDING_ERROR = re.compile(r"\b\d\.\de-(?:0[6-9]|1\d)\b")
+"""A printed rounding error: its digits depend on the kind of CPU."""
 
 Execute = Callable[..., NotebookNode]
 
 
-@contextlib.contextmanager
-def kernel(folder: Path) -> Iterator[KernelManager]:
-    """A process of this interpreter, on one thread, that keeps its files in ``folder``."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            patch.setenv(name, "1")
-        for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-            patch.setenv(name, str(folder))
-        patch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-        manager = KernelManager(kernel_name="python3")
-        manager.start_kernel(cwd=str(NOTEBOOKS))
-        try:
-            yield manager
-        finally:
-            manager.shutdown_kernel(now=True)
-
-
-def executed(manager: KernelManager, path: Path, *last: str) -> NotebookNode:
-    """The notebook run in that process, as if it had just started, the code ``last`` added at its end.
-
-    Raises ``CellExecutionError`` for the first cell that fails.
-    """
-    notebook = nbformat.read(path, as_version=4)
-    results = os.environ["BNREPRO_RESULTS"]
-    first = f"%reset -f\nimport os\nos.environ['BNREPRO_RESULTS'] = {results!r}\ndel os"
-    own = f"import sys\nassert sys.executable == {sys.executable!r}"
-    cells = [nbformat.v4.new_code_cell(source) for source in (first, own, *last)]
-    notebook.cells = [cells[0], *notebook.cells, *cells[1:]]
-    NotebookClient(notebook, manager, timeout=TIMEOUT_S, startup_timeout=TIMEOUT_S).execute()
-    return notebook
-
-
 @pytest.fixture(scope="module")
-def explorer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Execute]:
-    """``explorer("assert ...")``: the notebook on the results, in one process for all tests: its start and its imports
-    take the longest."""
-    with kernel(tmp_path_factory.mktemp("jupyter")) as manager:
-        yield functools.partial(executed, manager, EXPLORE)
+def process() -> Iterator[KernelManager]:
+    """One process for all tests that need no torch: its start and its imports take the longest."""
+    with executing.kernel(store.committed_results()) as manager:
+        yield manager
+
+
+@pytest.fixture
+def explorer(process: KernelManager) -> Execute:
+    """``explorer("assert ...")``: the notebook on the test's own results, with a last cell, as if its process had just
+    started."""
+    return lambda *last: executed(process, EXPLORE, Path(os.environ["BNREPRO_RESULTS"]), *last)
+
+
+def executed(manager: KernelManager, path: Path, results: Path, *last: str) -> NotebookNode:
+    first = f"%reset -f\nimport os\nos.environ['BNREPRO_RESULTS'] = {str(results)!r}\ndel os"
+    own = f"import sys\nassert sys.executable == {sys.executable!r}"
+    return executing.executed(manager, path, before=[first], after=[own, *last])
 
 
 @pytest.fixture
@@ -88,58 +70,147 @@ def printed(notebook: NotebookNode, stream: str = "stdout") -> str:
     return "".join(
         output.text
         for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
+        for output in cell.get("outputs", [])
         if output.output_type == "stream" and output.name == stream
     )
 
 
-def pictures(notebook: NotebookNode) -> int:
+def pictures(notebook: NotebookNode) -> list[bytes]:
     shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
-    return sum("image/png" in data for data in shown)
+    return [base64.b64decode(data["image/png"]) for data in shown if "image/png" in data]
+
+
+def words(notebook: NotebookNode) -> dict[str, list[tuple[str, str]]]:
+    """What each code cell shows, as (kind, text); of a picture, that it is one."""
+    found = {}
+    for cell in notebook.cells:
+        shown = []
+        for output in cell.get("outputs", []):
+            texts = {output.name: output.text} if output.output_type == "stream" else output.data
+            shown += [
+                (kind, "" if kind == "image/png" else ROUNDING_ERROR.sub("0", text)) for kind, text in texts.items()
+            ]
+        found[cell.id] = sorted(shown)
+    return found
+
+
+def differences(committed: NotebookNode, again: NotebookNode, folder: Path) -> list[str]:
+    """The cells whose words differ, and the numbers of the pictures that differ by more than on another CPU."""
+    before, after = words(committed), words(again)
+    found = [name for name in before | after if before.get(name) != after.get(name)]
+    for number, pair in enumerate(zip(pictures(committed), pictures(again), strict=not found)):
+        files = [folder / f"{number}-{which}.png" for which in ("committed", "again")]
+        for file, png in zip(files, pair, strict=True):
+            file.write_bytes(png)
+        if drawing.difference(*files):
+            found.append(f"picture {number}")
+    return found
 
 
 @pytest.mark.parametrize("path", [LEARN, EXPLORE], ids=lambda path: path.stem)
-def test_committed_without_outputs(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    assert notebook.metadata.kernelspec.name == "python3"
-    assert notebook.metadata.language_info == {"name": "python"}
-    ids = [cell.id for cell in notebook.cells]
+def test_what_is_committed_tells_nothing_of_when_and_where_it_was_made(path: Path) -> None:
+    committed = nbformat.read(path, as_version=4)
+    nbformat.validate(committed)
+    assert path.stat().st_size < LARGEST_BYTES
+    assert committed.metadata == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    ids = [cell.id for cell in committed.cells]
     assert len(set(ids)) == len(ids)
-    for cell in notebook.cells:
-        assert cell.metadata == {}, cell.id
-        if cell.cell_type == "code":
-            assert cell.outputs == [], cell.id
-            assert cell.execution_count is None, cell.id
+    assert all(cell.metadata == {} for cell in committed.cells)
+    code = [cell for cell in committed.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    for kind, text in (shown for cell in words(committed).values() for shown in cell):
+        assert kind != "stderr"
+        assert not re.search(r"0x[0-9a-f]{6,}|(?<![\w<])/\w+/\w+", text), text  # an address of memory, a path
 
 
-def test_batchnorm_from_scratch(tmp_path: Path) -> None:
-    with kernel(tmp_path) as manager:
-        notebook = executed(manager, LEARN)
-    assert printed(notebook, "stderr") == ""
-    assert pictures(notebook) >= 8
+@pytest.mark.parametrize("path", [LEARN, EXPLORE], ids=lambda path: path.stem)
+def test_a_notebook_begins_with_its_idea(path: Path) -> None:
+    title, idea, code, *_ = nbformat.read(path, as_version=4).cells
+    assert title.source.startswith("# ")
+    assert idea.source.startswith("## 1. ")
+    assert code.cell_type == "code"
+    assert code.outputs
 
 
-def test_explore_results_without_torch(explorer: Execute, results: Path) -> None:
-    notebook = explorer("assert 'torch' not in sys.modules")
-    assert printed(notebook, "stderr") == ""
-    assert "UCI digits, binary" in printed(notebook)
-    assert "make reproduce` makes it" not in printed(notebook)
-    assert pictures(notebook) >= 3
+def test_batchnorm_from_scratch_gives_the_committed_outputs(tmp_path: Path) -> None:
+    with executing.kernel(store.committed_results()) as manager:
+        again = executed(manager, LEARN, store.committed_results())
+    assert differences(nbformat.read(LEARN, as_version=4), again, tmp_path) == [], "`make notebooks` makes them again"
+    assert len(pictures(again)) >= 8
 
 
-def test_explore_results_goes_on_without_the_tables_it_can_spare(explorer: Execute, results: Path) -> None:
+def test_explore_results_gives_the_committed_outputs_without_torch(process: KernelManager, tmp_path: Path) -> None:
+    again = executed(process, EXPLORE, store.committed_results(), "assert 'torch' not in sys.modules")
+    assert differences(nbformat.read(EXPLORE, as_version=4), again, tmp_path) == [], "`make notebooks` makes them again"
+    assert len(pictures(again)) >= 3
+
+
+def test_a_changed_word_or_picture_is_a_difference(tmp_path: Path) -> None:
+    committed, changed = (nbformat.read(LEARN, as_version=4) for _ in range(2))
+    assert differences(committed, changed, tmp_path) == []
+    cells = {cell.id: cell for cell in changed.cells}
+    cells["bessel-code"].outputs[0].text = cells["bessel-code"].outputs[0].text.replace("1.0171", "1.0172")
+    drawn = [cells[name].outputs[0].data for name in ("batch-code", "trap-whole-code")]
+    drawn[0]["image/png"], drawn[1]["image/png"] = drawn[1]["image/png"], drawn[0]["image/png"]
+    assert differences(committed, changed, tmp_path) == ["bessel-code", "picture 0", "picture 7"]
+    cells["scale-train-code"].outputs = []
+    assert "scale-train-code" in differences(committed, changed, tmp_path)
+
+
+def test_a_notebook_is_executed_in_place(
+    process: KernelManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(executing, "kernel", lambda results: contextlib.nullcontext(process))
+    path = tmp_path / "small.ipynb"
+    cells = [nbformat.v4.new_markdown_cell("# Title"), *map(nbformat.v4.new_code_cell, ("x = 2", "print('a')\nx + 1"))]
+    written = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    path.write_text(nbformat.writes(written), encoding="utf-8")
+    assert executing.publish(path)
+    made = nbformat.read(path, as_version=4)
+    assert made.metadata == written.metadata
+    assert [cell.get("execution_count") for cell in made.cells] == [None, 1, 2]
+    assert printed(made) == "a\n"
+    assert made.cells[2].outputs[1].data == {"text/plain": "3"}
+    assert made.cells[2].outputs[1].execution_count == 2
+    assert not executing.publish(path)
+
+    made.cells[1].source = "x = y"
+    nbformat.write(made, path)
+    content = path.read_bytes()
+    with pytest.raises(UserError, match=r"^small\.ipynb is left as it is, a cell fails: NameError: name 'y' is not"):
+        executing.publish(path)
+    assert path.read_bytes() == content
+
+
+def test_explore_results_on_other_results(explorer: Execute, results: Path) -> None:
     (results / "claims.json").unlink()
     for path in (results / "tables").glob("mnist_training.activations.csv*"):
         path.unlink()
     vouch(results)
-    notebook = explorer()
-    assert "has no mnist_training.activations: `make reproduce` makes it" in printed(notebook)
-    assert "has no claims.json: `make reproduce` makes it" in printed(notebook)
+    again = explorer()
+    assert printed(again, "stderr") == ""
+    assert "UCI digits, binary" in printed(again)
+    assert "has no mnist_training.activations: `make reproduce` makes it" in printed(again)
+    assert "has no claims.json: `make reproduce` makes it" in printed(again)
 
 
 def test_explore_results_says_how_to_make_a_missing_table(explorer: Execute) -> None:
     with pytest.raises(CellExecutionError, match=r"no table of mnist_training. `make reproduce`"):
         explorer()
+
+
+def test_without_committed_results_those_among_the_outputs_are_explored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "committed_results", lambda: tmp_path / "committed")
+    for folder in ("quick-digits", "smoke"):
+        (outputs / folder / "tables").mkdir(parents=True)
+        (outputs / folder / "tables" / "mnist_training.csv").touch()
+    with pytest.raises(StoreError, match="no table of mnist_training"):  # BNREPRO_RESULTS names a folder: no other
+        notebook.results_with("mnist_training")
+    monkeypatch.delenv("BNREPRO_RESULTS")
+    assert notebook.results_with("mnist_training") == outputs / "quick-digits"
+    assert capsys.readouterr().out.endswith("what follows is from outputs/quick-digits\n")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from bnrepro.pipeline.plan import Request
+from bnrepro.config.compose import Composer
+from bnrepro.errors import ConfigError
+from bnrepro.pipeline.plan import Plan, Request
 
 
 def folder(*overrides: str) -> Path:
@@ -29,3 +33,9 @@ def test_the_same_words_elsewhere_are_other_images(tmp_path: Path, monkeypatch: 
         found.append(folder("data.root=."))
     assert found[0] != found[1]
     assert folder(f"data.root={tmp_path / 'two'}") == found[1]
+
+
+def test_without_an_update_there_is_nothing_to_judge() -> None:
+    request = Request("smoke", only=("affine",), overrides=("data=digits", "wandb=disabled", "steps=0"))
+    with Composer() as composer, pytest.raises(ConfigError, match="steps=0"):
+        Plan(composer, request, Console(file=io.StringIO()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from fabricated import vouch
 from PIL import Image
 
 from bnrepro import store
-from bnrepro.errors import ConfigError
+from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.report import drawing
 from bnrepro.tables import Results
 
@@ -129,6 +131,25 @@ def test_a_figure_is_compared_with_that_of_its_tables(results: Results) -> None:
 def test_the_committed_figures_are_those_of_the_committed_tables() -> None:
     committed = Results(store.REPOSITORY / "results")
     assert drawing.differences(committed, [*NAMES, "affine"]) == {}
+
+
+def _die(task: object, emit: object = None) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_one_line_that_says_to_call_again(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The door prints it alone and leaves with 130; figures that others have drawn stay."""
+    for table in (store.REPOSITORY / "results" / "tables").glob("*.meta.csv"):
+        name = table.name.partition(".")[0]
+        shutil.copy(table, results.folder / "tables")
+        shutil.copy(table.with_name(f"{name}.csv"), results.folder / "tables")
+    vouch(results.folder)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(drawing, "_draw", _die)
+    with pytest.raises(Interrupted, match=r"^a process that drew figures was killed: .* Call again\.$"):
+        drawing.draw(results)
 
 
 def test_an_unknown_experiment_is_refused_with_the_known_ones(results: Results) -> None:

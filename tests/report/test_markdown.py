@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fabricated import finish, publish
+from fabricated import finish, publish, vouch
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -75,6 +77,35 @@ def test_report_and_figures_come_out_the_same_twice(folder: Path, tmp_path: Path
     assert bytes_of() == first
     kinds = {Path(name).suffix for name in first if name.startswith("figures")}
     assert kinds == {".png", ".svg", ".pdf"}
+
+
+def test_in_a_locale_without_greek_letters_the_files_are_the_same(tmp_path: Path) -> None:
+    """Both doors to the report, each in an interpreter of its own: Python takes its encodings when it starts."""
+    folder = tmp_path / "here"
+    (folder / "tables").mkdir(parents=True)
+    for path in (store.REPOSITORY / "results" / "tables").glob("bias_redundant.*"):  # its figure is quick to draw
+        shutil.copy(path, folder / "tables")
+    vouch(folder)
+    elsewhere = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    reproduce = ("--no-train", "--profile", "full", "--experiments", "bias_redundant")
+    started = {}
+    for script, arguments in (("report", ()), ("reproduce", reproduce)):
+        results = shutil.copytree(folder, tmp_path / script)
+        where = {"BNREPRO_RESULTS": str(results), "BNREPRO_OUTPUTS": str(tmp_path / f"{script}.outputs")}
+        command = [sys.executable, str(store.REPOSITORY / "scripts" / f"{script}.py"), *arguments]
+        if script == "report":
+            command += ["--results", str(results)]
+        started[results] = subprocess.Popen(
+            command, env=os.environ | where | elsewhere, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    markdown.write_report(Results(folder))
+    for results, process in started.items():
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, b"")
+        assert out.isascii()
+        assert not (results / "claims.json").read_bytes().isascii()
+        for name in ("claims.json", "REPORT.md"):
+            assert (results / name).read_bytes() == (folder / name).read_bytes(), (results, name)
 
 
 def test_behind_the_wall_nothing_loads_torch_or_hydra(folder: Path) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bnrepro import store
 from bnrepro.config.schema import MODELS, Config
+from bnrepro.errors import Interrupted
 from bnrepro.runs import display, engine, run
 from bnrepro.runs.run import Planned, Report
 
@@ -109,3 +110,16 @@ def test_every_network_has_keys_of_its_own_and_a_length() -> None:
     assert {path.stem for path in (store.configs_folder() / "model").glob("*.yaml")} == set(MODELS)
     costs = [MODELS[name].example_cost for name in ("mlp", "inception", "bn_inception")]
     assert costs == sorted(costs)
+
+
+@pytest.mark.spawned
+def test_a_signal_that_a_library_swallowed_stops_the_sweep_all_the_same(
+    sweep: Sweep, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = [run.plan(config) for config in sweep("norm=none", "seed=0,1")]
+    monkeypatch.setattr("bnrepro.door._asked", [2])
+    with pytest.raises(Interrupted, match="0 of 2 runs done"):
+        engine.train_all(planned, jobs=1, console=console)
+    with pytest.raises(KeyboardInterrupt):
+        run.execute(planned[0])
+    assert not any(item.folder.is_done() for item in planned)

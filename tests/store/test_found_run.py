@@ -51,3 +51,8 @@ def test_two_experiments_that_share_a_run_are_no_doubt() -> None:
 def test_none_or_several_are_refused(text: str, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         store.found_run(text)
+
+
+def test_a_name_that_no_disk_can_hold_is_no_run() -> None:
+    with pytest.raises(StoreError, match="no finished run is called"):
+        store.found_run("x" * 5000)

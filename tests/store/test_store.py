@@ -130,6 +130,15 @@ def done(tmp_path: Path) -> store.RunFolder:
     return folder
 
 
+def test_a_folder_that_holds_another_run_is_damaged(tmp_path: Path) -> None:
+    """Copied by hand: its digests fit, its key does not."""
+    folder = store.RunFolder(tmp_path / "none-s0-12345678")
+    folder.path.mkdir()
+    folder.finish(RECORD, FILES)
+    with pytest.raises(StoreError, match="it holds none-s0-abcd, another run"):
+        folder.read()
+
+
 def test_a_finished_run_reads_back_as_it_was_written(done: store.RunFolder) -> None:
     assert done.is_done()
     record, found = done.read()

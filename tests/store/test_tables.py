@@ -45,8 +45,12 @@ def test_a_very_large_table_is_packed_quickly_and_all_the_same(tmp_path: Path, m
 
 
 def test_the_committed_tables_are_packed_as_small_as_possible() -> None:
-    committed = (store.REPOSITORY / "results" / "tables").glob("*.gz")
-    assert all(len(gzip.decompress(path.read_bytes())) < QUICKLY_ABOVE_BYTES for path in committed)
+    """Within 1%, since the size depends a little on the version of zlib."""
+    for path in (store.REPOSITORY / "results" / "tables").glob("*.gz"):
+        packed = path.read_bytes()
+        text = gzip.decompress(packed)
+        assert len(text) < QUICKLY_ABOVE_BYTES, path.name
+        assert len(packed) <= 1.01 * len(gzip.compress(text, compresslevel=9)), path.name
 
 
 def test_a_table_has_one_form_at_a_time(tmp_path: Path) -> None:

@@ -116,6 +116,14 @@ def test_each_run_is_named_after_what_it_is(small: Callable[..., Config], init: 
     assert fake.finished == 1
 
 
+def test_the_runs_of_a_sweep_are_told_apart_by_what_it_varies(small: Callable[..., Config], init: Callable) -> None:
+    calls = init(lambda **_: FakeRun())
+    for rate in ("0.1", "1"):
+        run.execute(run.plan(small("norm=batch", "wandb=offline", f"optimizer.lr={rate}"), f"lr{rate}"))
+    assert [call["name"] for call in calls] == ["batch-lr0.1-s0", "batch-lr1-s0"]
+    assert {call["job_type"] for call in calls} == {"batch"}
+
+
 def test_online_falls_back_to_offline_with_a_warning(
     small: Callable[..., Config], init: Callable, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -267,8 +275,38 @@ def test_a_view_that_has_not_started_is_left_behind_as_soon(
     assert caplog.text.count("W&B") == 1, "what was left behind has no more to say"
 
 
-def test_a_finished_run_waits_five_seconds_at_most_for_its_view() -> None:
-    assert tracking.FINISH_TIMEOUT_S + tracking.LET_GO_S <= 5
+def test_a_finished_run_gives_a_view_that_never_answers_five_seconds_at_most(
+    small: Callable[..., Config], init: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the end of the view nor that of W&B's service answers, and no wait of the run is without an end."""
+    import wandb
+
+    let_go, answered, asked, join = threading.Event(), threading.Event(), [], threading.Thread.join
+
+    def silent() -> None:
+        let_go.wait(60)
+        answered.set()
+
+    def waits(thread: threading.Thread, timeout: float | None = None) -> None:
+        asked.append(timeout)
+        join(thread, 0)
+
+    fake = FakeRun()
+    monkeypatch.setattr(fake, "finish", silent)
+    monkeypatch.setattr(wandb, "teardown", silent)
+    init(lambda **_: fake)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", waits)
+        planned = train(small(*ARM, "wandb=offline"))
+    assert not answered.is_set()
+    assert planned.folder.is_done()
+    assert len(asked) == 2
+    assert None not in asked
+    assert sum(asked) <= 5
+    views = [thread for thread in threading.enumerate() if thread.name == tracking.THREAD]
+    let_go.set()
+    for thread in views:
+        thread.join()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import textwrap
 from collections.abc import Callable
@@ -170,3 +171,24 @@ def test_what_a_normaliser_draws_for_its_start_comes_from_the_seed(own: Own) -> 
     assert torch.equal(first, weights(0))
     assert not torch.equal(first, weights(1))
     torch.set_rng_state(before)
+
+
+def test_a_module_that_ends_the_program_is_refused(own: Own, outputs: Path) -> None:
+    config = own("import sys\nsys.exit(0)\n")
+    with pytest.raises(ConfigError, match="norm=mine cannot be built"):
+        run.execute(run.plan(config))
+    assert not outputs.exists()
+
+
+def test_what_fails_later_is_told_with_file_and_line_too(own: Own, tmp_path: Path) -> None:
+    late = GOOD.replace("return", "self.n += 1\n        if self.n > 9: raise ValueError('late')\n        return")
+    config = own(HEAD + "        self.n = 0\n" + late)
+    with pytest.raises(ConfigError, match=r"norm=mine fails in training: .*mine_under_trial.py, line .*late"):
+        run.execute(run.plan(config))
+
+
+def test_what_fails_elsewhere_is_no_fault_of_the_normaliser(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = own(HEAD + GOOD)
+    monkeypatch.setattr(Trainer, "_train", functools.partial(torch.zeros, -1))
+    with pytest.raises(RuntimeError, match="non-negative"):
+        run.execute(run.plan(config))

@@ -87,6 +87,8 @@ def _normaliser(norm: Any) -> list[str]:
         return [f"norm={norm}: must be a choice of the group (norm=none, norm=batch, …) with a `name` or a `_target_`"]
     target = norm.get("_target_")
     settings = flatten({key: value for key, value in norm.items() if key not in ("name", "_target_")})
+    if target is None and not settings and norm_name(norm) != "none":
+        return [f"norm={norm_name(norm)}: `_target_` is missing, the class that normalises; only none has none"]
     if target is None and settings:
         return [f"norm: {', '.join(settings)} without a class that takes it: `_target_` names one, as in mine.MyNorm"]
     if target is not None and not (isinstance(target, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", target)):

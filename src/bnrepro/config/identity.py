@@ -84,11 +84,17 @@ def identity(config: Config, fingerprint: str) -> dict[str, Any]:
     }
 
 
+def is_own(norm: dict[str, Any]) -> bool:
+    """Whether the normaliser is a user's own, neither ours nor torch's."""
+    target = norm.get("_target_")
+    return target is not None and str(target).partition(".")[0] not in OURS
+
+
 def _own_source(norm: dict[str, Any]) -> str | None:
     """A digest of the source of a user's normaliser, so that editing it makes a new run; None for ours and torch's."""
-    target = norm.get("_target_")
-    if target is None or target.partition(".")[0] in OURS:
+    if not is_own(norm):
         return None
+    target = str(norm["_target_"])
     module = target.rpartition(".")[0]
     while module:
         try:

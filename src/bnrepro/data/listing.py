@@ -48,7 +48,7 @@ def find(root: str | None) -> Path:
     It is absolute and ends in the folder's name, also for ``data.root=.``. Raises :class:`DataUnavailable` if there is
     none, :class:`ConfigError` for None.
     """
-    if root is None:
+    if not root:
         raise ConfigError("data=image_folder needs data.root=FOLDER, a folder with train/<class>/ and test/<class>/")
     given = expanded(root)
     candidates = [given] if given.is_absolute() else [given, *(at / given for at in data_folders())]

@@ -36,6 +36,11 @@ def cause(error: BaseException) -> str:
     return f"{place}: {kind}: {message}" if message else f"{place}: {kind}"
 
 
+def comes_from_own_code(error: BaseException) -> bool:
+    """Whether a user's own code is among what led to ``error``."""
+    return _place(error) is not None
+
+
 def _place(error: BaseException) -> str | None:
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
     return f"{own[-1].filename}, line {own[-1].lineno}" if own else None

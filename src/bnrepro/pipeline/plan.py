@@ -153,6 +153,8 @@ def _with_data(composer: Composer, names: Sequence[str], request: Request, conso
             return configs
 
         found = swept[name] = fallback.with_data(composed, reasons)
+        if any(config.steps == 0 for config in found.configs):
+            raise ConfigError("steps=0: without an update there is nothing to judge; steps must be at least 1")
         if found.reason and found.reason not in told:
             told.add(found.reason)
             fallback.tell(found, lambda text: console.print(text, highlight=False, soft_wrap=True), again=True)

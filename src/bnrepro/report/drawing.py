@@ -64,7 +64,7 @@ def differences(results: Results, only: Sequence[str] = ()) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as made:
         drawn = draw(results, only, Path(made), ("png",))
         for path in drawn:
-            if how := _difference(results.folder / "figures" / path.name, path):
+            if how := difference(results.folder / "figures" / path.name, path):
                 found[path.name] = how
     if not only:
         there = {path.name for path in (results.folder / "figures").glob("*.png")}
@@ -72,7 +72,8 @@ def differences(results: Results, only: Sequence[str] = ()) -> dict[str, str]:
     return found
 
 
-def _difference(there: Path, drawn: Path) -> str | None:
+def difference(there: Path, drawn: Path) -> str | None:
+    """How one PNG differs from another, within :data:`TOLERANCE`; None if they agree."""
     # Here: a report needs none of it.
     from matplotlib.testing.compare import compare_images
     from matplotlib.testing.exceptions import ImageComparisonFailure

@@ -19,6 +19,7 @@ from rich.table import Table
 from bnrepro import data
 from bnrepro.config.schema import Config
 from bnrepro.data import ExampleOrder
+from bnrepro.door import stop_if_asked
 from bnrepro.errors import ConfigError, Interrupted, UserError
 from bnrepro.models import build_model
 from bnrepro.runs import lifecycle, run
@@ -83,6 +84,7 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     display = Display(console or Console(), pending, done=len(unique) - len(pending))
     try:
         with display:
+            stop_if_asked()
             _follow(pending, workers, display, outcome)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -109,6 +111,7 @@ def _refuse_networks(planned: Sequence[Planned]) -> None:
 
 def _follow(pending: Sequence[Planned], workers: int, display: Display, outcome: Outcome) -> None:
     for event in side_by_side(_train, pending, workers):
+        stop_if_asked()
         if event.kind == "message":
             display.report(event.value)
         elif event.kind in ("result", "error"):

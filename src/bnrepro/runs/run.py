@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from bnrepro import data, store
 from bnrepro.config.identity import arm_label, run_key, scientific
 from bnrepro.config.schema import Config
+from bnrepro.door import stop_if_asked
 from bnrepro.errors import ConfigError, StoreError
 from bnrepro.models import enough_memory
 from bnrepro.runs import lifecycle, provenance
@@ -22,6 +23,7 @@ from bnrepro.store.folders import CheckpointDamaged
 from bnrepro.training import checkpoint, distributed, tracking
 from bnrepro.training.loop import Trainer
 from bnrepro.training.state import METRICS_HEADER, Callbacks
+from bnrepro.training.trial import own_code
 
 log = logging.getLogger(__name__)
 WEIGHTS = "weights.pt"
@@ -86,7 +88,8 @@ def execute(planned: Planned, watch: Callable[[Report], None] = lambda report: N
             # The trainer refuses a network that cannot be built before a folder is made.
             run = _Run(planned, Trainer(config, data.open_dataset(config.data), group=group), watch)
             try:
-                return lifecycle.complete(planned.folder, run.train, group)
+                with own_code(config):
+                    return lifecycle.complete(planned.folder, run.train, group)
             finally:
                 run.tracker.finish()
 
@@ -120,6 +123,7 @@ class _Run:
         self.tracker.start(planned.config, planned.key, planned.label, continues=first_step > 0)
 
         def evaluated(step: int, values: dict[str, float]) -> None:
+            stop_if_asked()
             self.tracker.evaluation(step, values)
             speed = (step - first_step) / max(time.perf_counter() - began, 1e-9)
             self.watch(Report(planned.folder.name, step, planned.config.steps, values, speed))

@@ -70,7 +70,11 @@ class RunFolder:
         with self._whole():
             if FILE not in found:
                 raise ValueError(f"{FILE} is missing")
-            return RunRecord.from_json(found.pop(FILE)), found
+            record = RunRecord.from_json(found.pop(FILE))
+            named = re.search(r"-([0-9a-f]{8})$", self.name)
+            if named is not None and not record.key.startswith(named[1]):
+                raise ValueError(f"it holds {record.run}, another run")
+            return record, found
 
     def digests(self) -> dict[str, str]:
         """The digests of a finished run's files by name. Raises :class:`StoreError` if ``DONE`` is damaged."""
@@ -168,8 +172,9 @@ def found_run(text: str) -> RunFolder:
 
     Raises :class:`StoreError` if there is none, or if there are several.
     """
-    if (Path(text) / "DONE").exists():
-        return RunFolder(Path(text))
+    with contextlib.suppress(OSError):  # such as a name that is too long
+        if (Path(text) / "DONE").exists():
+            return RunFolder(Path(text))
     everything = outputs_folder() / "runs"
     runs = [RunFolder(path.parent) for path in sorted(everything.glob("*/*/DONE"))]
     exact = [run for run in runs if run.name == text]

@@ -106,6 +106,7 @@ def _work(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:
     """Run in a worker: work on tasks until the parent ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # also in the processes that a task starts
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.raiseExceptions = False  # a library's log on a full disk is no message for the user
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     with contextlib.suppress(EOFError, ConnectionError):  # of a parent that was killed
         while True:

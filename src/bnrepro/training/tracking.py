@@ -61,6 +61,7 @@ class Tracker:
         if mode == "disabled" or Tracker.hangs:
             return
         arguments = _arguments(config, key, label)
+        logging.raiseExceptions = False  # W&B's own log on a full disk is no message for the user
         self._thread = threading.Thread(target=self._show, args=(mode, arguments, continues), name=THREAD, daemon=True)
         self._thread.start()
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnrepro.config.identity import OURS, norm_name
+from bnrepro.config.identity import is_own, norm_name
 from bnrepro.config.randomness import generator
 from bnrepro.config.schema import Config
-from bnrepro.errors import ConfigError
+from bnrepro.errors import ConfigError, UserError
 from bnrepro.models import build_model, enough_memory, memory_format, parameter_dtype
 from bnrepro.models.blocks import Activated, PerActivation
-from bnrepro.norm.cause import cause
+from bnrepro.norm.cause import cause, comes_from_own_code
 
 MODERATE = 1e6
 """Scores beyond this come from weights so large that a gradient may overflow through no fault of the normaliser."""
@@ -27,12 +28,11 @@ def try_out(config: Config, example_shape: tuple[int, ...], classes: int) -> Non
     it not finite. The network is one of its own and the batch is noise of the size that each process gets; the random
     states are put back, so that nothing of the run changes. Our own and the library's normalisers pass unseen.
     """
-    target = config.norm.get("_target_")
-    if target is None or target.partition(".")[0] in OURS:
+    if not is_own(config.norm):
         return
     cuda = config.device == "cuda"
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else ()), enough_memory(config):
-        model = build_model(config, example_shape, classes)
+        model = _built(config, example_shape, classes)
         dtype, layout = parameter_dtype(config), memory_format(config)
         model.to(config.device, dtype, memory_format=layout)  # pyright: ignore[reportCallIssue]
         size, noise = config.batch_size // config.processes, generator(config.seed, "trial")
@@ -51,6 +51,24 @@ def try_out(config: Config, example_shape: tuple[int, ...], classes: int) -> Non
             raise
         except Exception as error:  # whatever a user's own code may raise
             raise ConfigError(f"norm={norm_name(config.norm)} fails in {phase}: {cause(error)}") from error
+
+
+@contextlib.contextmanager
+def own_code(config: Config) -> Iterator[None]:
+    """Raise what a user's own normaliser raises later, in the middle of a training, as a :class:`ConfigError` too."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or not is_own(config.norm) or not comes_from_own_code(error):
+            raise
+        raise ConfigError(f"norm={norm_name(config.norm)} fails in training: {cause(error)}") from error
+
+
+def _built(config: Config, example_shape: tuple[int, ...], classes: int) -> nn.Module:
+    try:
+        return build_model(config, example_shape, classes)
+    except SystemExit as error:
+        raise ConfigError(f"norm={norm_name(config.norm)} cannot be built: its module ends the program") from error
 
 
 def _step(model: nn.Module, images: Tensor, classes: int) -> None:
