@@ -107,7 +107,7 @@ def logging(bench: Bench) -> Iterator[Measured]:
                     timings.time(mode, stretches[mode])
                 for _ in range(bench.size(10, 2)):
                     timings.time("steps", steps)
-                    timings.time("evaluation", watched.trainer._evaluate)
+                    timings.time("evaluation", lambda: watched.trainer.evaluate(1))
         run = run_seconds(watched.trainer, timings)
         seconds = {mode: timings.seconds(mode) for mode in MODES}
         costs = [shown - hidden for shown, hidden in zip(seconds["offline"], seconds["disabled"], strict=True)]
@@ -149,7 +149,7 @@ def run_seconds(trainer: Trainer, timings: Timings) -> list[float]:
 
 def _with_run(trainer: Trainer, workloads: Mapping[str, Callable[[], object]], bench: Bench) -> Timings:
     """Time ``workloads`` in turn with slices of the run itself."""
-    run = {"steps": subjects.steps_of(trainer), "evaluation": trainer._evaluate}
+    run = {"steps": subjects.steps_of(trainer), "evaluation": lambda: trainer.evaluate(1)}
     return interleave({**run, **workloads}, bench.rounds, bench.size(10, 2), bench.clock())
 
 

@@ -46,9 +46,11 @@ class Resumable(Protocol):
     """The part of a :class:`~bnrepro.training.state.RunState` that a checkpoint saves and restores."""
 
     model: nn.Module
-    optimizer: HasState
     progress: Progress
     identity: dict[str, Any]
+
+    @property
+    def optimizer(self) -> HasState: ...
 
     def skipped_images(self) -> list[str]: ...
 

@@ -7,12 +7,13 @@ normalisation over width · units features, read and write without a copy.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from bnrepro.models.blocks import Block
 from bnrepro.models.mlp import MLP
 from bnrepro.norm import BatchNorm, NoisyBatchNorm
 from bnrepro.training.fleet.stack import Stack
@@ -42,7 +43,7 @@ class DenseStack(Stack):
     def __init__(self, model: MLP, width: int, batch_size: int) -> None:
         super().__init__(model, width)
         self.layers: list[Layer] = []
-        for index, block in enumerate(model.hidden):
+        for index, block in enumerate(cast(Iterable[Block], model.hidden)):
             name = f"hidden.{index}"
             units = block.linear.out_features
             self.layers.append(Linear(self, f"{name}.linear", first=index == 0))
@@ -57,9 +58,12 @@ class DenseStack(Stack):
         self._one = -torch.ones((), device=self.device, dtype=self.dtype)
 
     def _norm(self, norm: nn.Module, name: str, units: int, batch_size: int) -> Layer:
-        if type(norm) is NoisyBatchNorm:
+        # With momentum=None the weight of a mini-batch depends on their number, which the kernel does not know.
+        if type(norm) is NoisyBatchNorm and norm.momentum is not None:
             return NoisyNorm(self, norm, name, batch_size)
-        return KernelNorm(self, norm, name) if type(norm) is BatchNorm else AnyNorm(self, norm, name)
+        if type(norm) is BatchNorm and norm.momentum is not None:
+            return KernelNorm(self, norm, name)
+        return AnyNorm(self, norm, name)
 
     def draws(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
         return [draw for layer in self.layers for draw in layer.draws(generators)]
@@ -158,6 +162,7 @@ class KernelNorm(Layer):
 
     def __init__(self, stack: Stack, norm: nn.Module, name: str) -> None:
         assert isinstance(norm, BatchNorm)
+        assert norm.momentum is not None
         self.eps, self.momentum = norm.eps, norm.momentum
         self.gamma, self.beta = stack.weights.get(f"{name}.weight"), stack.weights.get(f"{name}.bias")
         self.slopes = [stack.slopes[key] for key in (f"{name}.weight", f"{name}.bias") if key in stack.slopes]

@@ -90,11 +90,14 @@ class VmappedStack(Stack):
 def _with_given_masks(model: nn.Module, images: Tensor) -> dict[str, GivenDropout]:
     """Replace the dropout layers of ``model``, in the order in which they draw, and return them by name."""
     shapes: dict[str, torch.Size] = {}
-    handles = [
-        module.register_forward_hook(lambda _, __, y, name=name: shapes.__setitem__(name, y.shape))
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Dropout)
-    ]
+    names: dict[nn.Module, str] = {
+        module: name for name, module in model.named_modules() if isinstance(module, nn.Dropout)
+    }
+
+    def called(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        shapes[names[module]] = output.shape
+
+    handles = [module.register_forward_hook(called) for module in names]
     with watching(model):
         model(images)
     for handle in handles:
