@@ -7,6 +7,7 @@ of its steps and evaluations. Events and steps are timed in turn. The schedule i
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import sys
 from collections import Counter
@@ -107,7 +108,7 @@ def logging(bench: Bench) -> Iterator[Measured]:
                     timings.time(mode, stretches[mode])
                 for _ in range(bench.size(10, 2)):
                     timings.time("steps", steps)
-                    timings.time("evaluation", lambda: watched.trainer.evaluate(1))
+                    timings.time("evaluation", functools.partial(watched.trainer.evaluate, 1))
         run = run_seconds(watched.trainer, timings)
         seconds = {mode: timings.seconds(mode) for mode in MODES}
         costs = [shown - hidden for shown, hidden in zip(seconds["offline"], seconds["disabled"], strict=True)]
