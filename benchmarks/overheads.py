@@ -7,6 +7,7 @@ of its steps and evaluations. Events and steps are timed in turn. The schedule i
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import sys
 from collections import Counter
@@ -107,7 +108,7 @@ def logging(bench: Bench) -> Iterator[Measured]:
                     timings.time(mode, stretches[mode])
                 for _ in range(bench.size(10, 2)):
                     timings.time("steps", steps)
-                    timings.time("evaluation", watched.trainer._evaluate)
+                    timings.time("evaluation", functools.partial(watched.trainer.evaluate, 1))
         run = run_seconds(watched.trainer, timings)
         seconds = {mode: timings.seconds(mode) for mode in MODES}
         costs = [shown - hidden for shown, hidden in zip(seconds["offline"], seconds["disabled"], strict=True)]
@@ -149,7 +150,7 @@ def run_seconds(trainer: Trainer, timings: Timings) -> list[float]:
 
 def _with_run(trainer: Trainer, workloads: Mapping[str, Callable[[], object]], bench: Bench) -> Timings:
     """Time ``workloads`` in turn with slices of the run itself."""
-    run = {"steps": subjects.steps_of(trainer), "evaluation": trainer._evaluate}
+    run = {"steps": subjects.steps_of(trainer), "evaluation": lambda: trainer.evaluate(1)}
     return interleave({**run, **workloads}, bench.rounds, bench.size(10, 2), bench.clock())
 
 
@@ -214,7 +215,7 @@ def _writing(bench: Bench, tables: dict[str, list[str]]) -> Callable[[], None]:
 
 def _stretch(watched: Watched, config: Config, bench: Bench) -> Callable[[], None]:
     """Makes every W&B call of a whole run, with a few steps between them, beside which W&B's thread works."""
-    between, values = subjects.steps_of(watched.trainer, bench.size(20, 2)), watched.trainer._evaluate()
+    between, values = subjects.steps_of(watched.trainer, bench.size(20, 2)), watched.trainer.evaluate(1)
     evaluations, probe, keys = watched.trainer.evaluations, watched.probe, itertools.count()
     looks = sorted(evaluations | probe.steps)[: bench.size(None, 5)]
     full = probe.observe(watched.trainer.model, min(probe.histogram_steps))

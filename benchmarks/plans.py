@@ -19,7 +19,7 @@ from bnrepro.config.identity import arm_label, scientific
 from bnrepro.config.schema import Config
 from bnrepro.runs import engine, provenance, run
 from bnrepro.store import RunRecord
-from bnrepro.training.loop import METRICS_HEADER
+from bnrepro.training.state import METRICS_HEADER
 
 CORES = 2
 LENGTHS = (400, 1600, 6400)

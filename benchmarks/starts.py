@@ -79,7 +79,7 @@ def training_alone() -> Callable[[], None]:
         for _ in range(REPEATS):
             trainer.advance(STEPS)
             for _ in trainer.evaluations:
-                trainer._evaluate()
+                trainer.evaluate(1)
 
     return train
 

@@ -12,7 +12,7 @@ from bnrepro.config.identity import arm_label, scientific
 from bnrepro.config.schema import Config
 from bnrepro.runs import run
 from bnrepro.store import RunRecord
-from bnrepro.training.loop import METRICS_HEADER
+from bnrepro.training.state import METRICS_HEADER
 
 Curve = Callable[[int, int], float]
 """(seed, step) → value."""

@@ -125,7 +125,7 @@ def test_the_trial_changes_no_bit_of_the_run(own: Own, monkeypatch: pytest.Monke
 
     before = torch.get_rng_state()
     tables, weights = trained()
-    monkeypatch.setattr("bnrepro.training.loop.try_out", lambda *_: None)
+    monkeypatch.setattr("bnrepro.training.state.try_out", lambda *_: None)
     torch.set_rng_state(before)
     without, others = trained()
     assert tables == without

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -49,39 +52,83 @@ class ExampleOrder:
         return self.subset[torch.randperm(len(self.subset), generator=generator(self.seed, "order", epoch))]
 
 
-def augment(
-    images: Tensor, config: AugmentationConfig, seed: int, step: int, rank: int = 0, processes: int = 1
-) -> Tensor:
-    """Mini-batch ``step`` (N, channels, height, width) with images mirrored, shifted by up to ``shift`` pixels (zeros
-    move in), and changed in brightness and contrast by up to ``photometric``.
+class Changes(NamedTuple):
+    """What augmentation does to the images of a mini-batch; None where it does nothing.
 
-    The changes depend only on the seed and the step, on every device, so that a resumed run needs no state. ``images``
-    is the share of process ``rank``; the number of processes does not change what happens to an image.
+    ``rows`` (N, height) and ``columns`` (N, width) are where each pixel comes from, in images padded by ``shift``;
+    ``contrast`` and ``brightness`` are (N, 1, 1, 1).
+    """
+
+    rows: Tensor | None = None
+    columns: Tensor | None = None
+    contrast: Tensor | None = None
+    brightness: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Changes:
+        return Changes(*(None if part is None else part.to(device, non_blocking=True) for part in self))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Changes]) -> Changes:
+        """The changes of several mini-batches one after another."""
+        return cls(*(None if each[0] is None else torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def drawn_changes(
+    config: AugmentationConfig,
+    seed: int,
+    step: int,
+    count: int,
+    height: int,
+    width: int,
+    rank: int = 0,
+    processes: int = 1,
+) -> Changes:
+    """The changes of mini-batch ``step``: a function of the seed and the step, so that a resumed run needs no state.
+
+    ``count`` is the share of process ``rank``; the number of processes does not change what happens to an image.
     """
     if not (config.flip or config.shift or config.photometric):
-        return images
+        return Changes()
     draw = generator(seed, "augment", step)
-    count, _, height, width = images.shape
     everyone, mine = count * processes, slice(rank * count, (rank + 1) * count)
     rows = torch.arange(height).expand(count, height)
     columns = torch.arange(width).expand(count, width)
+    contrast = brightness = None
     if config.flip:
         mirrored = torch.rand(everyone, 1, generator=draw)[mine] < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
     if config.shift:
         offsets = torch.randint(0, 2 * config.shift + 1, (2, everyone, 1), generator=draw)[:, mine]
         rows, columns = rows + offsets[0], columns + offsets[1]
-        images = F.pad(images, [config.shift] * 4)
-    if config.flip or config.shift:
+    if config.photometric:
+        drawn = torch.rand(2, everyone, 1, 1, 1, generator=draw)[:, mine]
+        contrast, brightness = (drawn * 2 - 1) * config.photometric
+    moved = config.flip or config.shift
+    return Changes(rows if moved else None, columns if moved else None, contrast, brightness)
+
+
+def changed(images: Tensor, changes: Changes, shift: int) -> Tensor:
+    """Images (N, channels, height, width) mirrored, shifted by up to ``shift`` pixels (zeros move in), and changed in
+    brightness and contrast."""
+    if changes.rows is not None and changes.columns is not None:
+        if shift:
+            images = F.pad(images, [shift] * 4)
         # With channels last, the gather copies whole pixels.
         pixels = images.permute(0, 2, 3, 1)
-        example = torch.arange(count)[:, None, None].to(images.device)
-        rows, columns = rows.to(images.device), columns.to(images.device)
-        images = pixels[example, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    if config.photometric:
-        spread = config.photometric
-        drawn = torch.rand(2, everyone, 1, 1, 1, generator=draw)[:, mine]
-        contrast, brightness = ((drawn * 2 - 1) * spread).to(images.device)
+        example = torch.arange(len(images), device=images.device)[:, None, None]
+        images = pixels[example, changes.rows[:, :, None], changes.columns[:, None, :]].permute(0, 3, 1, 2)
+    if changes.contrast is not None and changes.brightness is not None:
         mean = images.mean((1, 2, 3), keepdim=True)
-        images = (images - mean) * (1 + contrast) + mean + brightness
+        images = (images - mean) * (1 + changes.contrast) + mean + changes.brightness
     return images
+
+
+def augment(
+    images: Tensor, config: AugmentationConfig, seed: int, step: int, rank: int = 0, processes: int = 1
+) -> Tensor:
+    """Mini-batch ``step`` (N, channels, height, width), augmented: the share of process ``rank``."""
+    if not (config.flip or config.shift or config.photometric):
+        return images
+    count, _, height, width = images.shape
+    changes = drawn_changes(config, seed, step, count, height, width, rank, processes)
+    return changed(images, changes.to(images.device), config.shift)

@@ -21,7 +21,8 @@ from bnrepro.runs import lifecycle, provenance
 from bnrepro.store import Files, RunFolder, RunRecord
 from bnrepro.store.folders import CheckpointDamaged
 from bnrepro.training import checkpoint, distributed, tracking
-from bnrepro.training.loop import METRICS_HEADER, Callbacks, Trainer
+from bnrepro.training.loop import Trainer
+from bnrepro.training.state import METRICS_HEADER, Callbacks
 from bnrepro.training.trial import own_code
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from bnrepro.config.schema import Config
 from bnrepro.errors import StoreError
-from bnrepro.training.distributed import Group
-from bnrepro.training.optimizer import SGD
 
 
 @dataclass
@@ -37,17 +34,29 @@ class Progress:
         return self.status == "diverged"
 
 
-class Resumable(Protocol):
-    """The part of a :class:`~bnrepro.training.loop.Trainer` that a checkpoint saves and restores."""
+class HasState(Protocol):
+    """An optimiser, as far as a checkpoint needs it."""
 
-    config: Config
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Resumable(Protocol):
+    """The part of a :class:`~bnrepro.training.state.RunState` that a checkpoint saves and restores."""
+
     model: nn.Module
-    optimizer: SGD
     progress: Progress
-    group: Group
     identity: dict[str, Any]
 
+    @property
+    def optimizer(self) -> HasState: ...
+
     def skipped_images(self) -> list[str]: ...
+
+    def random_states(self) -> list[list[Tensor]]: ...
+
+    def set_random_states(self, states: list[list[Tensor]]) -> None: ...
 
 
 def save(trainer: Resumable) -> bytes:
@@ -61,7 +70,7 @@ def save(trainer: Resumable) -> bytes:
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "progress": trainer.progress.__dict__,
-        "generators": trainer.group.gather(_generators(trainer)),
+        "generators": trainer.random_states(),
         "identity": json.dumps(trainer.identity),
     }
     buffer = io.BytesIO()
@@ -78,18 +87,9 @@ def restore(trainer: Resumable, payload: bytes) -> None:
         trainer.model.load_state_dict(state["model"])
         trainer.optimizer.load_state_dict(state["optimizer"])
         trainer.progress = Progress(**state["progress"])
-        cpu, *cuda = state["generators"][trainer.group.rank]
-        torch.set_rng_state(cpu)
-        if cuda:
-            torch.cuda.set_rng_state(cuda[0])
+        trainer.set_random_states(state["generators"])
     except torch.OutOfMemoryError:
         raise  # not the fault of the checkpoint, which would be discarded
     except (RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         why = str(error).partition("\n")[0]
         raise StoreError(f"the checkpoint does not fit this configuration: {why}") from error
-
-
-def _generators(trainer: Resumable) -> list[Tensor]:
-    """States of the global generators that this process draws from: those of the CPU and of its GPU."""
-    on_cuda = trainer.config.device == "cuda"
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_cuda else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -65,3 +66,13 @@ def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluat
         error.told = not group.leads
         raise error
     return Evaluation(total / seen, correct / seen, among / ranked if ranked else float("nan"))
+
+
+def named(split: str, found: Evaluation) -> dict[str, float]:
+    """The values of an evaluation by ``split/metric``; the loss on the training examples is not among them."""
+    values = {f"{split}/accuracy": found.accuracy}
+    if split != "train":
+        values[f"{split}/loss"] = found.loss
+    if not math.isnan(found.top5_accuracy):
+        values[f"{split}/top{TOP_K}_accuracy"] = found.top5_accuracy
+    return values
