@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from bnrepro.data import AnySplit
 from bnrepro.data.streaming import StreamedSplit
@@ -33,6 +33,11 @@ class Evaluation(NamedTuple):
     accuracy: float
     top5_accuracy: float
 
+    @classmethod
+    def of(cls, loss: float, correct: int, among: int, ranked: int, seen: int) -> Evaluation:
+        """From a sum of losses and the counts of :func:`tally`."""
+        return cls(loss / seen, correct / seen, among / ranked if ranked else math.nan)
+
 
 def chunk_size(example_shape: tuple[int, ...]) -> int:
     """How many examples of this shape (channels, height, width) are evaluated at a time."""
@@ -52,11 +57,7 @@ def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluat
     for images, labels in split.chunks(chunk_size(split.example_shape), group.rank, group.size):
         scores = model(images)
         loss += F.cross_entropy(scores, labels, reduction="sum")
-        counts[0] += (scores.argmax(1) == labels).sum()
-        if scores.shape[1] > FEW_CLASSES:
-            counts[1] += (scores.topk(TOP_K).indices == labels[:, None]).sum()
-            counts[2] += (labels >= 0).sum()
-        counts[3] += (labels >= 0).sum()
+        counts += tally(scores, labels)
     # A process may have got no chunk at all; the sums tell it what the others saw.
     correct, among, ranked, seen = group.sum(counts).tolist()
     total = group.sum(loss).item()
@@ -65,7 +66,18 @@ def evaluate(model: nn.Module, split: AnySplit, group: Group = ALONE) -> Evaluat
         error = DataError(f"{split.files.folder}: not one of {len(split):,} images for the evaluation can be read")
         error.told = not group.leads
         raise error
-    return Evaluation(total / seen, correct / seen, among / ranked if ranked else float("nan"))
+    return Evaluation.of(total, correct, among, ranked, seen)
+
+
+def tally(scores: Tensor, labels: Tensor) -> Tensor:
+    """Counts (…, 4) of the examples of scores (…, n, classes) and labels (…, n): those whose label has the highest
+    score, those whose label is among the five highest, all that were ranked so, and all with a label."""
+    seen = (labels >= 0).sum(-1)
+    correct = (scores.argmax(-1) == labels).sum(-1)
+    if scores.shape[-1] <= FEW_CLASSES:
+        return torch.stack([correct, torch.zeros_like(seen), torch.zeros_like(seen), seen], -1)
+    among = (scores.topk(TOP_K).indices == labels.unsqueeze(-1)).sum((-2, -1))
+    return torch.stack([correct, among, seen, seen], -1)
 
 
 def named(split: str, found: Evaluation) -> dict[str, float]:

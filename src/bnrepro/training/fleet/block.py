@@ -17,7 +17,7 @@ from torch import Tensor
 from bnrepro.data.batches import Changes, changed, drawn_changes
 from bnrepro.models.mlp import MLP
 from bnrepro.training import checkpoint
-from bnrepro.training.evaluation import FEW_CLASSES, TOP_K, Evaluation, chunk_size
+from bnrepro.training.evaluation import Evaluation, chunk_size, tally
 from bnrepro.training.fleet.dense import DenseStack
 from bnrepro.training.fleet.seat import Seat
 from bnrepro.training.fleet.shape import shape
@@ -203,17 +203,10 @@ class Block:
             images = torch.stack([images for images, _ in chunks]) if own else chunks[0][0]
             labels = torch.stack([labels for _, labels in chunks]).expand(self.width, -1)
             scores = self.stack.scores(images)
-            each = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="none", ignore_index=-100)
+            each = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="none")
             loss += each.view(labels.shape).sum(1)
-            counts[:, 0] += (scores.argmax(2) == labels).sum(1)
-            if scores.shape[2] > FEW_CLASSES:
-                counts[:, 1] += (scores.topk(TOP_K).indices == labels.unsqueeze(2)).sum((1, 2))
-                counts[:, 2] += (labels >= 0).sum(1)
-            counts[:, 3] += (labels >= 0).sum(1)
-        return [
-            Evaluation(total / seen, correct / seen, among / ranked if ranked else float("nan"))
-            for total, (correct, among, ranked, seen) in zip(loss.tolist(), counts.tolist(), strict=True)
-        ]
+            counts += tally(scores, labels)
+        return [Evaluation.of(total, *each) for total, each in zip(loss.tolist(), counts.tolist(), strict=True)]
 
 
 def _compact(images: Tensor) -> Tensor:

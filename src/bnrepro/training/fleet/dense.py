@@ -6,7 +6,7 @@ normalisation over width · units features, read and write without a copy.
 
 from __future__ import annotations
 
-import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -16,25 +16,25 @@ from torch import Tensor, nn
 from bnrepro.models.blocks import Block
 from bnrepro.models.mlp import MLP
 from bnrepro.norm import BatchNorm, NoisyBatchNorm
-from bnrepro.training.fleet.stack import Stack
+from bnrepro.training.fleet.stack import Stack, dropout_mask
 
 aten: Any = torch.ops.aten
 
 
-class Layer:
+class Layer(ABC):
     """One layer of all networks. ``training`` passes remember what their ``backward`` needs."""
 
     def draws(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
         """What this layer draws in a training step; nothing, for most."""
         return []
 
+    @abstractmethod
     def forward(self, x: Tensor, training: bool, draws: list[Tensor]) -> Tensor:
         """(width, units, N) → (width, units', N). Takes its own from the front of ``draws``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, slope: Tensor) -> Tensor | None:
         """Fills the slopes of this layer's parameters, and returns the slope of its input."""
-        raise NotImplementedError
 
 
 class DenseStack(Stack):
@@ -137,15 +137,13 @@ ACTIVATIONS: dict[type[nn.Module], type[Layer]] = {nn.Sigmoid: Sigmoid, nn.ReLU:
 
 
 class Dropout(Layer):
-    """Each run draws its masks from its own generator, as ``F.dropout`` would: the same bits on a CPU."""
+    """Each run draws its masks from its own generator."""
 
     def __init__(self, share: float, batch_size: int, units: int, stack: Stack) -> None:
-        self.share, self.shape = share, (batch_size, units)
-        self.new = functools.partial(torch.empty, self.shape, device=stack.device, dtype=stack.dtype)
+        self.stack, self.share, self.shape = stack, share, (batch_size, units)
 
     def draws(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
-        kept = 1 - self.share
-        return [torch.stack([self.new().bernoulli_(kept, generator=own).div_(kept).t() for own in generators])]
+        return [torch.stack([dropout_mask(self.stack, self.shape, self.share, own).t() for own in generators])]
 
     def forward(self, x: Tensor, training: bool, draws: list[Tensor]) -> Tensor:
         if not training:

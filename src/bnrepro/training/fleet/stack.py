@@ -50,8 +50,8 @@ class Stack(ABC):
             (self.weights if name in self.weights else self.buffers)[name][place].copy_(tensor)
         self.gradients[place].zero_()
         self.velocities[place].zero_()
-        for name, velocity in zip(self._starts, velocities, strict=bool(velocities)):
-            self._parts(self.velocities)[name][place].copy_(velocity)
+        for part, velocity in zip(self._parts(self.velocities).values(), velocities, strict=bool(velocities)):
+            part[place].copy_(velocity)
 
     def fetch(self, place: int, model: nn.Module) -> None:
         """Copy the network there into ``model``."""
@@ -82,6 +82,13 @@ class Stack(ABC):
 
         ``images`` are (n, channels, height, width of an image), the same for all places, or (width, n, …).
         """
+
+
+def dropout_mask(stack: Stack, shape: Sequence[int], share: float, own: torch.Generator) -> Tensor:
+    """A mask as ``F.dropout`` draws and scales it, from a run's own generator: the same bits on a CPU."""
+    kept = 1 - share
+    mask = torch.empty(shape, device=stack.device, dtype=stack.dtype)
+    return mask.bernoulli_(kept, generator=own).div_(kept)
 
 
 class Stepper:

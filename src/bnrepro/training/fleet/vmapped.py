@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnrepro.probes import watching
-from bnrepro.training.fleet.stack import Stack
+from bnrepro.training.fleet.stack import Stack, dropout_mask
 
 MASK = "mask"
 
@@ -57,14 +57,10 @@ class VmappedStack(Stack):
         return torch.func.functional_call(self.model, values, (images,))
 
     def draws(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
-        drawn = []
-        for layer in self.masked.values():
-            kept = 1 - layer.share
-            new = [torch.empty(layer.shape, device=self.device, dtype=self.dtype) for _ in generators]
-            drawn.append(
-                torch.stack([m.bernoulli_(kept, generator=g).div_(kept) for m, g in zip(new, generators, strict=True)])
-            )
-        return drawn
+        return [
+            torch.stack([dropout_mask(self, layer.shape, layer.share, own) for own in generators])
+            for layer in self.masked.values()
+        ]
 
     def losses(self, images: Tensor, labels: Tensor, draws: Sequence[Tensor]) -> Tensor:
         self.model.train()
