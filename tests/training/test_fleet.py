@@ -215,6 +215,8 @@ def test_runs_of_another_shape_are_refused(configs: Callable[..., list[Config]])
         trained([one, other], width=2)
     [alike] = configs(*MLP, "norm=batch", "steps=3", "seed=4", "optimizer.lr=3", "model.init_scale=0.1")
     assert shape(one) == shape(alike) != shape(other)
+    [larger] = configs(*MLP, "norm=batch", "model.first_layer_scale=10")
+    assert shape(one) == shape(larger)
 
 
 # ------------------------------------------------------------------------------------- the parts below
