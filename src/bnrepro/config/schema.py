@@ -97,6 +97,7 @@ class ModelConfig:
 class MLPConfig(ModelConfig):
     name: str = "mlp"
     hidden: list[int] = key(lambda: [100, 100, 100])
+    first_layer_scale: float = key(1.0, within=POSITIVE, traceless=True)
     dropout: float = key(0.0, within=DROPOUT)
 
 
@@ -205,10 +206,20 @@ class ShiftProbeConfig:
 
 
 @dataclass
+class SummaryProbeConfig(ScheduleConfig):
+    enabled: Flag = False
+    growth: float = key(0.15, within=SHARE)
+    min_interval: int = key(10, within=COUNT_FROM_1)
+    max_interval: int = key(1000, within=COUNT_FROM_1)
+    examples: int = key(500, within=Range(2))
+
+
+@dataclass
 class ProbesConfig:
     activations: ActivationProbeConfig = key(ActivationProbeConfig, switched="enabled")
     landscape: LandscapeProbeConfig = key(LandscapeProbeConfig, switched="enabled")
     shift: ShiftProbeConfig = key(ShiftProbeConfig, switched="enabled")
+    summary: SummaryProbeConfig = key(SummaryProbeConfig, switched="enabled")
 
 
 @dataclass
