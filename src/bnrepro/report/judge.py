@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of
-from bnrepro.stats import Interval, amount
+from bnrepro.stats import Interval, words
 from bnrepro.tables import Results
 
-MARKS = {"supported": "✔", "weaker": "≈", "contradicted": "✘", "inconclusive": "?", "measured": "·", "not run": "–"}
+MARKS = {
+    "supported": "✔", "weaker": "≈", "depends": "±", "contradicted": "✘", "inconclusive": "?", "measured": "·",
+    "not run": "–",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ def as_json(found: Found) -> dict[str, Any]:
     return {
         claim.slug: {
             "verdict": judgement.verdict,
+            **({"words": judgement.evidence.words} if judgement.evidence.words else {}),
             "metric": claim.metric,
             **_numbers(judgement.primary.interval if judgement.primary else None),
             "margin": claim.rule.margin,
@@ -48,7 +52,7 @@ def as_json(found: Found) -> dict[str, Any]:
             "notes": judgement.notes,
             "estimates": [
                 {"name": each.name, "arm": each.arm, **_numbers(each.interval), "unit": each.unit,
-                 "primary": each.primary}
+                 "primary": each.primary, **({"said": each.said} if each.said else {})}
                 for each in judgement.estimates
             ],
         }
@@ -82,7 +86,7 @@ def marked(verdict: str) -> str:
 def deciding(judgement: Judgement) -> tuple[str, str]:
     """The primary estimate with its interval, and its n; dashes if the claim was not run."""
     primary = judgement.primary
-    return (amount(primary.interval, primary.unit), f"{primary.interval.n:,}") if primary else ("–", "–")
+    return (words(primary), f"{primary.interval.n:,}") if primary else ("–", "–")
 
 
 def print_verdicts(found: Found, console: Console) -> None:

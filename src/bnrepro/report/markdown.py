@@ -13,7 +13,7 @@ from bnrepro.claims.markdown import table
 from bnrepro.report import comparison, conclusions, drawing
 from bnrepro.report.judge import Found, anchor, as_json, deciding, judge, marked
 from bnrepro.report.questions import OPEN_QUESTIONS
-from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, amount
+from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, words
 from bnrepro.tables import Measured, Results, Tables
 
 GROUPS = {
@@ -134,10 +134,14 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
         table(["", "claim", "here (95% interval)", "n", "verdict"], rows),
         "**supported**: the whole 95% interval lies beyond the declared margin. **weaker**: it lies beyond zero, but "
         "not beyond the margin. **contradicted**: it lies wholly on the other side of zero. **inconclusive**: anything "
-        "else. **measured**: the claim has no margin. Margins were committed before the runs; where a word or a rule "
-        "changed after them, the claim says so. Arms are paired by seed: the same order of examples, and the same "
-        "initial weights in the layers that they share, except for what the change itself alters. **n** counts seeds, "
-        "or what the claim names instead: rounds of timing, test images.",
+        "else. **measured**: the claim has no margin. Claims about the map (operating_points) are judged on the "
+        "shares of its cells instead, and have a verdict of their own, **depends**: the claim holds in at least a "
+        "tenth of the cells and fails in at least a tenth. Margins were committed before the runs; where a word or a "
+        "rule changed after them, the claim says so. The rules of the map came after the first report, in which one "
+        "of its cells had decided, and their thresholds were chosen with a pilot's map in view; both answers are "
+        "printed. Arms are paired by seed: the same order of examples, and the same initial weights in the layers "
+        "that they share, except for what the change itself alters. **n** counts seeds, or what the claim names "
+        "instead: rounds of timing, test images.",
         *(f"![{claim.sentence}](figures/{claim.figure}.png)" for claim in telling),
         "**Where the experiments differ from the paper's** (each claim repeats its own deviation)",
         "\n".join(_deviations(found)),
@@ -169,9 +173,11 @@ def _claim(claim: Claim, judgement: Judgement) -> str:
         f"The paper: {claim.paper}.",
         f"Deviation: {claim.deviation}.",
     ]
+    if judgement.evidence.words:
+        lines.insert(3, f"**{judgement.evidence.words}**")
     if judgement.estimates:
         rows = [
-            [f"**{each.name}**" if each.primary else each.name, each.arm, amount(each.interval, each.unit),
+            [f"**{each.name}**" if each.primary else each.name, each.arm, words(each),
              f"{each.interval.n:,}"]
             for each in judgement.estimates
         ]  # fmt: skip
