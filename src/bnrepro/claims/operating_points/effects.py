@@ -100,8 +100,10 @@ def _rows(values: pd.DataFrame, plain: Names, treated: Names, compared: Callable
     one, other = (values.reindex(names).to_numpy(dtype=float).T for names in (treated, plain))
     with np.errstate(divide="ignore", invalid="ignore"):
         found = compared(one, other)
-    frame = pd.DataFrame(np.where(np.isfinite(found), found, np.nan), index=[str(axis) for axis in values])
-    return Compared(frame, frame, frame)
+    frame = pd.DataFrame(found, index=[str(axis) for axis in values])
+    # An infinite ratio lies on a side, but has no place in a mean.
+    shown = frame.where(np.isfinite(frame) & ((frame > 0) | (compared is not np.divide)))
+    return Compared(frame, shown, frame)
 
 
 def probe(found: Map, name: str) -> pd.DataFrame:

@@ -21,7 +21,8 @@ from bnrepro.claims.operating_points.evidence import (
     disagreement,
     single_cell,
 )
-from bnrepro.claims.operating_points.reading import DIGITS, LIMIT, LIMIT_RELU, NAME, Map, read
+from bnrepro.claims.operating_points.reading import DIGITS, LIMIT, NAME, Map, read
+from bnrepro.claims.operating_points.rules import RELU, SIGMOID
 from bnrepro.stats import BASELINE, Estimate, OnMap, censored, share_estimates
 from bnrepro.stats.censored import Bounds
 from bnrepro.stats.selection import RATE, SCALE
@@ -29,7 +30,6 @@ from bnrepro.tables import Results
 
 Ranges = dict[str, dict[float, list[Bounds | None]]]
 """By arm and place (a scale, or a rate), the bounds of every seed; None where the arm trains nowhere there."""
-SIGMOID, RELU = "sigmoid", "relu"
 
 
 def limits(found: Map) -> Ranges:
@@ -131,13 +131,12 @@ def _other_limits(results: Results, decides: str, notes: list[str]) -> list[Esti
             continue
         try:
             shares = rule.shares(*ratios_of_limits(read(results, experiment, activation=activation)))
-        except NotRun:
-            continue  # told beside the claims that are judged there alone
+        except NotRun as reason:
+            notes.append(f"{where}: {reason.asked_of(results.treatment)}")
+            continue
         [first, *_] = share_estimates(rule, shares, results.treatment)
         name = f"the same {where}: {rule.verdict_on(shares)}"
         estimates.append(Estimate(name, first.arm, first.interval, unit="share", said=first.said))
-    if not any("ReLU" in each.name for each in estimates):
-        notes.append(NotRun(LIMIT_RELU).asked_of(results.treatment))
     return estimates
 
 

@@ -11,17 +11,12 @@ import pandas as pd
 
 from bnrepro import stats
 from bnrepro.claims.claim import Inapplicable, NotRun, tables_of
-from bnrepro.claims.operating_points.rules import FINAL_PART, PASS
+from bnrepro.claims.operating_points.rules import PASS
 from bnrepro.stats import BASELINE, BOTH, maps
 from bnrepro.stats.selection import RATE, SCALE
 from bnrepro.tables import Results, Tables
 
-NAME, DIGITS, LIMIT, LIMIT_RELU = (
-    "operating_points",
-    "operating_points_digits",
-    "stability_limit",
-    "stability_limit_relu",
-)
+NAME, DIGITS, LIMIT = "operating_points", "operating_points_digits", "stability_limit"
 CELL = [SCALE, RATE]
 Cell = tuple[float, float]
 
@@ -77,9 +72,8 @@ class Map:
 
     @functools.cache  # noqa: B019
     def final(self, split: str, metric: str) -> pd.Series:
-        """Per run, the mean over the last part of the budget; NaN for a run that had diverged by then."""
-        curves = self.curve(split, metric)
-        found = curves[curves.index >= (1 - FINAL_PART) * self.budget].mean()
+        """Per run, the mean of the last five evaluations within the budget; NaN if it had diverged by then."""
+        found = stats.final(self.curve(split, metric))
         return found.where(self._alive.reindex(found.index, fill_value=False))
 
     @functools.cached_property

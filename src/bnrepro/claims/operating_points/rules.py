@@ -13,9 +13,11 @@ from __future__ import annotations
 from bnrepro.stats import Above, Below, OnMap, Thresholds
 
 PASS = 0.9
-"""A run trains if its last validation accuracy is at least this. One that diverged does not."""
-FINAL_PART = 0.2
-"""Final is the mean of the evaluations in this last part of the steps."""
+"""A run trains if its last validation accuracy is at least this. One that diverged does not.
+Final accuracy is the mean of the last five evaluations."""
+SIGMOID, RELU = "sigmoid", "relu"
+"""The limits are judged with sigmoids, as §4.1 has them, and ReLU stands beside; for the depth it is the other way
+round, since without BN only ReLUs with Kaiming's initialisation train more than a few layers."""
 BUDGETS = (2_000, 5_000)
 """Steps at which the same verdict is read from the same curves, beside the whole."""
 LOSSES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)
@@ -46,3 +48,4 @@ ROBUST_TO_INIT = OnMap(Above(0.5, null=0.0), "number", RATES, units="rates", pla
 HIGHER_LEARNING_RATES = OnMap(Above(3.0, null=1.0), "ratio", SCALES, units="scales", places="scales")
 GAIN_NEEDS_LARGE_RATES = Above(0.0)
 DEPTH = Above(1.5, null=1.0)
+"""Ratio of the largest depths at which any of the rates trains."""
