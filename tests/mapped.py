@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -92,9 +91,22 @@ def _add(rows: dict[str, list[tuple]], made: Run, identity: tuple, cell: tuple, 
             rows["saturation"].append((*identity, step, layer, share))
 
 
-def results(*found: Tables, treatment: str = "batch") -> Any:
+class Made:
     """What claims read, with these tables alone."""
-    by_name = {each.experiment: each for each in found}
-    return SimpleNamespace(
-        tables=by_name.get, measured=lambda name: None, treatment=treatment, folder=Path("nowhere")
-    )  # fmt: skip
+
+    folder = Path("nowhere")
+
+    def __init__(self, *found: Tables, treatment: str = "batch") -> None:
+        self._by_name = {each.experiment: each for each in found}
+        self.treatment = treatment
+
+    def tables(self, experiment: str) -> Tables | None:
+        return self._by_name.get(experiment)
+
+    def measured(self, name: str) -> None:
+        return None
+
+
+def results(*found: Tables, treatment: str = "batch") -> Any:
+    """As :class:`~bnrepro.tables.Results`, which reads files."""
+    return Made(*found, treatment=treatment)

@@ -19,7 +19,7 @@ LABELS = {RELU: "ReLU", SIGMOID: "sigmoid"}
 
 
 def with_ends(tables: Tables) -> pd.DataFrame:
-    """The runs with their ``depth``, their ``last`` validation accuracy (NaN: diverged), and whether they ``passed``."""
+    """The runs with their ``depth``, ``last`` validation accuracy (NaN: diverged), and whether they ``passed``."""
     runs = tables.runs
     last = curve(tables.metrics, "validation", "accuracy").ffill().iloc[-1].reindex(runs["run"]).to_numpy()
     depths = [len(ast.literal_eval(str(hidden))) for hidden in runs[HIDDEN]]

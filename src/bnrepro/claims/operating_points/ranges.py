@@ -124,7 +124,7 @@ def higher_learning_rates(results: Results) -> Evidence:
 def _other_limits(results: Results, decides: str, notes: list[str]) -> list[Estimate]:
     """The same shares on the other grids and with the other nonlinearity."""
     rule, estimates = rules.HIGHER_LEARNING_RATES, []
-    others = [(NAME, SIGMOID, f"on {NAME}"), (LIMIT, RELU, "with ReLU"), (LIMIT_RELU, RELU, "with ReLU"),
+    others = [(NAME, SIGMOID, f"on {NAME}"), (LIMIT, RELU, "with ReLU"),
               (DIGITS, SIGMOID, "on the digits")]  # fmt: skip
     for experiment, activation, where in others:
         if experiment == decides == NAME:
