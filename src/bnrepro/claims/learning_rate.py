@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims import points, style, sweeps
+from bnrepro.claims import points, sampling, style, sweeps
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
 from bnrepro.stats import BASELINE, Above, Estimate, Interval, censored
 from bnrepro.stats.selection import RATE, best_by, ends, lasts
@@ -118,6 +118,7 @@ def placement(results: Results) -> Evidence:
             label = f"final test accuracy, {activation}, rate {rates[arm]:g}"
             estimates.append(Estimate(label, arm, end, unit="share"))
         if decides:
+            notes += sampling.notes(tables, difference, float(complete[after].mean()))
             lost = int(values[before].isna().sum())
             seeds = complete.rename(columns={before: "before", after: "after"})
             seeds = seeds.assign(difference=seeds["before"] - seeds["after"])

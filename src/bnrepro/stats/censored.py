@@ -72,11 +72,10 @@ def over_seeds(lows: ArrayLike, highs: ArrayLike, log: bool = False) -> Interval
         with np.errstate(divide="ignore"):
             below, above = np.log(below), np.log(above)
     low, high = _end(below, -1), _end(above, 1)
-    middle = (below.mean() + above.mean()) / 2
-    if not math.isfinite(middle):
-        middle = float(below.mean() if np.isfinite(below).all() else above.mean())
+    known = [each.mean() for each in (below, above) if np.isfinite(each).all()]
+    middle = float(np.mean(known)) if known else math.nan
     found = [middle, low, high]
-    value, low, high = (math.exp(each) if each < math.inf else each for each in found) if log else found
+    value, low, high = (math.inf if each == math.inf else math.exp(each) for each in found) if log else found
     return Interval(float(value), float(low), float(high), below.size)
 
 

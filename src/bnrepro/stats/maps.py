@@ -76,7 +76,7 @@ class OnMap(Rule):
     @property
     def null(self) -> float:
         """Where neither arm is better."""
-        return self.each.margin if self.each.null is None else self.each.null
+        return self.each.tested
 
     def shares(self, low: pd.DataFrame, high: pd.DataFrame | None = None) -> Shares:
         """The shares from the effect in every unit (rows) and seed (columns); NaN where it does not apply.

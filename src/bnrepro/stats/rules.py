@@ -23,6 +23,11 @@ class Rule(ABC):
     margin: float | None
     exact = False
 
+    @property
+    def tested(self) -> float | None:
+        """The value that a test of the claim's one estimate takes for no effect; None if there is no such test."""
+        return None
+
     def verdict(self, found: Interval | Shares, lost: int = 0, condition: bool | None = True) -> str:
         """The verdict on what was ``found``: an interval, or the shares of a map.
 
@@ -73,10 +78,14 @@ class _Beyond(Rule):
         """Whether the claim lies below the margin."""
         return self._sign < 0
 
+    @property
+    def tested(self) -> float:
+        return self.margin if self.null is None else self.null
+
     def _verdict(self, interval: Interval) -> str:
         if _side(interval, self.margin) == self._sign:
             return SUPPORTED
-        return UNSUPPORTED[self._sign * _side(interval, self.margin if self.null is None else self.null)]
+        return UNSUPPORTED[self._sign * _side(interval, self.tested)]
 
     def sentence(self, unit: str) -> str:
         claimed, other = ("above", "below") if self._sign > 0 else ("below", "above")
@@ -106,6 +115,10 @@ class Around(Rule):
 
     expected: float
     margin: float
+
+    @property
+    def tested(self) -> float:
+        return 0.0
 
     def _verdict(self, interval: Interval) -> str:
         if interval.low >= self.expected - self.margin and interval.high <= self.expected + self.margin:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bnrepro import stats
+from bnrepro.claims import sampling
 from bnrepro.claims.claim import Evidence, NotRun
 from bnrepro.claims.operating_points import effects
 from bnrepro.claims.operating_points.effects import Compared, Effect
@@ -112,6 +113,9 @@ class Question:
             estimates.append(estimate)
             if axis == self.row:
                 elsewhere[TUNED] = (self.rule.each.verdict(interval), estimate)
+                if self.effect is effects.accuracy:
+                    level = float(found.over(BASELINE, found.final("test", "accuracy"), found.best(BASELINE)).mean())
+                    notes += [f"{TUNED}: {note}" for note in sampling.notes(found.tables, interval, level)]
         notes.append(f"{TUNED}, each arm at its best cell on validation: {cells}" + _edges(found))
         return estimates
 
