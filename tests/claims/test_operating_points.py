@@ -89,7 +89,7 @@ def test_a_treatment_that_never_gets_there_is_on_the_other_side() -> None:
 
 
 def test_steps_are_known_to_lie_between_two_evaluations() -> None:
-    """Reached at 320 and at 640: after 160 and 320. The ratio lies between a quarter and one: below a half it may be."""
+    """Reached at 320 and at 640, so after 160 and 320: the ratio lies between a quarter and one."""
 
     def cell(arm: str, scale: float, rate: float, seed: int) -> Run:
         return Run(lambda step: 0.95 if step >= (640 if arm == "none" else 320) else 0.1)
