@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from bnrepro.claims import style, sweeps
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, NotRun, tables_of
 from bnrepro.claims.operating_points import rules
 from bnrepro.claims.operating_points.rules import RELU, SIGMOID
@@ -108,4 +110,37 @@ CLAIMS = (
     ),
 )
 
-DECLARED = Experiment(NAME, 55, CLAIMS)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Last validation accuracy against the depth, each arm at its best rate there: a panel per nonlinearity."""
+    tables = tables_of(results, NAME)
+    runs = with_ends(tables).assign(end=lambda found: found["last"])
+    shown = [activation for activation in LABELS if activation in set(runs[ACTIVATION])]
+    arms = style.arms_of(tables, results.treatment)
+    figure, [axes] = style.canvas(style.PAGE, 2.9, 1, len(shown), sharey=True)
+    for panel in axes:
+        panel.set(xscale="log", xlabel="hidden layers", ylim=(0, 1))
+        depths = sorted(runs["depth"].unique())
+        panel.set_xticks(depths, [f"{each}" for each in depths])
+        panel.minorticks_off()
+    sweeps.ends_against(axes, [at_best_rate(runs[runs[ACTIVATION] == each]) for each in shown], "depth", arms)
+    axes[0].set_ylabel("accuracy on validation, best rate")
+    style.mark(axes[-1], rules.PASS, f"trains:\n{rules.PASS:.0%}")
+    for panel in axes[:-1]:
+        panel.axhline(rules.PASS, **style.GUIDE)
+    style.panel_letters(axes, [LABELS[each] for each in shown])
+    style.legend_below(figure, axes, len(arms))
+    figure.suptitle(style.seeds_note(tables))
+    return {"depth_accuracy": figure}
+
+
+def at_best_rate(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of each arm and depth at the rate with the highest mean; at the smallest where all of them diverge."""
+    kept = []
+    for _, rows in runs.groupby(["arm", "depth"]):
+        means = rows.groupby(RATE)["end"].agg(lambda values: values.mean(skipna=False))
+        kept.append(rows[rows[RATE] == (means.idxmax() if means.notna().any() else means.index[0])])
+    return pd.concat(kept) if kept else runs
+
+
+DECLARED = Experiment(NAME, 55, CLAIMS, figures)

@@ -27,4 +27,5 @@ def section(results: Results, title: str, where: str, numbers: Mapping[str, Numb
             rows.append([label, about(results.treatment, each.name), each.arm, words(each), f"{each.interval.n:,}"])
         notes += [f"- {slug}: {note}" for note in found.notes]
     header = ["claim", "estimate", "arm", "value (95% interval)", "n"]
-    return "\n\n".join([f"## {title}", where, table(header, rows), "\n".join(notes)]).rstrip()
+    told = about(results.treatment, where)
+    return "\n\n".join([f"## {title}", told, table(header, rows), "\n".join(notes)]).rstrip()

@@ -5,14 +5,17 @@ Declared here: the claims that a single cell would decide. Their rules stand in 
 
 from __future__ import annotations
 
+from matplotlib.figure import Figure
+
 from bnrepro.claims.claim import Claim, Experiment
 from bnrepro.claims.mnist_training import numbers
-from bnrepro.claims.operating_points import effects, rules
+from bnrepro.claims.operating_points import appendix, curves, effects, limits, panels, plane, rules
 from bnrepro.claims.operating_points.evidence import Question
 from bnrepro.claims.operating_points.gain import gain_needs_large_rates
 from bnrepro.claims.operating_points.growth import parameter_growth
 from bnrepro.claims.operating_points.ranges import higher_learning_rates, robust_to_init
-from bnrepro.claims.operating_points.reading import NAME
+from bnrepro.claims.operating_points.reading import NAME, read
+from bnrepro.tables import Results
 
 FIGURE, PANELS = "operating_points_map", "operating_points_claims"
 PROTOCOL = (
@@ -132,7 +135,7 @@ CLAIMS = (
         rule=rules.HIGHER_LEARNING_RATES,
         paper="the Inception trains at 30 times the rate; at 5 times the rate it fails without BN (§4.2.1)",
         deviation="the network of §4.1; 18 rates a factor of 1.3 apart at five initial scales, 2,000 steps, 3 seeds",
-        figure="stability_limit_rates",
+        figure="operating_points_limits",
         numbers=higher_learning_rates,
     ),
     Claim(
@@ -183,4 +186,17 @@ CLAIMS = (
     ),
 )
 
-DECLARED = Experiment(NAME, 5, CLAIMS)
+
+def figures(results: Results) -> dict[str, Figure]:
+    """The map, and the other claims' maps; the limits, the gain, and Fig. 1a at three operating points."""
+    found = read(results)
+    return {
+        FIGURE: plane.draw(found),
+        "operating_points_stories": curves.stories(found),
+        PANELS: panels.draw(found),
+        "operating_points_limits": limits.draw(results),
+        "operating_points_gain": curves.gain(found),
+    }
+
+
+DECLARED = Experiment(NAME, 5, CLAIMS, figures, appendix.section)

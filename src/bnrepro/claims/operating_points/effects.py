@@ -175,3 +175,7 @@ def tuned(effect: Effect, found: Map) -> Compared:
         [str(name) for name in found.names[arm].loc[found.best(arm)]] for arm in (stats.BASELINE, found.treatment)
     )
     return effect(found, plain, treated).reshaped(lambda values: values.set_axis(found.seeds, axis=1))
+
+
+DIFFERENCES: tuple[Effect, ...] = (accuracy, saturation)
+"""The effects that are differences; the others are ratios."""
