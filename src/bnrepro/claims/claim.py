@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bnrepro.claims import style
 from bnrepro.claims.naming import BATCH, about, asked_of
-from bnrepro.stats import BASELINE, NOT_RUN, Estimate, Pairs, Rule, pair_by_seed
+from bnrepro.stats import BASELINE, NOT_RUN, Estimate, Pairs, Rule, Shares, pair_by_seed
 from bnrepro.tables import Measured, Results, Tables
 
 
@@ -21,7 +21,9 @@ class Evidence:
 
     Exactly one of the ``estimates`` is primary: the rule decides on it. ``notes`` are remarks for the report, and
     ``seeds`` lists the numbers of every seed. ``lost`` counts runs of the treatment that diverged or never reached the
-    target; ``condition`` is what the rule asks besides its number (see :class:`~bnrepro.stats.Rule`).
+    target; ``condition`` is what the rule asks besides its number (see :class:`~bnrepro.stats.Rule`). ``shares`` are
+    what a rule over a map decides on, instead of the primary estimate alone. ``words`` say in which other places the
+    answer is another one.
     """
 
     estimates: list[Estimate] = field(default_factory=list)
@@ -29,6 +31,8 @@ class Evidence:
     seeds: pd.DataFrame | None = None
     lost: int = 0
     condition: bool | None = True
+    shares: Shares | None = None
+    words: str = ""
 
     @property
     def primary(self) -> Estimate | None:
@@ -122,7 +126,8 @@ class Claim:
         primary = evidence.primary
         assert primary is not None, self.slug
         assert primary.unit == self.unit, self.slug
-        return Judgement(self.rule.verdict(primary.interval, evidence.lost, evidence.condition), evidence)
+        found = evidence.shares or primary.interval
+        return Judgement(self.rule.verdict(found, evidence.lost, evidence.condition), evidence)
 
 
 @dataclass(frozen=True)

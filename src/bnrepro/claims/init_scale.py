@@ -1,4 +1,4 @@
-"""§1, §3.3: from which initial scales the network trains."""
+"""§1, §3.3: from which initial scales the network trains at one rate. The map judges the claim."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnrepro.claims import style, sweeps
-from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
-from bnrepro.stats import BASELINE, Above, Estimate, paired_difference
+from bnrepro.claims import points, style, sweeps
+from bnrepro.claims.claim import Evidence, Experiment, NotRun, tables_of
+from bnrepro.stats import BASELINE, Estimate, Interval, censored
 from bnrepro.stats.selection import SCALE, ends, lasts
 from bnrepro.tables import Results, Tables
 
@@ -26,15 +26,18 @@ def robust_to_init(results: Results) -> Evidence:
     complete = grid[[(arm, scale) for arm in arms for scale in shared]].dropna()
     if complete.empty or len(shared) < 2:
         raise NotRun(NAME, "no seed has both arms at two or more scales")
-    decades = np.diff(np.log10(shared)).mean()
-    spans = {arm: decades * complete[[(arm, scale) for scale in shared]].sum(axis=1) for arm in arms}
-    seeds = pd.DataFrame({"without": spans[BASELINE], "with": spans[results.treatment]})
-    seeds = seeds.assign(difference=seeds["with"] - seeds["without"])
-    difference = paired_difference(seeds["difference"])
+    decades = censored.decades(shared)
+    nowhere = (0.0, float(np.diff(decades).max()))
+    spans = {
+        arm: [censored.span_bounds(decades, list(row > 0)) or nowhere for row in complete[arm][shared].to_numpy()]
+        for arm in arms
+    }
+    gaps = [censored.difference_bounds(mine, plain)
+            for mine, plain in zip(spans[results.treatment], spans[BASELINE], strict=True)]  # fmt: skip
+    seeds = pd.DataFrame(gaps, index=complete.index, columns=["from", "to"])
     label = "decades of initial scale that train"
-    estimates = [Estimate(f"{label}, difference", results.treatment, difference, True, "number")]
-    for arm in arms:
-        estimates.append(Estimate(label, arm, paired_difference(spans[arm]), unit="number"))
+    estimates = [Estimate(f"{label}, difference", results.treatment, _over(gaps), True, "number")]
+    estimates += [Estimate(label, arm, _over(spans[arm]), unit="number") for arm in arms]
     notes = [
         f"{arm}: trains in all {len(complete)} seeds at standard deviations "
         + (", ".join(f"{scale:g}" for scale in shared if complete[arm][scale].all()) or "none of them")
@@ -49,6 +52,11 @@ def robust_to_init(results: Results) -> Evidence:
     return Evidence(estimates, notes, seeds)
 
 
+def _over(bounds: list[censored.Bounds]) -> Interval:
+    """One interval over the seeds: an end of a range lies between two scales of the grid, or beyond its edge."""
+    return censored.over_seeds([low for low, _ in bounds], [high for _, high in bounds])
+
+
 def passing(tables: Tables) -> pd.DataFrame:
     """Which runs pass, as 0 or 1: seeds (rows) × (arm, scale) (columns); NaN where there is no run."""
     runs = lasts(tables)
@@ -57,24 +65,16 @@ def passing(tables: Tables) -> pd.DataFrame:
     )
 
 
-CLAIMS = (
-    Claim(
-        slug="robust_to_init",
-        group="A",
-        origin="paper",
-        sentence="With Batch Normalization the network trains from a wider range of initial scales.",
-        source="§1, §3.3",
-        metric=f"difference in decades of initial standard deviation from which a run ends at {PASS:.0%} test accuracy "
-        "or more",
-        unit="number",
-        rule=Above(0.5, null=0.0),
-        paper="said in the text; no experiment is given",
-        deviation="the network of §4.1 on binary MNIST, 10,000 steps, at the learning rate of mnist_training; seven "
-        "standard deviations, half a decade apart",
-        figure="init_scale_accuracy",
-        numbers=robust_to_init,
-    ),
-)
+def section(results: Results) -> str:
+    """The range of scales at the one learning rate."""
+    where = (
+        "The network of §4.1 at seven initial standard deviations, half a decade apart, and the learning rate of "
+        "mnist_training, 10,000 steps; a run trains if it ends at "
+        f"{PASS:.0%} test accuracy or more. The verdict is that of the map, which asks at every rate."
+    )
+    return points.section(
+        results, "Initial scales at the plain network's best rate", where, {"robust_to_init": robust_to_init}
+    )
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -89,4 +89,4 @@ def figures(results: Results) -> dict[str, Figure]:
     return {"init_scale_accuracy": figure}
 
 
-DECLARED = Experiment(NAME, 50, CLAIMS, figures, draws_all=True)
+DECLARED = Experiment(NAME, 50, (), figures, section, draws_all=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnrepro import stats
-from bnrepro.claims import style, sweeps
+from bnrepro.claims import points, sampling, style, sweeps
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
-from bnrepro.stats import BASELINE, Above, Estimate, Interval
+from bnrepro.stats import BASELINE, Above, Estimate, Interval, censored
 from bnrepro.stats.selection import RATE, best_by, ends, lasts
 from bnrepro.tables import Results, Tables
 
@@ -38,32 +40,22 @@ def higher_learning_rates(results: Results) -> Evidence:
                     raise NotRun(NAME, problem)
                 notes.append(f"{activation}, {arm}: {problem}")
                 continue
-            ratio = stats.paired_ratio(largest[arm], largest[BASELINE])
+            bounds = [censored.ratio_bounds(mine, plain)
+                      for mine, plain in zip(largest[arm], largest[BASELINE], strict=True)]  # fmt: skip
+            ratio = censored.over_seeds([low for low, _ in bounds], [high for _, high in bounds], log=True)
             name = f"ratio of the largest learning rates that train, {activation}"
             estimates.append(Estimate(name, arm, ratio, decides))
             if decides:
-                seeds = pd.DataFrame({"without": largest[BASELINE], "with": largest[arm]})
-                seeds = seeds.assign(ratio=seeds["with"] / seeds["without"])
+                seeds = pd.DataFrame(bounds, index=largest.index, columns=["from", "to"])
             if arm == results.treatment:
                 notes += _bounds(tables, activation, largest)
-    primary = estimates[0].interval
-    if primary.low == primary.high and primary.n > 1:
-        notes.append(
-            "every seed gives the same ratio: what limits the estimate is the grid, not the seeds; the true ratio lies "
-            f"within one step of it, a factor of {_step(tables.runs[RATE].unique()):.3g} either way"
-        )
     return Evidence(estimates, notes, seeds)
 
 
-def _step(rates: np.ndarray | list[float]) -> float:
-    """The geometric mean of the factors from one rate of a grid to the next."""
-    return float(np.exp(np.diff(np.log(np.sort(rates))).mean()))
-
-
 def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataFrame | None, str]:
-    """The largest rate at which each arm trains, seeds (rows) × arms (columns); or None, and the reason.
+    """The bounds of the largest rate at which each arm trains, seeds (rows) × arms (columns); or None, and the reason.
 
-    Counts only rates and seeds that all arms share. Where no rate passes, the result is one grid step below the lowest.
+    Counts only rates and seeds that all arms share. Where no rate passes, the largest lies below the lowest.
     """
     runs = lasts(tables)
     runs = runs[(runs[ACTIVATION] == activation) & runs["arm"].isin(arms)]
@@ -75,9 +67,9 @@ def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataF
     complete = passed[[(arm, rate) for arm in arms for rate in shared]].dropna()
     if len(shared) < 2 or complete.empty:
         return None, f"no seed has the arms {', '.join(arms)} at two or more learning rates with {activation}"
-    below = shared[0] / _step(shared)
+    nowhere = (0.0, float(shared[0]))
     largest = {
-        arm: [max([below, *(rate for rate in shared if row[(arm, rate)])]) for _, row in complete.iterrows()]
+        arm: [censored.largest_passing(shared, list(row)) or nowhere for row in complete[arm][shared].to_numpy()]
         for arm in arms
     }
     return pd.DataFrame(largest, index=complete.index), ""
@@ -85,16 +77,18 @@ def largest_rates(tables: Tables, activation: str, *arms: str) -> tuple[pd.DataF
 
 def _bounds(tables: Tables, activation: str, largest: pd.DataFrame) -> list[str]:
     """Notes on the rates up to which each arm trains, and on the ends of the grid that bound them."""
-    rates = tables.runs[RATE]
     notes = []
     for arm in largest:
-        values = sorted(set(largest[arm]))
-        notes.append(f"{activation}, {arm}: trains up to {', '.join(f'{value:g}' for value in values)}")
-        top, none = int((largest[arm] == rates.max()).sum()), int((largest[arm] < rates.min()).sum())
+        ends_at = [
+            f"{low:g} (not at {high:g})" for low, high in sorted(set(largest[arm])) if low and math.isfinite(high)
+        ]
+        if ends_at:
+            notes.append(f"{activation}, {arm}: trains up to {', '.join(ends_at)}")
+        top, none = sum(math.isinf(high) for _, high in largest[arm]), sum(low == 0 for low, _ in largest[arm])
         if top:
             notes.append(f"{activation}, {arm}: {top} of {len(largest)} seeds pass at the top of the grid: lower bound")
         if none:
-            notes.append(f"{activation}, {arm}: {none} of {len(largest)} seeds pass nowhere: one step below the grid")
+            notes.append(f"{activation}, {arm}: {none} of {len(largest)} seeds pass nowhere: below the grid")
     return notes
 
 
@@ -124,6 +118,7 @@ def placement(results: Results) -> Evidence:
             label = f"final test accuracy, {activation}, rate {rates[arm]:g}"
             estimates.append(Estimate(label, arm, end, unit="share"))
         if decides:
+            notes += sampling.notes(tables, difference, float(complete[after].mean()))
             lost = int(values[before].isna().sum())
             seeds = complete.rename(columns={before: "before", after: "after"})
             seeds = seeds.assign(difference=seeds["before"] - seeds["after"])
@@ -166,21 +161,6 @@ GRID = "nine learning rates from 0.04 to 44, a factor of 2.4 apart, 10,000 steps
 
 CLAIMS = (
     Claim(
-        slug="higher_learning_rates",
-        group="A",
-        origin="paper",
-        sentence="With Batch Normalization the network trains at learning rates at which it otherwise cannot.",
-        source="§3.3",
-        metric=f"ratio of the largest learning rates at which a run ends at {PASS:.0%} test accuracy or more, with BN "
-        "over without, sigmoid",
-        unit="ratio",
-        rule=Above(3.0, null=1.0),
-        paper="the Inception trains at 30 times the rate; at 5 times the rate it fails without BN (§4.2.1)",
-        deviation=f"the network of §4.1; {GRID}",
-        figure="learning_rate_accuracy",
-        numbers=higher_learning_rates,
-    ),
-    Claim(
         slug="placement",
         group="A",
         origin="paper",
@@ -196,6 +176,17 @@ CLAIMS = (
         numbers=placement,
     ),
 )
+
+
+def section(results: Results) -> str:
+    """The limits on this coarser ladder."""
+    where = (
+        f"The network of §4.1 at one initial standard deviation; {GRID}. The verdict is that of stability_limit, whose "
+        "rates are closer together and which asks at five initial scales."
+    )
+    return points.section(
+        results, "Largest rates at one initial scale", where, {"higher_learning_rates": higher_learning_rates}
+    )
 
 
 def figures(results: Results) -> dict[str, Figure]:
@@ -278,4 +269,4 @@ def _titles(figure: Figure, tables: Tables, axes: np.ndarray, activations: list[
     figure.suptitle(style.seeds_note(tables))
 
 
-DECLARED = Experiment(NAME, 40, CLAIMS, figures, draws_all=True)
+DECLARED = Experiment(NAME, 40, CLAIMS, figures, section, draws_all=True)

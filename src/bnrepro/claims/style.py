@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
@@ -80,7 +80,7 @@ def plain() -> str:
     return name(BASELINE)[:1].lower() + name(BASELINE)[1:]
 
 
-def line(arm: str) -> str:
+def line(arm: str) -> Literal["-", "--", ":"]:
     """The arm's line style: dashed without a normaliser, dotted with one after the activation, else solid."""
     return "--" if arm == BASELINE else ":" if arm.endswith("-after") else "-"
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from bnrepro.claims import Claim, Judgement
 from bnrepro.claims.naming import BATCH, short
 from bnrepro.report.judge import Found, anchor, deciding
-from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN, SUPPORTED, WEAKER
+from bnrepro.stats import CONTRADICTED, DEPENDS, INCONCLUSIVE, MEASURED, NOT_RUN, SUPPORTED, WEAKER
 
 SAID = {
     SUPPORTED: ("stands", "stand"),
     WEAKER: ("holds, but by less than the declared margin", "hold, but by less than the declared margin"),
+    DEPENDS: (
+        "depends on initial scale and learning rate: it holds in some cells and fails in others",
+        "depend on initial scale and learning rate: they hold in some cells and fail in others",
+    ),
     CONTRADICTED: ("fails here", "fail here"),
     INCONCLUSIVE: ("is not decided by these runs", "are not decided by these runs"),
     MEASURED: ("is measured, without a margin", "are measured, without a margin"),
@@ -57,4 +61,5 @@ def _line(claim: Claim, judgement: Judgement) -> str:
     shown, n = deciding(judgement)
     count = f", n = {n}" if primary.interval.n > 1 else ""
     deviation = f" Under this deviation: {claim.deviation}." if claim.deviates else ""
-    return f"- {claim.sentence} {metric}: {shown}{count} {link}.{deviation}"
+    elsewhere = f" {judgement.evidence.words}" if judgement.evidence.words else ""
+    return f"- {claim.sentence} {metric}: {shown}{count} {link}.{elsewhere}{deviation}"

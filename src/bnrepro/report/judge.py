@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of
-from bnrepro.stats import Interval, amount
+from bnrepro.stats import Interval, holm, p_value, words
 from bnrepro.tables import Results
 
-MARKS = {"supported": "✔", "weaker": "≈", "contradicted": "✘", "inconclusive": "?", "measured": "·", "not run": "–"}
+MARKS = {
+    "supported": "✔", "weaker": "≈", "depends": "±", "contradicted": "✘", "inconclusive": "?", "measured": "·",
+    "not run": "–",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,20 +38,45 @@ def judge(results: Results) -> Found:
     return Found(results, tuple((claim, claim.judge(results)) for claim in claims))
 
 
+def adjusted(found: Found) -> dict[str, tuple[float, float]]:
+    """By slug, the two-sided p of the claims that one Student interval decides, and Holm's for all of them together.
+
+    Not among them are exact claims, those with no margin, those over a map, which three shares decide, and those whose
+    interval is not Student's: shares of seeds, and quantities read off a grid.
+    """
+    raw = {}
+    for claim, judgement in found:
+        primary, null = judgement.primary, claim.rule.tested
+        p = p_value(primary.interval, null, primary.unit == "ratio") if primary and null is not None else None
+        if p is not None:
+            raw[claim.slug] = p
+    together = holm(raw)
+    return {slug: (p, together[slug]) for slug, p in raw.items()}
+
+
+def written_p(p: float) -> str:
+    """``0.031``, ``< 0.0001``."""
+    return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
+
+
 def as_json(found: Found) -> dict[str, Any]:
-    """By slug: verdict, metric, value, low, high, n, margin, paper, deviation, notes, estimates; six digits."""
+    """By slug: verdict, metric, value, low, high, n, p, margin, paper, deviation, notes, estimates; six digits."""
+    tested = adjusted(found)
     return {
         claim.slug: {
             "verdict": judgement.verdict,
+            **({"words": judgement.evidence.words} if judgement.evidence.words else {}),
             "metric": claim.metric,
             **_numbers(judgement.primary.interval if judgement.primary else None),
+            **({"p": _rounded(tested[claim.slug][0]), "p_holm": _rounded(tested[claim.slug][1])}
+               if claim.slug in tested else {}),
             "margin": claim.rule.margin,
             "paper": claim.paper,
             "deviation": claim.deviation,
             "notes": judgement.notes,
             "estimates": [
                 {"name": each.name, "arm": each.arm, **_numbers(each.interval), "unit": each.unit,
-                 "primary": each.primary}
+                 "primary": each.primary, **({"said": each.said} if each.said else {})}
                 for each in judgement.estimates
             ],
         }
@@ -82,7 +110,7 @@ def marked(verdict: str) -> str:
 def deciding(judgement: Judgement) -> tuple[str, str]:
     """The primary estimate with its interval, and its n; dashes if the claim was not run."""
     primary = judgement.primary
-    return (amount(primary.interval, primary.unit), f"{primary.interval.n:,}") if primary else ("–", "–")
+    return (words(primary), f"{primary.interval.n:,}") if primary else ("–", "–")
 
 
 def print_verdicts(found: Found, console: Console) -> None:

@@ -11,9 +11,9 @@ from bnrepro import store
 from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of, beyond, of
 from bnrepro.claims.markdown import table
 from bnrepro.report import comparison, conclusions, drawing
-from bnrepro.report.judge import Found, anchor, as_json, deciding, judge, marked
+from bnrepro.report.judge import Found, adjusted, anchor, as_json, deciding, judge, marked, written_p
 from bnrepro.report.questions import OPEN_QUESTIONS
-from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, amount
+from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, words
 from bnrepro.tables import Measured, Results, Tables
 
 GROUPS = {
@@ -116,32 +116,50 @@ def as_markdown(found: Found, profile: str = "full") -> str:
 def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
     """A two-minute summary: the verdicts, the most telling figures, the deviations."""
     data = ", ".join(sorted({tables.data_label for tables in used.values()})) or "no runs yet"
-    verdicts = [judgement.verdict for _, judgement in found]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts)
+    tested = adjusted(found)
     rows = []
     for group, title in GROUPS.items():
         for claim, judgement in found:
             if claim.group == group:
                 link = f"[{claim.sentence}](#{anchor(claim.slug)})"
-                rows.append([title, link, *deciding(judgement), marked(judgement.verdict)])
+                p = written_p(tested[claim.slug][1]) if claim.slug in tested else "–"
+                rows.append([title, link, *deciding(judgement), p, marked(judgement.verdict)])
                 title = ""
     telling = [claim for claim, judgement in found if claim.slug in TELLING and judgement.verdict != NOT_RUN]
     return [
         "## In two minutes",
-        f"{len(verdicts)} claims, each with an experiment: {counts}. Data: **{data}**. "
+        f"{len(found.pairs)} claims, each with an experiment. {_counts(found)}. Data: **{data}**. "
         f"Treatment: **{found.results.treatment}** against none. `make report` writes this file from the tables beside "
         "it, and reads every result from them." + (SHORTER.format(profile) if profile != "full" else ""),
-        table(["", "claim", "here (95% interval)", "n", "verdict"], rows),
+        table(["", "claim", "here (95% interval)", "n", "p (Holm)", "verdict"], rows),
+        f"**p (Holm)**: two-sided, of no effect, adjusted for all {len(tested)} claims that one Student interval "
+        "decides; no verdict depends on it. The other claims have none: they are exact, or decided by the shares of a "
+        "map, by a share of seeds or by a quantity that a grid bounds.",
         "**supported**: the whole 95% interval lies beyond the declared margin. **weaker**: it lies beyond zero, but "
         "not beyond the margin. **contradicted**: it lies wholly on the other side of zero. **inconclusive**: anything "
-        "else. **measured**: the claim has no margin. Margins were committed before the runs; where a word or a rule "
-        "changed after them, the claim says so. Arms are paired by seed: the same order of examples, and the same "
-        "initial weights in the layers that they share, except for what the change itself alters. **n** counts seeds, "
-        "or what the claim names instead: rounds of timing, test images.",
+        "else. **measured**: the claim has no margin. Claims about the map (operating_points) are judged on the "
+        "shares of its cells instead, and have a verdict of their own, **depends**: the claim holds in at least a "
+        "tenth of the cells and fails in at least a tenth. Margins were committed before the runs; where a word or a "
+        "rule changed after them, the claim says so. The rules of the map came after the first report, in which one "
+        "of its cells had decided, and their thresholds were chosen with a pilot's map in view; both answers are "
+        "printed. Arms are paired by seed: the same order of examples, and the same initial weights in the layers "
+        "that they share, except for what the change itself alters. **n** counts seeds, or what the claim names "
+        "instead: rounds of timing, test images.",
         *(f"![{claim.sentence}](figures/{claim.figure}.png)" for claim in telling),
         "**Where the experiments differ from the paper's** (each claim repeats its own deviation)",
         "\n".join(_deviations(found)),
     ]
+
+
+def _counts(found: Found) -> str:
+    """How many claims have which verdict, empirical and exact ones apart."""
+    parts = []
+    for kind, exact in (("empirical", False), ("exact properties", True)):
+        verdicts = [judgement.verdict for claim, judgement in found if claim.rule.exact == exact]
+        counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts)
+        if verdicts:
+            parts.append(f"{len(verdicts)} {kind}: {counts}")
+    return "; ".join(parts)
 
 
 def _deviations(found: Found) -> list[str]:
@@ -169,9 +187,11 @@ def _claim(claim: Claim, judgement: Judgement) -> str:
         f"The paper: {claim.paper}.",
         f"Deviation: {claim.deviation}.",
     ]
+    if judgement.evidence.words:
+        lines.insert(3, f"**{judgement.evidence.words}**")
     if judgement.estimates:
         rows = [
-            [f"**{each.name}**" if each.primary else each.name, each.arm, amount(each.interval, each.unit),
+            [f"**{each.name}**" if each.primary else each.name, each.arm, words(each),
              f"{each.interval.n:,}"]
             for each in judgement.estimates
         ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bnrepro.stats.intervals import Interval
+from bnrepro.stats.intervals import Estimate, Interval
 
 
 def amount(interval: Interval | None, unit: str) -> str:
@@ -13,11 +13,26 @@ def amount(interval: Interval | None, unit: str) -> str:
         return "–"
     value, low, high = (number(each, unit) for each in (interval.value, interval.low, interval.high))
     suffix = " points" if unit == "difference" else ""
+    if math.isinf(interval.low) or math.isinf(interval.high) or (unit == "ratio" and interval.low == 0):
+        return _bounded(interval, low, high) + suffix
     if interval.low == interval.high == interval.value:
         return value + suffix
     if math.isnan(interval.low):
         return f"{value}{suffix} (n = {interval.n}, no interval)"
     return f"{value}{suffix} ({low} to {high})"
+
+
+def words(estimate: Estimate) -> str:
+    """An estimate as a reader meets it: in its own words, or as :func:`amount`."""
+    return estimate.said or amount(estimate.interval, estimate.unit)
+
+
+def _bounded(interval: Interval, low: str, high: str) -> str:
+    """A quantity that a grid bounds on one side, or on none."""
+    if math.isinf(interval.high):
+        unbounded = math.isinf(interval.low) or interval.low == 0
+        return "not bounded by the grid" if unbounded else f"at least {low}"
+    return f"at most {high}"
 
 
 def number(value: float, unit: str) -> str:

@@ -32,6 +32,8 @@ class Estimate:
     primary: bool = False
     unit: str = "ratio"
     """``ratio``, ``share`` (printed in percent), ``difference`` (of shares, in percentage points) or ``number``."""
+    said: str = ""
+    """The words that stand for the number and its interval, where these alone would not say it."""
 
 
 def paired_difference(differences: ArrayLike) -> Interval:

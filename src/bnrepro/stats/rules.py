@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from bnrepro.stats.intervals import Interval
+from bnrepro.stats.shares import Shares
 
-SUPPORTED, WEAKER, CONTRADICTED = "supported", "weaker", "contradicted"
+SUPPORTED, WEAKER, CONTRADICTED, DEPENDS = "supported", "weaker", "contradicted", "depends"
 INCONCLUSIVE, MEASURED, NOT_RUN = "inconclusive", "measured", "not run"
-VERDICTS = (SUPPORTED, WEAKER, CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN)
+VERDICTS = (SUPPORTED, WEAKER, DEPENDS, CONTRADICTED, INCONCLUSIVE, MEASURED, NOT_RUN)
 
 
 class Rule(ABC):
@@ -22,16 +23,22 @@ class Rule(ABC):
     margin: float | None
     exact = False
 
-    def verdict(self, interval: Interval, lost: int = 0, condition: bool | None = True) -> str:
-        """The verdict on ``interval``.
+    @property
+    def tested(self) -> float | None:
+        """The value that a test of the claim's one estimate takes for no effect; None if there is no such test."""
+        return None
+
+    def verdict(self, found: Interval | Shares, lost: int = 0, condition: bool | None = True) -> str:
+        """The verdict on what was ``found``: an interval, or the shares of a map.
 
         ``lost`` counts runs of the treatment that diverged or never reached the target: with any of them nothing is
         supported. ``condition`` is what a rule asks besides its number: False contradicts, None is inconclusive.
         """
         if condition is not True:
             return CONTRADICTED if condition is False else INCONCLUSIVE
-        found = self._verdict(interval)
-        return INCONCLUSIVE if lost and found == SUPPORTED else found
+        assert isinstance(found, Interval)
+        verdict = self._verdict(found)
+        return INCONCLUSIVE if lost and verdict == SUPPORTED else verdict
 
     @abstractmethod
     def _verdict(self, interval: Interval) -> str:
@@ -66,10 +73,19 @@ class _Beyond(Rule):
     null: float | None = None
     _sign = 1
 
+    @property
+    def claimed_below(self) -> bool:
+        """Whether the claim lies below the margin."""
+        return self._sign < 0
+
+    @property
+    def tested(self) -> float:
+        return self.margin if self.null is None else self.null
+
     def _verdict(self, interval: Interval) -> str:
         if _side(interval, self.margin) == self._sign:
             return SUPPORTED
-        return UNSUPPORTED[self._sign * _side(interval, self.margin if self.null is None else self.null)]
+        return UNSUPPORTED[self._sign * _side(interval, self.tested)]
 
     def sentence(self, unit: str) -> str:
         claimed, other = ("above", "below") if self._sign > 0 else ("below", "above")
@@ -99,6 +115,10 @@ class Around(Rule):
 
     expected: float
     margin: float
+
+    @property
+    def tested(self) -> float:
+        return 0.0
 
     def _verdict(self, interval: Interval) -> str:
         if interval.low >= self.expected - self.margin and interval.high <= self.expected + self.margin:
@@ -138,7 +158,7 @@ class Measured(Rule):
 
     margin = None
 
-    def verdict(self, interval: Interval, lost: int = 0, condition: bool | None = True) -> str:
+    def verdict(self, found: Interval | Shares, lost: int = 0, condition: bool | None = True) -> str:
         return MEASURED
 
     def _verdict(self, interval: Interval) -> str:

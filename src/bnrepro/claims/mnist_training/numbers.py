@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bnrepro import stats
+from bnrepro.claims import sampling
 from bnrepro.claims.claim import Evidence, paired_runs
 from bnrepro.claims.mnist_training_own_rate import NAME as OWN_RATE
 from bnrepro.stats import BASELINE, Estimate, Pairs, pair_by_seed
@@ -91,7 +92,8 @@ def higher_accuracy(results: Results) -> Evidence:
         gain = beside.difference(pd.concat([ends[beside.baseline], own_ends]))
         label = f"final test accuracy, difference, {_own_choice(own)}"
         estimates.append(Estimate(label, results.treatment, gain, unit="difference"))
-    return Evidence(estimates, pairs.notes, pairs.listed(ends, "difference"), pairs.treatment_diverged)
+    notes = pairs.notes + sampling.notes(tables, final, float(pairs.without(ends).mean()))
+    return Evidence(estimates, notes, pairs.listed(ends, "difference"), pairs.treatment_diverged)
 
 
 def lower_training_loss(results: Results) -> Evidence:
