@@ -232,7 +232,10 @@ def test_every_row_of_a_table_has_the_cells_of_its_head(name: str) -> None:
 
 
 def test_the_report_says_what_trained_the_runs(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
-    runs = [plan(config, together=seed > 0) for seed, config in enumerate(sweep("experiment=mnist_training", "norm=none", "seed=0,1"))]
+    runs = [
+        plan(config, together=seed > 0)
+        for seed, config in enumerate(sweep("experiment=mnist_training", "norm=none", "seed=0,1"))
+    ]
     for item in runs:
         run.execute(item)
     tables.write_experiment("mnist_training", [item.folder for item in runs], tmp_path)
