@@ -28,8 +28,9 @@ from bnrepro.training.fleet import Block, Seat
 from bnrepro.training.loop import Trainer
 from bnrepro.training.state import Placed
 
-WIDTHS = {("cpu", "mlp"): 4, ("cpu", "inception"): 4, ("cuda", "mlp"): 100, ("cuda", "inception"): 35}
-"""Places of a block: on a CPU, wider ones leave its cache; on a card, they are the runs of its bounds."""
+WIDTHS = {("cpu", "mlp"): 5, ("cpu", "inception"): 5, ("cuda", "mlp"): 100, ("cuda", "inception"): 35}
+"""Places of a block. On a CPU 4 to 6 are equally fast, wider ones leave its cache, and most sweeps have five or ten
+seeds; on a card, they are the runs of its bounds."""
 NO_CUDA = "no CUDA device"
 MLP_EXPERIMENTS = (
     "mnist_training", "mnist_training_own_rate", "mnist_tuning", "learning_rate", "init_scale", "dropout", "affine",
@@ -40,8 +41,12 @@ MLP_EXPERIMENTS = (
 @row("fleet-mlp", "MLP of §4.1, a block of runs / the single loop, one core: run-steps/s")
 def fleet_mlp(bench: Bench) -> Iterator[Measured]:
     bounds = {"none": Bound("least", 1.3), "batch": Bound("least", 1.4)}
-    others = dict.fromkeys(("batch_noisy", "group", "layer", "reference_batch"))
-    yield from _mlp(bench, "cpu", bounds | others)
+    yield from _mlp(bench, "cpu", bounds)
+
+
+@row("fleet-norms", "the same with other normalisers: run-steps/s")
+def fleet_norms(bench: Bench) -> Iterator[Measured]:
+    yield from _mlp(bench, "cpu", dict.fromkeys(("batch_noisy", "group", "layer", "reference_batch")))
 
 
 @row("fleet-inception", "small Inception, a block of runs / the single loop, one core: run-steps/s")
@@ -150,7 +155,8 @@ def _against(
         block = _block(config, dataset, width)
         workloads[f"alone-{arm}"] = functools.partial(_taken, trainer, steps)
         workloads[f"block-{arm}"] = functools.partial(_taken, block, count)
-    timings = interleave(workloads, bench.rounds, bench.size(10, 1), bench.clock())
+    on_cpu = all(config.device == "cpu" for config in configs.values())
+    timings = interleave(workloads, bench.rounds, bench.size(10, 1), bench.clock(processor=on_cpu))
     for arm, config in configs.items():
         more = counts[arm] * widths[arm] / steps
         ratios = [more * ratio for ratio in timings.ratios(f"alone-{arm}", f"block-{arm}")]

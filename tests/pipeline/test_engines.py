@@ -24,7 +24,8 @@ def printed(request: Request) -> str:
 
 def test_every_run_has_an_engine_and_a_reason() -> None:
     text = printed(Request("smoke", only=("mnist_training", "batch_size"), overrides=DIGITS))
-    assert "mnist_training none, batch 4 0 fleet-4, cpu" in text
+    assert "mnist_training none 2 0 fleet-5, cpu 1." in text
+    assert "batch 2 0 fleet-5, cpu 1." in text
     assert "group" in text
     assert "single, cpu the single loop is faster" in text
     assert "runs (100.0%) can be stacked" in text

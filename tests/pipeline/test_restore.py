@@ -167,7 +167,7 @@ def test_runs_of_either_engine_are_restored(together: bool, sweep: Sweep, tmp_pa
     for place, config in enumerate(configs):
         run.execute(plan(config, together=place % 2 == 0))
     tables.write_experiment("mnist_training", store.runs_of("mnist_training"), tmp_path / "one")
-    assert ",fleet-4," in Results(tmp_path / "one").text("mnist_training.runs")
+    assert ",fleet-5," in Results(tmp_path / "one").text("mnist_training.runs")
     shutil.rmtree(outputs)
     planned = [plan(config, together=together, devices=("cpu", "cuda")) for config in configs]
     assert restore.restore_runs("mnist_training", planned, Results(tmp_path / "one")) == 4

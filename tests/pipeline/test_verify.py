@@ -75,7 +75,7 @@ def test_a_run_of_a_fleet_is_trained_again_by_one(sweep: Callable[..., list[Conf
         run.execute(plan(config, together=True))
     tables.write_experiment("mnist_training", store.runs_of("mnist_training"), tmp_path)
     found = verify("mnist_training", tmp_path)
-    assert (found.how, found.agrees) == ("fleet-4, cpu", True)
+    assert (found.how, found.agrees) == ("fleet-5, cpu", True)
     assert found.equal == found.compared > 20
 
 

@@ -17,12 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bnrepro import store
+from bnrepro import store, tables
 from bnrepro.claims import CLAIMS, EXPERIMENTS, Claim, Evidence, Judgement, style
 from bnrepro.claims.markdown import table
 from bnrepro.config.schema import Config
 from bnrepro.report import conclusions, judge, markdown
 from bnrepro.report.judge import Found
+from bnrepro.runs import run
+from bnrepro.runs.planned import plan
 from bnrepro.stats import SUPPORTED, VERDICTS, Estimate, Interval, Within
 from bnrepro.tables import Results
 
@@ -227,3 +229,15 @@ def test_every_row_of_a_table_has_the_cells_of_its_head(name: str) -> None:
     for lines, rows in found:
         for line in lines:
             assert len(re.findall(r"(?<!\\)\|", line)) == len(rows[0]) + 1, line
+
+
+def test_the_report_says_what_trained_the_runs(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
+    runs = [plan(config, together=seed > 0) for seed, config in enumerate(sweep("experiment=mnist_training", "norm=none", "seed=0,1"))]
+    for item in runs:
+        run.execute(item)
+    tables.write_experiment("mnist_training", [item.folder for item in runs], tmp_path)
+    found = Results(tmp_path).tables("mnist_training")
+    assert found is not None
+    assert "| mnist_training | 2 | 0 | fleet-5, cpu; single, cpu |" in markdown._environment(
+        {"mnist_training": found}, []
+    )

@@ -46,12 +46,12 @@ def test_the_table_is_about_networks_that_exist() -> None:
 
 
 def test_runs_of_a_sweep_train_together_where_the_table_says_so(small: Callable[..., Config]) -> None:
-    assert engines_of(small("norm=batch")) == [("fleet-4", "cpu"), ("single", "cpu")]
+    assert engines_of(small("norm=batch")) == [("fleet-5", "cpu"), ("single", "cpu")]
     assert engines_of(small("norm=group")) == [("single", "cpu")]
 
 
 def test_a_run_on_its_own_trains_alone(small: Callable[..., Config]) -> None:
-    assert engines_of(small("norm=batch"), False) == [("single", "cpu"), ("fleet-4", "cpu")]
+    assert engines_of(small("norm=batch"), False) == [("single", "cpu"), ("fleet-5", "cpu")]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_cannot_or_shall_not_be_stacked_is_what_it_says(
 
 def test_another_device_counts_too(small: Callable[..., Config]) -> None:
     assert engines_of(small("norm=batch"), True, "cpu", "cuda") == [
-        ("fleet-4", "cpu"), ("single", "cpu"), ("fleet-128", "cuda"), ("single", "cuda"),
+        ("fleet-5", "cpu"), ("single", "cpu"), ("fleet-128", "cuda"), ("single", "cuda"),
     ]  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_a_run_that_either_engine_has_finished_is_done(small: Callable[..., Conf
     assert plan(alone, together=True).folder == plan(alone).folder
     assert plan(alone, together=True, devices=("cuda", "cpu")).config.device == "cpu"
     run.execute(plan(other, together=True))
-    assert plan(other).config.engine == "fleet-4"
+    assert plan(other).config.engine == "fleet-5"
     assert run.execute(plan(other)) == "skipped"
 
 

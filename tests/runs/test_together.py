@@ -68,7 +68,7 @@ def test_every_run_leaves_what_it_leaves_alone(sweep: Sweep) -> None:
         mine, its = item.folder.read(), alone.folder.read()
         assert mine[1].keys() == its[1].keys() >= {"weights.pt", "config.yaml", "activations.csv"}
         assert tables_of(item) == tables_of(alone)
-        assert mine[0].config == its[0].config | {"engine": "fleet-4"}
+        assert mine[0].config == its[0].config | {"engine": "fleet-5"}
         assert (mine[0].last_step, mine[0].data, mine[0].fingerprint) == (
             its[0].last_step, its[0].data, its[0].fingerprint,
         )  # fmt: skip
@@ -211,14 +211,14 @@ def test_a_sweep_trains_its_shapes_in_fleets(sweep: Sweep) -> None:
     planned = engine.plan([(config, "") for config in configs])
     assert engine.train_all(planned, jobs=1).counts == {"skipped": 0, "finished": 15}
     engines = {(item.config.norm["name"], item.folder.read()[0].config.get("engine")) for item in planned}
-    assert engines == {("none", "fleet-4"), ("batch", "fleet-4"), ("layer", None)}
+    assert engines == {("none", "fleet-5"), ("batch", "fleet-5"), ("layer", None)}
 
 
 @pytest.mark.parametrize(
     ("runs", "workers", "sizes"),
     [
-        (1, 2, [1]), (4, 2, [4]), (5, 2, [4, 1]), (10, 2, [8, 2]), (36, 2, [12, 12, 12]), (5, 1, [5]),
-        (40, 1, [16, 16, 8]),
+        (1, 2, [1]), (5, 2, [5]), (6, 2, [5, 1]), (10, 2, [5, 5]), (12, 2, [10, 2]), (45, 2, [15, 15, 15]),
+        (6, 1, [6]), (50, 1, [20, 20, 10]),
     ],
 )  # fmt: skip
 def test_a_task_fills_its_block(runs: int, workers: int, sizes: list[int], sweep: Sweep) -> None:

@@ -34,6 +34,9 @@ class Block:
         self.config, self.width = first.config, width
         self.shape, self.train_set = shape(first.config), first.train_set
         self.images = _compact(first.train_set.images)
+        # Allocated once: the system clears new memory page by page, which takes longer than the copies.
+        self.gathered = self.images.new_empty(width * first.config.batch_size, *self.images.shape[1:])
+        self.taken = torch.empty_like(self.gathered, dtype=self.train_set.images.dtype)
         self.initial = {name: tensor.clone() for name, tensor in first.model.state_dict().items()}
         self.stack = stacked(first, width)
         self.stepper = Stepper(self.stack)
@@ -130,7 +133,8 @@ class Block:
     def _update(self, ahead: int) -> Tensor:
         """One update on a CPU, by the kernel of the single loop; the losses (width,)."""
         chosen = self._chosen(ahead)
-        images = self.images.index_select(0, chosen).to(self.stack.dtype)
+        torch.index_select(self.images, 0, chosen, out=self.gathered)
+        images = self.taken.copy_(self.gathered)
         images = changed(images, self._changes(ahead), self.config.augmentation.shift)
         labels = self.train_set.labels.index_select(0, chosen).view(self.width, -1)
         losses = self.stack.losses(images.unflatten(0, (self.width, -1)), labels, self._draws())
