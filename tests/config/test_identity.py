@@ -46,6 +46,7 @@ def full(key: str = "", model: str = "mlp") -> Config:
 
 _CACHE: dict[str, Config] = {}
 _ALONE = {
+    "model.first_layer_scale": "mlp",
     "model.stem": "inception",
     "model.per_activation_blocks": "inception",
     "model.pool_projection_4cd": "bn_inception",
@@ -100,7 +101,7 @@ def test_every_scientific_key_and_no_other_is_part_of_the_identity(key: str) -> 
 
 VIEWS_AND_PLACES = {
     "experiment", "profile", "profiles", "treatment", "arm", "data.root", "data.title", "data.workers", "wandb",
-    "checkpoint_every_s", "keep_weights",
+    "checkpoint_every_s", "keep_weights", "fleet.enabled",
 }  # fmt: skip
 
 
@@ -113,7 +114,7 @@ TRACELESS = {
     "optimizer.decay": 1.0, "augmentation.flip": False, "augmentation.shift": 0, "augmentation.photometric": 0.0,
     "shuffle": "examples", "data.standardize": False, "data.enlarge": 0, "evaluation.test_examples": 0,
     "data.unreadable": "refuse", "data.stream": False, "processes": 1, "sync_batch_norm": False,
-    "model.per_activation_blocks": 0,
+    "model.per_activation_blocks": 0, "model.first_layer_scale": 1.0, "engine": "single",
 }  # fmt: skip
 """Spelled out: another default would change the identity of committed runs."""
 MEANINGLESS_WITH = {
@@ -183,6 +184,7 @@ def test_settings_of_a_disabled_probe_are_no_part_of_the_key() -> None:
     two.probes.activations.examples += 1
     two.probes.landscape.lengths += 1
     two.probes.shift.points += 1
+    two.probes.summary.examples += 1
     assert run_key(one, FINGERPRINT) == run_key(two, FINGERPRINT)
     assert scientific(one)["probes"] == {}
 
@@ -285,7 +287,8 @@ def test_the_edges_of_a_range_are_as_they_are_documented(key: str) -> None:
             set_key(config, f"{section}.min_interval", 1)
         if leaf == "processes":
             config.batch_size = 4096
-            config.probes.landscape.enabled = config.probes.shift.enabled = False
+            for probe in (config.probes.landscape, config.probes.shift, config.probes.summary):
+                probe.enabled = False
         if allowed and math.isfinite(edge):
             validated(config)
         else:
@@ -320,11 +323,17 @@ def test_a_network_without_units_is_refused(hidden: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["evaluation.min_interval", "probes.activations.min_interval", "probes.landscape.shortest"]
+    "key",
+    [
+        "evaluation.min_interval",
+        "probes.activations.min_interval",
+        "probes.summary.min_interval",
+        "probes.landscape.shortest",
+    ],
 )
 def test_an_interval_whose_ends_are_swapped_is_refused(key: str) -> None:
     config = full()
-    set_key(config, key, 600)
+    set_key(config, key, 6000)
     with pytest.raises(ConfigError, match=key):
         validated(config)
 

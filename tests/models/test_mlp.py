@@ -60,6 +60,13 @@ def test_same_seed_same_weights_other_seed_other_weights(build: Callable[..., nn
         assert value.eq(0).all() or not torch.equal(value, other[name])
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_first_layer_alone_starts_larger(build: Callable[..., nn.Module], norm: str) -> None:
+    plain, larger = weights(build(f"norm={norm}")), weights(build(f"norm={norm}", "model.first_layer_scale=10"))
+    assert torch.equal(larger.pop("hidden.0.linear.weight"), 10 * plain.pop("hidden.0.linear.weight"))
+    assert all(torch.equal(larger[name], plain[name]) for name in plain)
+
+
 def test_no_two_layers_start_alike(build: Callable[..., nn.Module]) -> None:
     model = build("model.hidden=[10,10,10]", shape=(10,))
     layers = [model.hidden[i].linear.weight for i in range(3)] + [model.output.weight]  # type: ignore[union-attr, index]

@@ -23,7 +23,7 @@ from bnrepro.claims.markdown import table
 from bnrepro.config.schema import Config
 from bnrepro.report import conclusions, judge, markdown
 from bnrepro.report.judge import Found
-from bnrepro.stats import SUPPORTED, VERDICTS, Estimate, Interval, Within
+from bnrepro.stats import SUPPORTED, VERDICTS, Estimate, Interval, Within, amount
 from bnrepro.tables import Results
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
@@ -31,12 +31,14 @@ STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
 
 @pytest.fixture
 def folder(composed: Callable[..., list[Config]], tmp_path: Path) -> Path:
-    for config in composed("experiment=mnist_training", "data=digits", "steps=640", "seed=0,1,2"):
+    cells = ("model.init_scale=0.1,0.3,1", "optimizer.lr=0.1,0.3,1,3")  # as many as a map needs
+    for config in composed("experiment=mnist_training", "data=digits", "steps=640", "seed=0,1,2", *cells):
+        config.experiment = "operating_points"
         fast = 8 if config.norm["name"] == "batch" else 64
         accuracy = lambda seed, step, fast=fast: (0.9 + seed / 1000) * (1 - 2.0 ** (-step / fast))  # noqa: E731
         loss = lambda seed, step, fast=fast: 2.3 * 2.0 ** (-step / fast) + 0.01  # noqa: E731
-        finish(config, {"test/accuracy": accuracy, "train/loss": loss}, STEPS)
-    publish("mnist_training", tmp_path / "made")
+        finish(config, {"validation/accuracy": lambda *at: 0.95, "test/accuracy": accuracy, "train/loss": loss}, STEPS)
+    publish("operating_points", tmp_path / "made")
     return tmp_path / "made"
 
 
@@ -57,7 +59,7 @@ def test_claims_json_holds_what_the_report_prints(folder: Path) -> None:
         assert stored[slug]["verdict"] in VERDICTS
         for estimate, written in zip(judgement.estimates, stored[slug]["estimates"], strict=True):
             assert written["value"] == float(f"{estimate.interval.value:.6g}")
-            assert judge.amount(estimate.interval, estimate.unit) in text
+            assert judge.words(estimate) in text
     assert stored["faster_training"]["n"] == 3
     assert stored["stable_inputs"]["verdict"] == "not run"
     assert "made up" in text
@@ -143,7 +145,7 @@ def test_the_readme_block_is_replaced_and_nothing_else() -> None:
     ],
 )
 def test_amounts_read_as_a_reader_wants_them(interval: Interval, unit: str, expected: str) -> None:
-    assert judge.amount(interval, unit) == expected
+    assert amount(interval, unit) == expected
 
 
 def test_every_arm_keeps_its_colour() -> None:
@@ -173,13 +175,13 @@ def test_the_conclusions_say_every_verdict_once_and_no_number_of_their_own(folde
     for claim, judgement in found:
         [line] = [line for line in text.splitlines() if f"[{claim.slug}](#" in line]
         heading = text[: text.index(line)].rpartition("**Of ")[2].partition("**")[0]
-        words = {"supported": "stand", "weaker": "hold", "contradicted": "fail", "inconclusive": "not decided",
+        words = {"supported": "stand", "weaker": "hold", "depends": "depend", "contradicted": "fail", "inconclusive": "not decided",
                  "measured": "measured", "not run": "not been run"}  # fmt: skip
         assert words[stored[claim.slug]["verdict"]] in heading
         # What is left of the line without what claims.json holds is words.
         rest = line.replace(claim.sentence, "").replace(claim.metric[1:], "").replace(claim.deviation, "")
         if judgement.primary is not None:
-            rest = rest.replace(judge.amount(judgement.primary.interval, judgement.primary.unit), "")
+            rest = rest.replace(judge.words(judgement.primary), "").replace(judgement.evidence.words, "")
             rest = rest.replace(f"n = {stored[claim.slug]['n']:,}", "")
         assert not any(character.isdigit() for character in rest.replace(claim.slug, "").partition("](#")[0])
 

@@ -223,3 +223,30 @@ def test_steps_to_is_the_first_evaluation_at_or_above(curves: pd.DataFrame) -> N
 def test_time_weighted_mean_counts_by_time_not_by_points() -> None:
     values, steps = np.array([0.0, 0.0, 0.0, 1.0]), np.array([0, 1, 2, 102])
     assert stats.time_weighted_mean(values, steps) == pytest.approx(50 / 102)
+
+
+def test_drift_by_hand() -> None:
+    """Two units: one moves by 1 for half of the time, one is where it ends throughout."""
+    steps = np.array([0, 1, 50, 51, 100])
+    ends = np.array([[-1.0, 0.0, 3.0], [0.0, 1.0, 2.0]])
+    percentiles = np.stack([ends + [[shift], [0.0]] for shift in (9.0, 1.0, 1.0, 0.0, 0.0)])
+    found = stats.drift(percentiles, steps)
+    assert found is not None
+    assert found == pytest.approx([(49 + 0.5) / 99 / 4, 0.0])
+    # Within the first half it does not move after its first percent.
+    assert stats.drift(percentiles, steps, 0.5) == pytest.approx([0.0, 0.0])
+
+
+def test_a_unit_without_a_width_has_an_infinite_drift_unless_it_rests() -> None:
+    steps = np.array([0, 50, 100])
+    percentiles = np.zeros((3, 2, 3))
+    percentiles[1, 0] = 1e-9
+    found = stats.drift(percentiles, steps)
+    assert found is not None
+    assert found.tolist() == [math.inf, 0.0]
+
+
+@pytest.mark.parametrize(("until", "short"), [(1.0, False), (0.5, False), (0.1, True), (0.02, True)])
+def test_a_part_with_one_point_has_no_drift(until: float, short: bool) -> None:
+    found = stats.drift(np.ones((4, 5, 3)), np.array([0, 25, 50, 100]), until)
+    assert (found is None) == short

@@ -25,10 +25,11 @@ def whole(sweep: Callable[..., list[Config]], tmp_path_factory: pytest.TempPathF
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BNREPRO_OUTPUTS", str(folder / "outputs"))
         for config in sweep("norm=none,batch", "seed=0,1,2", "probes.shift.enabled=true"):
+            ends = {"ends": "statistic,drift\nmean,0.5\np90,\n"}
             lost = config.seed == 2 and config.norm["name"] == "none"
             more = {"status": "diverged", "last_step": 33, "shift": PROBE[: PROBE.index("40,")]} if lost else {}
             curves = {"test/loss": lambda seed, step: seed + step, "test/accuracy": lambda seed, step: 0.5}
-            finish(config, curves, STEPS[:2] if lost else STEPS, **{"shift": PROBE, **more})
+            finish(config, curves, STEPS[:2] if lost else STEPS, **{"shift": PROBE, **({} if lost else ends), **more})
         publish("single", folder)
     return folder
 
@@ -110,6 +111,9 @@ def with_column(lines: list[str]) -> list[str]:
         ("single.shift", without("^batch-s1-.*,20,"), r"run batch-s1-\w+: its lines of step 20 are not those"),
         ("single.shift", without("^batch-s1-.*,20,1,"), r"run batch-s1-\w+: its lines of step 20 are not those"),
         ("single.shift", twice("^batch-s1-.*,20,1,"), r"run batch-s1-\w+, line \d+: there twice"),
+        ("single.ends", without("^batch-s1-.*,p90,"), r"run batch-s1-\w+: its lines of step 40 are not those"),
+        ("single.ends", twice("^batch-s1-.*,p90,"), r"run batch-s1-\w+, line \d+: there twice"),
+        ("single.ends", without("^batch-s1-"), r"run batch-s1-\w+: its lines of step 40 are not those"),
         ("single.shift", changed(",40,", ",41,"), r"run batch-s0-\w+, line \d+: step is not within"),
     ],
 )
@@ -151,7 +155,7 @@ def test_nothing_at_all_is_none(tmp_path: Path) -> None:
 
 def test_identity_is_text_whatever_it_looks_like(results: Path) -> None:
     """Names that pandas would read as numbers, truth values or nothing."""
-    for name in ("single", "single.runs", "single.timing", "single.shift"):
+    for name in ("single", "single.runs", "single.timing", "single.shift", "single.ends"):
         path = results / "tables" / f"{name}.csv"
         text = re.sub(r"(batch-s\d-\w+,single),batch,", r"\1,1e3,", path.read_text())
         path.write_text(

@@ -131,6 +131,28 @@ def test_probes_that_rehearse_a_step_see_the_draws_of_that_step(configs: Callabl
         assert trainer.progress.tables == seat.progress.tables
 
 
+@pytest.mark.parametrize("norm", ["none", "batch", "batch_noisy"])
+def test_a_probe_with_a_memory_keeps_it_in_a_fleet(norm: str, configs: Callable[..., list[Config]]) -> None:
+    runs = configs(
+        *MLP, f"norm={norm}", "model.dropout=0.3", "precision=float64", "probes.summary.enabled=true", "seed=0,1,2",
+        "probes.summary.min_interval=3", "optimizer.lr=0.1",
+    )  # fmt: skip
+    placed = Placed.of(runs[0], data.load(runs[0].data))
+    for seat in trained(runs, width=2):
+        tables = seat.progress.tables
+        assert tables["drift"]
+        assert alone(seat.config).progress.tables == tables
+        payloads: list[bytes] = []
+        stopped = Seat(seat.config, placed, Callbacks(on_checkpoint=payloads.append))
+        stopped.config.checkpoint_every_s = 1e-9
+        Block(stopped, 2).train([stopped], lambda seat: None)
+        resumed = Seat(seat.config, placed)
+        checkpoint.restore(resumed, payloads[len(payloads) // 2])
+        assert 0 < resumed.progress.step < 60
+        Block(resumed, 2).train([resumed], lambda seat: None)
+        assert resumed.progress.tables == tables
+
+
 # ------------------------------------------------------------------------------------- whoever sits beside it
 
 
@@ -193,6 +215,8 @@ def test_runs_of_another_shape_are_refused(configs: Callable[..., list[Config]])
         trained([one, other], width=2)
     [alike] = configs(*MLP, "norm=batch", "steps=3", "seed=4", "optimizer.lr=3", "model.init_scale=0.1")
     assert shape(one) == shape(alike) != shape(other)
+    [larger] = configs(*MLP, "norm=batch", "model.first_layer_scale=10")
+    assert shape(one) == shape(larger)
 
 
 # ------------------------------------------------------------------------------------- the parts below

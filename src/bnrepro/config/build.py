@@ -41,6 +41,9 @@ def register_schema() -> None:
     OmegaConf.register_new_resolver(
         "root_scaled", lambda value, size, at: float(f"{value * math.sqrt(size / at):.3g}"), replace=True
     )
+    # Sweeps with a grid for each activation go over the places of its values; those with networks of several depths.
+    OmegaConf.register_new_resolver("at", lambda values, place: values[place], replace=True)
+    OmegaConf.register_new_resolver("layers", lambda depth, width: [width] * depth, replace=True)
     OmegaConf.register_new_resolver("started", launch.processes, replace=True)
 
 

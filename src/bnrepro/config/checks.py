@@ -42,7 +42,12 @@ def faults(config: Config) -> list[str]:
             found.append(f"{name}={value}: choose one of {', '.join(key.choices)}")
         if key.within is not None and value is not None and not key.within.holds(value):
             found.append(f"{name}={value}: must be finite, {key.within}")
-    for name, schedule in (("evaluation", config.evaluation), ("probes.activations", config.probes.activations)):
+    schedules = {
+        "evaluation": config.evaluation,
+        "probes.activations": config.probes.activations,
+        "probes.summary": config.probes.summary,
+    }
+    for name, schedule in schedules.items():
         if schedule.min_interval > schedule.max_interval:
             found.append(f"{name}.min_interval is larger than {name}.max_interval")
     if config.probes.landscape.shortest >= config.probes.landscape.longest:
@@ -119,11 +124,26 @@ def _together(config: Config) -> list[str]:
         found.append(f"batch_size={config.batch_size}: {config.processes} processes cannot share it evenly")
     if config.sync_batch_norm and (config.device != "cuda" or config.processes == 1):
         found.append("sync_batch_norm=true needs several processes and device=cuda: torchrun … device=cuda")
-    if config.processes > 1 and steps_tried:
-        found.append("probes.landscape and probes.shift try training steps of their own: with one process only")
+    if config.processes > 1 and (steps_tried or config.probes.summary.enabled):
+        found.append("probes.landscape, probes.shift and probes.summary compute gradients: with one process only")
+    if not re.fullmatch(r"single|fleet-[1-9]\d{0,3}", config.engine):
+        found.append(f"engine={config.engine}: single, or fleet-N for a block of N places, as in fleet-4")
+    elif config.engine != "single" and (reason := unstackable(config)):
+        found.append(f"engine={config.engine}: {reason}")
     if config.precision == "bfloat16" and steps_tried:
         found.append("probes.landscape and probes.shift compare gradients: precision=float32 or float64")
     return found
+
+
+def unstackable(config: Config) -> str:
+    """Why a run cannot share a fleet, as far as its configuration tells; empty if it can."""
+    if config.processes > 1:
+        return "several processes train this network"
+    if config.data.stream:
+        return "its images are read from disk while it trains"
+    if config.precision == "bfloat16":
+        return "fleets compute in float32 and float64"
+    return ""
 
 
 def _contradictions(config: Config, arm: str, norm: str) -> list[str]:

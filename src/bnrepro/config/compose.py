@@ -99,9 +99,9 @@ class Composer:
         """As :meth:`configs`, each with what distinguishes it from the others: see :func:`details`."""
         with _plain_errors():
             found = [self._compose(tuple(parse(text) for text in job)) for job in jobs]
-        return list(
-            {repr(config): (config, detail) for config, detail in zip(found, details(jobs), strict=True)}.values()
-        )
+        # What its values were computed from, in `profiles`, does not make a run another.
+        without = [repr(dataclasses.replace(config, profiles={})) for config in found]
+        return list(dict(zip(without, zip(found, details(jobs), strict=True), strict=True)).values())
 
     def _swept(self, overrides: list[str]) -> list[str]:
         """The sweep that the experiment declares, with interpolations such as ``${treatment}`` resolved."""

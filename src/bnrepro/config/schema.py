@@ -97,6 +97,7 @@ class ModelConfig:
 class MLPConfig(ModelConfig):
     name: str = "mlp"
     hidden: list[int] = key(lambda: [100, 100, 100])
+    first_layer_scale: float = key(1.0, within=POSITIVE, traceless=True)
     dropout: float = key(0.0, within=DROPOUT)
 
 
@@ -205,15 +206,33 @@ class ShiftProbeConfig:
 
 
 @dataclass
+class SummaryProbeConfig(ScheduleConfig):
+    enabled: Flag = False
+    growth: float = key(0.15, within=SHARE)
+    min_interval: int = key(10, within=COUNT_FROM_1)
+    max_interval: int = key(1000, within=COUNT_FROM_1)
+    examples: int = key(500, within=Range(2))
+
+
+@dataclass
 class ProbesConfig:
     activations: ActivationProbeConfig = key(ActivationProbeConfig, switched="enabled")
     landscape: LandscapeProbeConfig = key(LandscapeProbeConfig, switched="enabled")
     shift: ShiftProbeConfig = key(ShiftProbeConfig, switched="enabled")
+    summary: SummaryProbeConfig = key(SummaryProbeConfig, switched="enabled")
+
+
+@dataclass
+class FleetConfig:
+    enabled: Flag = key(True, scientific=False)
 
 
 @dataclass
 class Config:
-    """One training run."""
+    """One training run.
+
+    ``engine`` is what trains it: ``single``, or ``fleet-4`` for a block of four places. Sweeps choose it by themselves.
+    """
 
     experiment: str = key(scientific=False)
     profile: str = key("full", choices=("full", "quick", "smoke"), scientific=False)
@@ -236,6 +255,8 @@ class Config:
     processes: int = key(1, within=Range(1, 4096), traceless=True)
     sync_batch_norm: Flag = key(False, traceless=True)
     device: str = key("cpu", choices=("cpu", "cuda"))
+    engine: str = key("single", traceless=True)
+    fleet: FleetConfig = key(FleetConfig, scientific=False)
     precision: str = key("float32", choices=("float32", "float64", "bfloat16"))
     checkpoint_every_s: float = key(15.0, within=COUNT, scientific=False)
     keep_weights: Flag = key(False, scientific=False)

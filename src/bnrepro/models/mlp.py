@@ -24,6 +24,8 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(
             Block(recipe, before, after, f"hidden.{i}") for i, (before, after) in enumerate(itertools.pairwise(widths))
         )
+        if recipe.model.first_layer_scale != 1.0:
+            self.hidden[0].linear.weight.data.mul_(recipe.model.first_layer_scale)  # pyright: ignore
         self.dropout = nn.Dropout(recipe.model.dropout) if recipe.model.dropout else None
         self.output = nn.Linear(widths[-1], classes)
         initialise(self.output, recipe, "output")

@@ -25,7 +25,11 @@ class Observation:
 
 
 class Probe(Protocol):
-    """``headers`` names the columns of each table; ``steps`` are the steps at which training calls ``observe``."""
+    """``headers`` names the columns of each table; ``steps`` are the steps at which training calls ``observe``.
+
+    A probe whose rows depend on what it saw before also has ``state_dict`` and ``load_state_dict``, as an optimiser
+    has: its memory is then part of a run's checkpoint.
+    """
 
     headers: dict[str, str]
     steps: frozenset[int]

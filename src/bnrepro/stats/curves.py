@@ -1,10 +1,9 @@
-"""Curves over training: final values, steps to a target, means over time."""
+"""Curves over training: final values, steps to a target."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 
 FINAL_EVALUATIONS = 5
@@ -33,8 +32,3 @@ def steps_to(curves: pd.DataFrame, target: float | pd.Series, *, falling: bool =
         reached = column.index[(column <= goal) if falling else (column >= goal)]
         found[run] = max(float(reached[0]), 1.0) if len(reached) else math.nan
     return pd.Series(found, dtype=float)
-
-
-def time_weighted_mean(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Mean over training of ``values`` (steps, …) at ``steps`` (steps,), by the trapezoidal rule."""
-    return np.trapezoid(values, steps, axis=0) / (steps[-1] - steps[0])

@@ -70,15 +70,19 @@ def check_metrics(metrics: pd.DataFrame, runs: pd.DataFrame) -> None:
 
 
 def check_probe(probe: pd.DataFrame, runs: pd.DataFrame) -> None:
-    """The table of a probe: no line twice, and of every run as many at each step as of the runs that are alike."""
+    """The table of a probe: no line twice, and of every run as many at each step as of the runs that are alike.
+
+    A table without steps says something of whole runs, at their last step.
+    """
     places = _places(probe, runs)
     near = probe.duplicated(list(probe.columns[:FEW]), keep=False)  # all columns of a wide table would take long
     _refuse(probe, near & probe[near].duplicated().reindex(probe.index, fill_value=False), "there twice")
     if "step" in probe.columns:
         _check_steps(probe, places, runs)
-        lines = pd.DataFrame({"run": places, "step": probe["step"]})
-        lines["kind"] = lines.groupby(["run", "step"]).cumcount()
-        _check_peers(lines, runs, PROBED)
+    steps = probe["step"] if "step" in probe.columns else runs["steps"].to_numpy()[places]
+    lines = pd.DataFrame({"run": places, "step": steps})
+    lines["kind"] = lines.groupby(["run", "step"]).cumcount()
+    _check_peers(lines, runs, PROBED)
 
 
 def _places(frame: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:

@@ -6,12 +6,13 @@ import io
 import json
 import pickle
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from bnrepro.errors import StoreError
+from bnrepro.probes import Probe
 
 
 @dataclass
@@ -34,8 +35,9 @@ class Progress:
         return self.status == "diverged"
 
 
+@runtime_checkable
 class HasState(Protocol):
-    """An optimiser, as far as a checkpoint needs it."""
+    """An optimiser, or a probe with a memory, as far as a checkpoint needs it."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -47,6 +49,7 @@ class Resumable(Protocol):
 
     model: nn.Module
     progress: Progress
+    probes: list[Probe]
     identity: dict[str, Any]
 
     @property
@@ -70,12 +73,18 @@ def save(trainer: Resumable) -> bytes:
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "progress": trainer.progress.__dict__,
+        "probes": [memory.state_dict() for memory in memories(trainer)],
         "generators": trainer.random_states(),
         "identity": json.dumps(trainer.identity),
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
+
+
+def memories(trainer: Resumable) -> list[HasState]:
+    """The probes whose rows depend on what they saw before."""
+    return [probe for probe in trainer.probes if isinstance(probe, HasState)]
 
 
 def restore(trainer: Resumable, payload: bytes) -> None:
@@ -87,6 +96,8 @@ def restore(trainer: Resumable, payload: bytes) -> None:
         trainer.model.load_state_dict(state["model"])
         trainer.optimizer.load_state_dict(state["optimizer"])
         trainer.progress = Progress(**state["progress"])
+        for memory, held in zip(memories(trainer), state.get("probes", []), strict=True):
+            memory.load_state_dict(held)
         trainer.set_random_states(state["generators"])
     except torch.OutOfMemoryError:
         raise  # not the fault of the checkpoint, which would be discarded

@@ -154,23 +154,19 @@ def stable_inputs(results: Results) -> Evidence:
 
 
 def drifts(tables: Tables, statistics: str, until: float = 1.0) -> pd.DataFrame:
-    """Drift of every unit (rows) of every run (columns), in widths (p85 − p15) of the unit's final distribution.
+    """:func:`~bnrepro.drift.drift` of every unit (rows) of every run (columns), without runs too short for a drift.
 
-    The drift is the distance of the percentiles from their final values, averaged over the percentiles and over time
-    after the first 1% of the steps. ``until`` < 1 takes that first share of the training as the whole.
+    ``until`` < 1 takes that first share of the training as the whole.
     """
     seen = tables.probes["activations"]
     units = [column for column in seen.columns if column.startswith("u")]
     found = {}
     for run, rows in seen[seen["statistics"] == statistics].groupby("run", sort=False):
-        rows = rows[rows["step"] <= until * rows["step"].max()]
         steps = rows["step"].drop_duplicates().to_numpy()
         values = np.stack([rows.loc[rows["percentile"] == p, units].to_numpy() for p in PERCENTILES], axis=2)
-        end, late = values[-1], steps >= steps[-1] / 100
-        if late.sum() < 2:
-            continue  # too short a run for a drift
-        moved = stats.time_weighted_mean(np.abs(values[late] - end).mean(axis=2), steps[late])
-        found[run] = moved / (end[:, -1] - end[:, 0])
+        moved = stats.drift(values, steps, until)
+        if moved is not None:
+            found[run] = moved
     return pd.DataFrame(found)
 
 

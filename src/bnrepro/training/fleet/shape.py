@@ -7,8 +7,8 @@ import json
 from bnrepro.config.schema import Config, walk
 
 OWN = (
-    "seed", "steps", "shuffle", "model.init", "model.init_scale", "engine", "evaluation.growth",
-    "evaluation.min_interval", "evaluation.max_interval", "evaluation.whole_test", "data.title",
+    "seed", "steps", "shuffle", "model.init", "model.init_scale", "model.first_layer_scale", "engine",
+    "evaluation.growth", "evaluation.min_interval", "evaluation.max_interval", "evaluation.whole_test", "data.title",
 )  # fmt: skip
 OWN_SECTIONS = ("optimizer.", "probes.")
 """Keys, and sections of keys, of which each run of a fleet has its own value."""
