@@ -74,7 +74,7 @@ def test_without_training_it_takes_what_is_there(console: Console, undrawn: None
     again = Console(file=io.StringIO(), width=200)
     folder = reproduce(wider, again)
     assert "9 runs: 5 are not there" in said(again)
-    assert json.loads((folder / "claims.json").read_text())["higher_accuracy"]["n"] == 2
+    assert json.loads((folder / "claims.json").read_text())["regularizes"]["n"] == 2
 
 
 def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, outputs: Path, undrawn: None) -> None:
