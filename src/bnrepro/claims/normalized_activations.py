@@ -17,7 +17,8 @@ PAPER, LIBRARY = "per feature, from scratch", "per feature, library"
 SCALAR, SCALAR_NO_EPSILON = "whole tensor", "whole tensor, no ε"
 EPSILON = 1e-5
 SHOWN = {
-    PAPER: (style.colour("batch"), "o", "Algorithm 1"),
+    PAPER: (style.colour("batch"), "o", "Algorithm 1, from scratch"),
+    LIBRARY: ("#000000", "+", "Algorithm 1, library"),
     SCALAR: (style.OTHER_COLOURS[4], "x", "whole tensor"),
 }
 
@@ -98,7 +99,7 @@ def figures(results: Results) -> dict[str, Figure]:
     _marks(variance, features, "input_variance", "variance")
     variance.set(xscale="log", yscale="log", xlabel="variance σ² of a feature before", ylabel="variance after")
     style.panel_letters([mean, variance], ["mean", "variance"])
-    style.legend_below(figure, mean, 3)
+    style.legend_below(figure, mean, 4)
     return {"normalized_activations_features": figure}
 
 
