@@ -141,6 +141,8 @@ def table(with_bn: float, without: float, diverged: bool = False) -> pd.DataFram
                           "low": 0.1, "median": 0.5, "high": 2.0}  # fmt: skip
                 rows += [("training", arm, seed, "sigmoid", 3, step, 1, *each, "digits") for each in values.items()]
             rows.append(("depth", arm, seed, "sigmoid", 3, 0, 0, "gradient", 4.0, "digits"))
+            deep = {"batch": 0.5, "none": 2.0}[arm]
+            rows += [("depth", arm, seed, "sigmoid", 3, 0, layer, "distance", deep, "digits") for layer in (1, 2)]
     if diverged:
         rows += [("training", "none", seed, "sigmoid", 3, 7, 0, "diverged", 7, "digits") for seed in (0, 1)]
     return pd.DataFrame(rows, columns=layer_jacobian.COLUMNS)
@@ -159,6 +161,8 @@ def test_verdict_on_the_distance_from_1(with_bn: float, without: float, verdict:
     assert judgement.primary.interval.value == pytest.approx(with_bn / without, rel=0.01)
     growth = [each.interval.value for each in judgement.estimates if each.name.startswith("growth of the gradient")]
     assert growth == pytest.approx([2.0, 2.0])
+    [deep] = [each for each in judgement.estimates if each.name == "distance at initialisation, 3 layers"]
+    assert deep.interval.value == pytest.approx(0.25)
 
 
 def test_a_seed_that_diverged_is_left_out_of_both_arms_with_a_note() -> None:

@@ -42,11 +42,16 @@ def layer_jacobian(results: Results) -> Evidence:
         first = int(str(layer))
         between = f"distance over training, hidden layer {first} to {first + 1}"
         estimates.append(Estimate(between, ARM, _ratio(_by_seed(rows, DISTANCE))))
-    deep = frame[(frame["part"] == DEPTH) & (frame["metric"] == GRADIENT)]
+    start = frame[frame["part"] == DEPTH]
+    for depth, rows in start[start["metric"] == DISTANCE].groupby("depth"):
+        name = f"distance at initialisation, {depth} layers"
+        estimates.append(Estimate(name, ARM, _ratio(_by_seed(rows, DISTANCE))))
+    deep = start[start["metric"] == GRADIENT]
     for (activation, depth), rows in deep.groupby(["activation", "depth"]):
         for arm in ARMS:
             growth = _growth(rows[rows["arm"] == arm])
-            name = f"growth of the gradient a layer, {NONLINEARITIES[str(activation)][0]}, {depth} layers"
+            named = NONLINEARITIES[str(activation)][0]
+            name = f"growth of the gradient from layer to layer towards the input, {named}, {depth} layers"
             estimates.append(Estimate(name, arm, growth))
     [label] = frame["data"].unique()
     notes += [
