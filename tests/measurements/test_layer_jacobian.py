@@ -162,7 +162,7 @@ def test_verdict_on_the_distance_from_1(with_bn: float, without: float, verdict:
     growth = [each.interval.value for each in judgement.estimates if each.name.startswith("growth of the gradient")]
     assert growth == pytest.approx([2.0, 2.0])
     [deep] = [each for each in judgement.estimates if each.name == "distance at initialisation, 3 layers"]
-    assert deep.interval.value == pytest.approx(0.25)
+    assert deep.interval.value == pytest.approx(0.25, rel=0.01)
 
 
 def test_a_seed_that_diverged_is_left_out_of_both_arms_with_a_note() -> None:
