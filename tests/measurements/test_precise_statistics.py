@@ -17,6 +17,7 @@ from bnrepro.measurements import base
 from bnrepro.measurements import precise_statistics as measurement
 from bnrepro.norm import PopulationStatistics
 from bnrepro.stats import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
+from bnrepro.stats.selection import lasts
 from bnrepro.tables import Results
 from bnrepro.training.loop import Trainer
 
@@ -108,3 +109,16 @@ def test_a_size_at_which_a_run_diverged_is_left_out_with_a_note() -> None:
     assert judgement.notes[0] == "2 a mini-batch: 1 run diverged; this size is left out"
     assert not any(each.name.endswith(", 2 a mini-batch") for each in judgement.estimates)
     assert judge("precise_statistics", frame.assign(metric="diverged")).verdict == NOT_RUN
+
+
+def test_the_committed_networks_are_those_of_batch_size_to_the_digit() -> None:
+    """The moving average's accuracy is that of the last evaluation of the same run there."""
+    results = Results(store.committed_results())
+    tables, found = tables_of(results, "batch_size"), results.measured("precise_statistics")
+    assert found is not None
+    runs = lasts(tables)
+    keys = ["batch_size", "optimizer.lr", "seed"]
+    expected = runs[runs["arm"] == "batch"].set_index(keys)["end"]
+    own = found.frame[found.frame["statistics"] == "moving average"].set_index(["batch", "rate", "seed"])["value"]
+    assert len(own) == 30
+    assert own.to_numpy() == pytest.approx(expected.loc[own.index].to_numpy(), abs=1e-6)

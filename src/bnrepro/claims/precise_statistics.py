@@ -18,7 +18,7 @@ RULE = Below(0.0)
 LOOKS = {
     MOVING: ("moving average of training", style.OTHER_COLOURS[2], "-", "o"),
     PRECISE: ("Algorithm 2, mini-batches as in training", "#000000", "--", "s"),
-    LARGE: ("Algorithm 2, mini-batches of 256", style.OTHER_COLOURS[4], ":", "D"),
+    LARGE: ("Algorithm 2, mini-batches of 256", style.OTHER_COLOURS[0], ":", "D"),
 }
 
 
