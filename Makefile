@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= quick
+DEVICE ?= auto
 TREATMENT ?= batch
 TREATMENTS ?= group layer
 ARGS ?=
@@ -11,7 +12,7 @@ ARGS ?=
 
 help:
 	@echo "make setup     the virtual environment; every other target makes it if it is missing"
-	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [ARGS=...]  train what is missing, draw, judge"
+	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [DEVICE=cpu|cuda] [ARGS=...]  train what is missing, draw, judge"
 	@echo "make compare [TREATMENTS='group layer']  ask the claims of other normalisers, side by side, into the report's table"
 	@echo "make restore   finished runs back from the committed tables, so that PROFILE=full trains only the others"
 	@echo "make test      the test suite          make lint     ruff, pyright, import contracts"
@@ -35,11 +36,11 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@touch $@
 
 reproduce: setup
-	$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --treatment $(TREATMENT) $(ARGS)
+	$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --device $(DEVICE) --treatment $(TREATMENT) $(ARGS)
 
 compare: setup
 	@for treatment in batch $(TREATMENTS); do \
-		$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --treatment $$treatment $(ARGS) || exit $$?; \
+		$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --device $(DEVICE) --treatment $$treatment $(ARGS) || exit $$?; \
 	done
 	$(BIN)/python scripts/compare.py --profile $(PROFILE) $(TREATMENTS)
 

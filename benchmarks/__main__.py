@@ -6,7 +6,14 @@ the machine meanwhile; the line below the table shows how busy it was.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bnrepro.door import door
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmarks.runner import Benchmark
 
 
 def parser():
@@ -25,6 +32,7 @@ def parser():
     found.add_argument(
         "--quick", action="store_true", help="seconds instead of minutes: shows that it works, not how fast"
     )
+    found.add_argument("--engines", action="store_true", help="write the fleets' ratios into the table of engines")
     found.add_argument("--out", type=arguments.new_file, help="the JSON file (default: outputs/benchmark.json)")
     return found
 
@@ -44,7 +52,20 @@ def main() -> None:
     found = runner.measure(runner.chosen(given.rows), given.rounds, given.quick, console)
     console.print(runner.table(found), runner.footer(found), sep="\n", highlight=False)
     runner.write(found, out)
+    if given.engines:
+        _write_engines(found, console)
     sys.exit(int(any(result.failed for result in found.results)))
+
+
+def _write_engines(found: Benchmark, console: Console) -> None:
+    from benchmarks import fleet
+    from bnrepro.runs import engines, provenance
+
+    measured = [each for result in found.results for each in result.measured]
+    device = "cuda" if any(each.details.get("device") == "cuda" for each in measured) else "cpu"
+    hardware = str(provenance.machine(device)["hardware"])
+    for line in fleet.write_engines(measured, hardware, engines.TABLE):
+        console.print(line, highlight=False)
 
 
 if __name__ == "__main__":

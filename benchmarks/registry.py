@@ -8,4 +8,5 @@ from benchmarks import sweeps  # isort: skip
 from benchmarks import plans  # isort: skip
 from benchmarks import layers  # isort: skip
 from benchmarks import inception  # isort: skip
+from benchmarks import fleet  # isort: skip
 from benchmarks import starts  # isort: skip

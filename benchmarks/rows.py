@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,12 +66,13 @@ class Bench:
     def size(self, usual: T, quick: T) -> T:
         return quick if self.quick else usual
 
-    def clock(self, waits: bool = False) -> Timings:
+    def clock(self, waits: bool = False, processor: bool = False) -> Timings:
         """New timings, counted in the benchmark's record of how busy the machine was.
 
-        ``waits`` says that other processes do the work.
+        ``waits`` says that other processes do the work. ``processor`` counts the time of this process alone, for work
+        of one thread: other work on the machine then matters less.
         """
-        self.timings.append(Timings(waits=waits))
+        self.timings.append(Timings(time.process_time if processor else time.perf_counter, waits=waits))
         return self.timings[-1]
 
 

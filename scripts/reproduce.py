@@ -15,6 +15,9 @@ def parser():
     found.add_argument("--experiments", type=arguments.several(arguments.name), default=(),
                        help="only these, comma-separated: in configs/experiment and configs/measurement")  # fmt: skip
     found.add_argument("--jobs", type=arguments.count, help="parallel processes (default: one per core)")
+    found.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
+                       help="where to train (default: auto, a CUDA card if there is one)")  # fmt: skip
+    found.add_argument("--plan", action="store_true", help="print which engine trains every run and why; train nothing")
     found.add_argument("--no-train", action="store_true", help="tables and report of the existing runs")
     found.add_argument("overrides", nargs="*", type=arguments.override(("profile", "treatment", "experiment")),
                        help="Hydra overrides for every run, e.g. wandb=disabled")  # fmt: skip
@@ -32,6 +35,7 @@ def main() -> None:
 
     from rich.console import Console
 
+    from bnrepro.pipeline.engines import print_engines
     from bnrepro.pipeline.plan import Request
     from bnrepro.pipeline.reproduce import reproduce
 
@@ -43,8 +47,12 @@ def main() -> None:
         config_dir=given.config_dir,
         jobs=given.jobs,
         train=not given.no_train,
+        device=given.device,
     )
-    reproduce(request, Console())
+    if given.plan:
+        print_engines(request, Console())
+    else:
+        reproduce(request, Console())
 
 
 if __name__ == "__main__":

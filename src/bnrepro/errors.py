@@ -17,6 +17,10 @@ class ConfigError(UserError):
     """A configuration value that is unknown, of the wrong type or out of range."""
 
 
+class OutOfMemory(ConfigError):
+    """A network, or what trains beside it, needs more memory than there is."""
+
+
 class DataError(UserError):
     """Data files that are present but wrong: truncated, altered, unreadable."""
 

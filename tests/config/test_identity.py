@@ -100,7 +100,7 @@ def test_every_scientific_key_and_no_other_is_part_of_the_identity(key: str) -> 
 
 VIEWS_AND_PLACES = {
     "experiment", "profile", "profiles", "treatment", "arm", "data.root", "data.title", "data.workers", "wandb",
-    "checkpoint_every_s", "keep_weights",
+    "checkpoint_every_s", "keep_weights", "fleet.enabled",
 }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ TRACELESS = {
     "optimizer.decay": 1.0, "augmentation.flip": False, "augmentation.shift": 0, "augmentation.photometric": 0.0,
     "shuffle": "examples", "data.standardize": False, "data.enlarge": 0, "evaluation.test_examples": 0,
     "data.unreadable": "refuse", "data.stream": False, "processes": 1, "sync_batch_norm": False,
-    "model.per_activation_blocks": 0,
+    "model.per_activation_blocks": 0, "engine": "single",
 }  # fmt: skip
 """Spelled out: another default would change the identity of committed runs."""
 MEANINGLESS_WITH = {

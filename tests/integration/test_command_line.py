@@ -158,7 +158,7 @@ def test_a_users_own_layer_in_a_folder_of_their_own(train: Callable[..., SimpleN
 def test_any_launcher_gives_the_same_tables_byte_for_byte(
     train: Callable[..., SimpleNamespace], tmp_path: Path
 ) -> None:
-    sweep = ["-m", *SMALL, "norm=batch", "seed=0,1"]
+    sweep = ["-m", *SMALL, "norm=batch", "seed=0,1", "fleet.enabled=false"]
     assert train(*sweep, "hydra/launcher=basic").code == 0
     # A process of its own, not a forked one: the engine, the default, starts further ones.
     (tmp_path / "elsewhere").mkdir()

@@ -19,6 +19,7 @@ from bnrepro.config.schema import Config
 from bnrepro.errors import StoreError
 from bnrepro.pipeline import restore
 from bnrepro.runs import run
+from bnrepro.runs.planned import plan
 from bnrepro.tables import Results
 
 Sweep = Callable[..., list[Config]]
@@ -140,3 +141,18 @@ def test_a_file_where_a_folder_belongs_is_one_line(sweep: Sweep, tmp_path: Path,
     path.touch()
     with pytest.raises(StoreError, match=r"cannot (write|read) .*outputs"):
         restore.restore_runs("mnist_training", planned, Results(tmp_path))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_runs_of_either_engine_are_restored(together: bool, sweep: Sweep, tmp_path: Path, outputs: Path) -> None:
+    configs = sweep("experiment=mnist_training", "norm=none,batch", "seed=0,1", "keep_weights=false")
+    for place, config in enumerate(configs):
+        run.execute(plan(config, together=place % 2 == 0))
+    tables.write_experiment("mnist_training", store.runs_of("mnist_training"), tmp_path / "one")
+    assert ",fleet-5," in Results(tmp_path / "one").text("mnist_training.runs")
+    shutil.rmtree(outputs)
+    planned = [plan(config, together=together, devices=("cpu", "cuda")) for config in configs]
+    assert restore.restore_runs("mnist_training", planned, Results(tmp_path / "one")) == 4
+    assert all(plan(config, together=together).folder.is_done() for config in configs)
+    tables.write_experiment("mnist_training", store.runs_of("mnist_training"), tmp_path / "two")
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")

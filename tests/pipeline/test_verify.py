@@ -14,6 +14,7 @@ from bnrepro.config.identity import scientific
 from bnrepro.config.schema import Config
 from bnrepro.pipeline.verify import record_of, verify
 from bnrepro.runs import run
+from bnrepro.runs.planned import plan
 
 SHORT = ("norm=none,batch", "optimizer.lr=0.5", "model.init_scale=0.1", "seed=0", "steps=300")
 """Longer than what is trained again, and one run an arm, whatever its experiment sweeps."""
@@ -66,3 +67,25 @@ def test_a_row_of_the_runs_table_is_its_configuration(
     for config, name in zip(ordered, found.runs["run"], strict=True):
         recorded = record_of(experiment, name, tmp_path).config
         assert scientific(from_record(experiment, recorded)) == scientific(config)
+
+
+def test_a_run_of_a_fleet_is_trained_again_by_one(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
+    for config in sweep(*SHORT, "experiment=mnist_training"):
+        run.execute(plan(config, together=True))
+    tables.write_experiment("mnist_training", store.runs_of("mnist_training"), tmp_path)
+    found = verify("mnist_training", tmp_path)
+    assert (found.how, found.agrees) == ("fleet-5, cpu", True)
+    assert found.equal == found.compared > 20
+
+
+def test_a_run_of_a_card_is_compared_by_tolerance_where_there_is_none(
+    sweep: Callable[..., list[Config]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(sweep, tmp_path)
+    path = tmp_path / "tables" / "mnist_training.runs.csv"
+    path.write_text(path.read_text().replace(",cpu,float32", ",cuda,float32"))
+    vouch(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    found = verify("mnist_training", tmp_path)
+    assert (found.how, found.agrees, found.tolerance) == ("single, cuda; here cpu", True, 1e-3)
+    assert found.compared < 20

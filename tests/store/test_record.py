@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnrepro.config.build import from_record
-from bnrepro.config.checks import faults
+from bnrepro.config.checks import faults, unstackable
 from bnrepro.config.identity import run_key, scientific
 from bnrepro.config.schema import Config, Key, key_of
 from bnrepro.store import RunRecord
@@ -86,7 +86,7 @@ def values(key: Key, kind: Any) -> st.SearchStrategy[Any]:
         int: st.integers(int(low), int(high)),
         float: st.floats(low, high, exclude_min=bool(key.within and key.within.open_below)),
         list[int]: st.lists(st.integers(1, 10**6), min_size=1, max_size=4),
-        str: TEXT,
+        str: st.sampled_from(("single", "fleet-7")),  # only the engine is a text without choices
         Any: st.booleans(),  # a switch
     }[options[0]]
     return of_kind | st.none() if is_optional(kind) else of_kind
@@ -113,6 +113,8 @@ def fit_together(config: Any) -> None:
     landscape = config.probes.landscape
     landscape.longest = max(landscape.longest, 2 * landscape.shortest)
     config.processes, config.sync_batch_norm = 1, False
+    if unstackable(config):
+        config.engine = "single"
     if config.precision == "bfloat16":
         landscape.enabled = config.probes.shift.enabled = False
     if config.model.name == "inception":

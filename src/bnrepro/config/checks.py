@@ -121,9 +121,24 @@ def _together(config: Config) -> list[str]:
         found.append("sync_batch_norm=true needs several processes and device=cuda: torchrun … device=cuda")
     if config.processes > 1 and steps_tried:
         found.append("probes.landscape and probes.shift try training steps of their own: with one process only")
+    if not re.fullmatch(r"single|fleet-[1-9]\d{0,3}", config.engine):
+        found.append(f"engine={config.engine}: single, or fleet-N for a block of N places, as in fleet-4")
+    elif config.engine != "single" and (reason := unstackable(config)):
+        found.append(f"engine={config.engine}: {reason}")
     if config.precision == "bfloat16" and steps_tried:
         found.append("probes.landscape and probes.shift compare gradients: precision=float32 or float64")
     return found
+
+
+def unstackable(config: Config) -> str:
+    """Why a run cannot share a fleet, as far as its configuration tells; empty if it can."""
+    if config.processes > 1:
+        return "several processes train this network"
+    if config.data.stream:
+        return "its images are read from disk while it trains"
+    if config.precision == "bfloat16":
+        return "fleets compute in float32 and float64"
+    return ""
 
 
 def _contradictions(config: Config, arm: str, norm: str) -> list[str]:

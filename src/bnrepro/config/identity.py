@@ -80,7 +80,7 @@ def identity(config: Config, fingerprint: str) -> dict[str, Any]:
         "epoch": CODE_EPOCH,
         "config": scientific(config),
         "data": fingerprint,
-        "source": _own_source(config.norm),
+        "source": source_of(config.norm),
     }
 
 
@@ -90,7 +90,7 @@ def is_own(norm: dict[str, Any]) -> bool:
     return target is not None and str(target).partition(".")[0] not in OURS
 
 
-def _own_source(norm: dict[str, Any]) -> str | None:
+def source_of(norm: dict[str, Any]) -> str | None:
     """A digest of the source of a user's normaliser, so that editing it makes a new run; None for ours and torch's."""
     if not is_own(norm):
         return None

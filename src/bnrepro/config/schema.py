@@ -212,8 +212,16 @@ class ProbesConfig:
 
 
 @dataclass
+class FleetConfig:
+    enabled: Flag = key(True, scientific=False)
+
+
+@dataclass
 class Config:
-    """One training run."""
+    """One training run.
+
+    ``engine`` is what trains it: ``single``, or ``fleet-4`` for a block of four places. Sweeps choose it by themselves.
+    """
 
     experiment: str = key(scientific=False)
     profile: str = key("full", choices=("full", "quick", "smoke"), scientific=False)
@@ -236,6 +244,8 @@ class Config:
     processes: int = key(1, within=Range(1, 4096), traceless=True)
     sync_batch_norm: Flag = key(False, traceless=True)
     device: str = key("cpu", choices=("cpu", "cuda"))
+    engine: str = key("single", traceless=True)
+    fleet: FleetConfig = key(FleetConfig, scientific=False)
     precision: str = key("float32", choices=("float32", "float64", "bfloat16"))
     checkpoint_every_s: float = key(15.0, within=COUNT, scientific=False)
     keep_weights: Flag = key(False, scientific=False)

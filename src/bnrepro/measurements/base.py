@@ -30,8 +30,10 @@ from bnrepro.data import Dataset, fallback
 from bnrepro.errors import ConfigError, NetworksMissing, StoreError
 from bnrepro.measurements import source
 from bnrepro.models import build_model
-from bnrepro.runs import lifecycle, provenance, run
-from bnrepro.runs.run import WEIGHTS, Planned
+from bnrepro.runs import lifecycle, provenance
+from bnrepro.runs.contents import WEIGHTS
+from bnrepro.runs.planned import Planned, key_of
+from bnrepro.runs.planned import plan as plan_run
 from bnrepro.store import Files, RunFolder, RunRecord
 from bnrepro.store.record import VERSIONS, flatten
 
@@ -92,16 +94,18 @@ def plan(
     overrides: Sequence[str] = (),
     training: Sequence[str] = (),
     with_networks: bool = True,
+    devices: Sequence[str] = (),
 ) -> Measurement:
     """The measurement and its identity; ``training`` are overrides of the runs whose networks it works on.
 
-    These runs are the finished ones that kept their weights or, without ``with_networks``, all runs of the experiment:
-    the identity is then that of a measurement made when all had finished. Raises :class:`ConfigError` for an unknown
+    These runs are the finished ones that kept their weights, on any of the ``devices`` or, without ``with_networks``,
+    all runs of the experiment, each on its own: the identity is then that of a measurement made when all had finished.
+    Raises :class:`ConfigError` for an unknown
     name, key or value, and :class:`NetworksMissing` if the trained networks that it needs are missing.
     """
     tree = composed(name, overrides)
     settings = tree["measurement"]
-    trained = _trained(composer, name, tree["profile"], training, with_networks)
+    trained = _trained(composer, name, tree["profile"], training, with_networks, devices)
     own = getattr(_module(name), "own_training", None)
     identity = {
         "epoch": CODE_EPOCH,
@@ -110,7 +114,7 @@ def plan(
         "threads": tree["threads"],
         "trained": [item.key for item in trained],
         # The keys of its own brief runs stand for their configurations and their data.
-        "trains": [] if own is None else [run.plan(config).key for config in own(**settings)],
+        "trains": [] if own is None else [key_of(config) for config in own(**settings)],
         "source": source.digest(_module(name).__name__),
     }
     key = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -169,7 +173,7 @@ def _fits(value: Any, default: Any) -> bool:
 
 
 def _trained(
-    composer: Composer, name: str, profile: str, training: Sequence[str], with_networks: bool
+    composer: Composer, name: str, profile: str, training: Sequence[str], with_networks: bool, devices: Sequence[str]
 ) -> list[Planned]:
     """The runs whose networks the measurement ``name`` works on."""
     experiment = needs(name)
@@ -181,7 +185,7 @@ def _trained(
 
     found = fallback.with_data(composed)
     fallback.tell(found)
-    trained = [run.plan(config) for config in found.configs]
+    trained = [plan_run(config, together=with_networks, devices=devices) for config in found.configs]
     if with_networks:
         trained = [item for item in trained if item.folder.is_done() and (item.folder.path / WEIGHTS).exists()]
     if not trained:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from torch import nn
 
 from bnrepro.config.schema import Config
-from bnrepro.errors import ConfigError
+from bnrepro.errors import OutOfMemory
 
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 """PyTorch's allocators say so in a ``RuntimeError``, each in words of its own."""
@@ -19,7 +19,7 @@ SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "Storage
 
 @contextlib.contextmanager
 def enough_memory(config: Config) -> Iterator[None]:
-    """Raises :class:`ConfigError` where the memory does not suffice for the network of ``config``."""
+    """Raises :class:`OutOfMemory` where the memory does not suffice for the network of ``config``."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -38,7 +38,7 @@ def _asked_for(text: str) -> str:
 
 
 def refuse_beyond_memory(config: Config, plain: nn.Module) -> None:
-    """Raise :class:`ConfigError` if the weights of ``plain`` alone exceed the machine's memory, with their gradients.
+    """Raise :class:`OutOfMemory` if the weights of ``plain`` alone exceed the machine's memory, with their gradients.
 
     The system would first grant the memory, and kill this process or another one when it is written.
     """
@@ -48,10 +48,10 @@ def refuse_beyond_memory(config: Config, plain: nn.Module) -> None:
         raise _too_large(config, f"{needed / 2**30:.3g} GiB for its weights and their gradients")
 
 
-def _too_large(config: Config, amount: str) -> ConfigError:
+def _too_large(config: Config, amount: str) -> OutOfMemory:
     values = {place.name: getattr(config.model, place.name) for place in fields(config.model)}
     sizes = [f"model.{name}" for name, value in values.items() if type(value) in (int, list)]
-    return ConfigError(
+    return OutOfMemory(
         f"model={config.model.name} needs more memory than there is{amount and f' ({amount})'}: make "
         f"{', '.join(sizes)} or batch_size smaller, or train fewer runs at a time"
     )

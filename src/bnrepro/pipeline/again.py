@@ -26,7 +26,8 @@ from bnrepro.measurements import base as measure
 from bnrepro.measurements.base import Measurement
 from bnrepro.pipeline.verify import record_of
 from bnrepro.report.judge import deciding
-from bnrepro.runs import engine, run
+from bnrepro.runs import engine
+from bnrepro.runs.planned import plan
 from bnrepro.stats import NOT_RUN
 from bnrepro.tables import Measured, Results, Tables
 
@@ -152,7 +153,7 @@ def _train(watched: _Watched, seed: int | None, folder: Path, jobs: int | None, 
     planned = {}
     for name, found in watched.sweeps.items():
         runs = found.runs.loc[found.runs["seed"] == seed, "run"]
-        planned[name] = [run.plan(_config(name, str(each), watched.folder)) for each in runs]
+        planned[name] = [plan(_config(name, str(each), watched.folder)) for each in runs]
     if planned:
         everything = [item for items in planned.values() for item in items]
         engine.train_all(everything, jobs, console).require_all()

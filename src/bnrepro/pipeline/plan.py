@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from bnrepro import store
@@ -20,9 +21,10 @@ from bnrepro.errors import ConfigError
 from bnrepro.measurements import base as measure
 from bnrepro.measurements.base import Measurement
 from bnrepro.report import comparison
-from bnrepro.runs import run
-from bnrepro.runs.run import Planned
+from bnrepro.runs.planned import Planned
+from bnrepro.runs.planned import plan as plan_run
 
+AUTO = "auto"
 LONGEST_NAME = 120
 """In characters: what tells a folder of results from the others."""
 
@@ -33,7 +35,8 @@ class Request:
 
     ``only`` names some experiments and measurements, among them a user's own in ``config_dir``; without it, all of this
     repository's are meant. ``overrides`` are Hydra's and hold for every run. Without ``train``, only the runs and
-    measurements that exist are used.
+    measurements that exist are used. ``device`` is where runs are trained; with ``auto`` on a CUDA card if there is
+    one, and a run that any device has finished is done.
     """
 
     profile: str = "quick"
@@ -43,6 +46,7 @@ class Request:
     config_dir: str | None = None
     jobs: int | None = None
     train: bool = True
+    device: str = AUTO
 
     def own(self) -> list[str]:
         """The experiments in the user's own folder.
@@ -74,6 +78,20 @@ class Request:
     def common(self) -> list[str]:
         """The overrides that all training runs of this request share."""
         return [f"profile={self.profile}", f"treatment={self.treatment}", *self.overrides]
+
+    def devices(self) -> tuple[str, ...]:
+        """The devices whose runs count, first the one that trains. Raises :class:`ConfigError`."""
+        chosen = [text for text in self.overrides if text.lstrip("+").partition("=")[0] == "device"]
+        if chosen and self.device != AUTO:
+            raise ConfigError(f"--device {self.device} and {chosen[0]}: only one of them")
+        if chosen:
+            return ()
+        cuda = torch.cuda.is_available()
+        if self.device == AUTO:
+            return ("cuda", "cpu") if cuda else ("cpu", "cuda")
+        if self.device == "cuda" and not cuda:
+            raise ConfigError("--device cuda: no CUDA device is available; --device auto uses the CPU then")
+        return (self.device,)
 
     def results(self, treatment: str, on_digits: bool) -> Path:
         """The folder for the results of ``treatment``.
@@ -109,9 +127,10 @@ class Plan:
 
     def __init__(self, composer: Composer, request: Request, console: Console) -> None:
         self.composer, self.request, self.names = composer, request, request.names()
+        self.devices = request.devices()
         self.found = _with_data(composer, self._with_needs(), request, console)
         self.runs: dict[str, list[Planned]] = {
-            name: [run.plan(config) for config in found.configs]
+            name: [plan_run(config, together=True, devices=self.devices) for config in found.configs]
             for name, found in self.found.items()
             if name in self.names
         }
@@ -128,7 +147,8 @@ class Plan:
         """A measurement with its identity; see :func:`~bnrepro.measurements.base.plan`."""
         needed = self.found.get(measure.needs(name) or "")
         training = [*(needed.stand_in if needed else ()), *self.request.common()]
-        return measure.plan(self.composer, name, [f"profile={self.request.profile}"], training, with_networks)
+        profile = [f"profile={self.request.profile}"]
+        return measure.plan(self.composer, name, profile, training, with_networks, self.devices)
 
     def _with_needs(self) -> list[str]:
         needed = [measure.needs(name) for name in self.measurements]

@@ -17,7 +17,7 @@ from bnrepro.errors import StoreError
 from bnrepro.measurements.base import Measurement
 from bnrepro.pipeline.plan import Plan, Request
 from bnrepro.runs import lifecycle
-from bnrepro.runs.run import Planned
+from bnrepro.runs.planned import Planned
 from bnrepro.store import RunRecord
 from bnrepro.store.record import IDENTITY
 from bnrepro.store.tables import WAY_FORWARD
@@ -50,7 +50,8 @@ def restore_runs(experiment: str, planned: Sequence[Planned], results: tables.Re
     found = results.tables(experiment)
     if found is None:
         return 0
-    wanted = {item.key: item for item in planned if not item.config.keep_weights and not item.folder.is_done()}
+    missing = [item for item in planned if not item.config.keep_weights and not item.folder.is_done()]
+    wanted = {each.key: each for item in missing for each in (item, *item.others)}
     rows = [row for row in results.records(f"{experiment}.runs") if row["key"] in wanted]
     times = {row["run"]: row for row in results.records(f"{experiment}.timing")} if rows else {}
     restored = []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -152,6 +156,26 @@ def shown_percentiles(values: np.ndarray) -> dict[str, float]:
         for name, three in shown.items()
         for percentile, value in zip(PERCENTILES, three, strict=True)
     }
+
+
+def observed(tables: Mapping[str, str]) -> dict[int, Observation]:
+    """What live views show of a finished run, by step, from the probe's ``tables`` (CSV text by name)."""
+    found: dict[int, Observation] = {}
+    percentiles: dict[int, list[list[float]]] = {}
+    for row in csv.reader(io.StringIO(tables.get("activations", ""))):
+        if row[1] == "running":
+            percentiles.setdefault(int(row[0]), []).append([float(value) for value in row[3:]])
+    for step, columns in percentiles.items():
+        found.setdefault(step, Observation()).values |= shown_percentiles(np.array(columns).T)
+    bins: dict[tuple[int, str], list[tuple[float, float, int]]] = {}
+    for row in csv.DictReader(io.StringIO(tables.get("histograms", ""))):
+        name = f"hidden.{row['layer']}.{row['quantity']}"
+        bins.setdefault((int(row["step"]), name), []).append((float(row["low"]), float(row["high"]), int(row["count"])))
+    for (step, name), each in bins.items():
+        edges = np.array([low for low, _, _ in each] + [each[-1][1]])
+        counts = np.array([count for _, _, count in each])
+        found.setdefault(step, Observation()).histograms[name] = (counts, edges)
+    return found
 
 
 def saturated_share(outputs: Tensor) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from bnrepro.runs.run import Planned, Report
+from bnrepro.runs.planned import Planned, Report
 
 PLAIN_EVERY_S = 15.0
 LINES = 10

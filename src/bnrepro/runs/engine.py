@@ -1,12 +1,15 @@
 """Many runs on all cores: one engine for every sweep, behind `make reproduce` and Hydra's ``-m``.
 
-It skips finished runs and starts with the longest; every core runs one single-threaded process.
+It skips finished runs, lets runs of one shape train together where that is faster, and starts with the longest; every
+core runs one single-threaded process.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import logging
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -20,16 +23,24 @@ from bnrepro import data
 from bnrepro.config.schema import Config
 from bnrepro.data import ExampleOrder
 from bnrepro.door import stop_if_asked
-from bnrepro.errors import ConfigError, Interrupted, UserError
+from bnrepro.errors import ConfigError, Interrupted, OutOfMemory, UserError
 from bnrepro.models import build_model
-from bnrepro.runs import lifecycle, run
+from bnrepro.runs import engines, lifecycle, run, together
 from bnrepro.runs.display import Display, cost
-from bnrepro.runs.run import Planned, Report
+from bnrepro.runs.planned import Planned, Report, require_device
 from bnrepro.store.workers import Emit, WorkerDied, side_by_side
+from bnrepro.training import tracking
+from bnrepro.training.fleet import shape
 from bnrepro.training.loop import Trainer
+from bnrepro.training.replay import Views
 from bnrepro.training.trial import try_out
 
+log = logging.getLogger(__name__)
 REPORT_EVERY_S = 0.5
+ROUNDS = 4
+"""Runs of a task per place of its block: many keep the places filled, few let the cores end together."""
+ON_CUDA = 2
+"""Processes on a card: one prepares while the other computes."""
 
 
 @dataclass
@@ -51,10 +62,10 @@ def plan(sweep: Sequence[tuple[Config, str]]) -> list[Planned]:
 
     Raises :class:`UserError`, before anything starts, if the data, the device or the mini-batches of a run do not work.
     """
-    planned = [run.plan(config, detail) for config, detail in sweep]
+    planned = [run.plan(config, detail, together=True) for config, detail in sweep]
     for item in planned:
         config, dataset = item.config, data.open_dataset(item.config.data)
-        run.require_device(config)
+        require_device(config)
         ExampleOrder(config, len(dataset.train))
         if config.batch_size == 1 == config.processes:
             Trainer(config, dataset)
@@ -79,13 +90,16 @@ def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Cons
     pending.sort(key=lambda item: (-cost(item), item.folder.name))
     if any(item.config.processes > 1 for item in pending):
         raise ConfigError("processes: a sweep trains every run in one process; only a single run can use torchrun")
-    threads = max(item.config.threads for item in pending)
-    workers = jobs or max(1, (os.cpu_count() or 1) // threads)
+    workers = jobs or _workers(pending)
     display = Display(console or Console(), pending, done=len(unique) - len(pending))
     try:
-        with display:
+        with display, Views() as views:
             stop_if_asked()
-            _follow(pending, workers, display, outcome)
+            left = _follow(pending, workers, display, outcome, views)
+            while left:
+                workers //= 2
+                log.warning("out of memory with several processes; %d runs go on in %d", len(left), workers)
+                left = _follow(left, workers, display, outcome, views)
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped with {display.done} of {display.total} runs done; the same call goes on from here"
@@ -109,32 +123,86 @@ def _refuse_networks(planned: Sequence[Planned]) -> None:
             build_model(config, dataset.train.example_shape, dataset.classes)
 
 
-def _follow(pending: Sequence[Planned], workers: int, display: Display, outcome: Outcome) -> None:
-    for event in side_by_side(_train, pending, workers):
+def _workers(pending: Sequence[Planned]) -> int:
+    """Processes: one per core, or those that feed a card."""
+    if any(item.config.device == "cuda" for item in pending):
+        return ON_CUDA
+    return max(1, (os.cpu_count() or 1) // max(item.config.threads for item in pending))
+
+
+def tasks(pending: Sequence[Planned], workers: int) -> list[list[Planned]]:
+    """What a worker trains at a time, the longest first: a run, or runs of one shape that train together.
+
+    A task of many runs keeps the places of its block filled; there are as many as the ``workers`` need.
+    """
+    found = [[item] for item in pending if item.config.engine == engines.ALONE]
+    shapes: dict[tuple[str, str], list[Planned]] = {}
+    for item in pending:
+        if item.config.engine != engines.ALONE:
+            shapes.setdefault((item.config.engine, shape(item.config)), []).append(item)
+    for (engine, _), items in shapes.items():
+        width = engines.places(engine)
+        rounds = math.ceil(len(items) / width)
+        size = width * math.ceil(rounds / max(min(workers, rounds), math.ceil(rounds / ROUNDS)))
+        found += [items[start : start + size] for start in range(0, len(items), size)]
+    return sorted(found, key=lambda items: -sum(map(cost, items)))
+
+
+def _follow(
+    pending: Sequence[Planned], workers: int, display: Display, outcome: Outcome, views: Views
+) -> list[Planned]:
+    """Train ``pending``. Returns the runs that did not fit into the memory beside the others."""
+    items, short = {item.folder.name: item for item in pending}, list[Planned]()
+    for event in side_by_side(_train, tasks(pending, workers), workers):
         stop_if_asked()
-        if event.kind == "message":
+        if event.kind == "error":
+            raise event.value
+        if event.kind != "message":
+            continue
+        if isinstance(event.value, Report):
             display.report(event.value)
-        elif event.kind in ("result", "error"):
-            item, status = pending[event.task], event.value
-            if event.kind == "error":
-                if not isinstance(event.value, UserError):
-                    raise event.value
-                status, outcome.errors[item.folder.name] = "failed", str(event.value)
-            outcome.counts[status] = outcome.counts.get(status, 0) + 1
-            display.ended(item, status)
+            continue
+        name, status = event.value
+        item = items[name]
+        if isinstance(status, OutOfMemory) and workers > 1 and len(pending) > 1:
+            short.append(item)
+            continue
+        if isinstance(status, UserError):
+            status, outcome.errors[name] = "failed", str(status)
+        elif status != lifecycle.SKIPPED and not _live(item):
+            views.show(item)
+        outcome.counts[status] = outcome.counts.get(status, 0) + 1
+        display.ended(item, status)
+    return short
 
 
-def _train(planned: Planned, emit: Emit) -> str:
-    """Train one run in a worker."""
-    last = 0.0
+def _live(item: Planned) -> bool:
+    """Whether a run of a sweep is shown while it trains: somebody may be watching."""
+    return item.config.engine == engines.ALONE and tracking.mode_of(item.config.wandb) == "online"
+
+
+def _train(items: list[Planned], emit: Emit) -> None:
+    """Train a task in a worker. Sends reports, and for every run its name and how it ended."""
+    last: dict[str, float] = {}
+    waiting = {item.folder.name for item in items}
 
     def watch(report: Report) -> None:
-        nonlocal last
-        if time.monotonic() - last > REPORT_EVERY_S:
-            last = time.monotonic()
+        if time.monotonic() - last.get(report.name, -math.inf) > REPORT_EVERY_S:
+            last[report.name] = time.monotonic()
             emit(report)
 
-    return run.execute(planned, watch)
+    def told(name: str, how: str | UserError) -> None:
+        waiting.discard(name)
+        emit((name, how))
+
+    try:
+        if items[0].config.engine == engines.ALONE:
+            told(items[0].folder.name, run.execute(items[0], watch, live=_live(items[0])))
+        else:
+            together.execute(items, watch, told)
+    except UserError as error:
+        for name in sorted(waiting):
+            told(name, error)
 
 
 # ------------------------------------------------------------------------------------------------- at the end

@@ -57,10 +57,10 @@ class Tracker:
         ``label`` is the arm with what the sweep varies. ``continues`` says that an earlier part of the same run was
         tracked; W&B then appends to it.
         """
-        mode = _mode(config.wandb)
+        mode = mode_of(config.wandb)
         if mode == "disabled" or Tracker.hangs:
             return
-        arguments = _arguments(config, key, label)
+        arguments = arguments_of(config, key, label)
         logging.raiseExceptions = False  # W&B's own log on a full disk is no message for the user
         self._thread = threading.Thread(target=self._show, args=(mode, arguments, continues), name=THREAD, daemon=True)
         self._thread.start()
@@ -72,7 +72,7 @@ class Tracker:
     def observation(self, step: int, seen: Observation) -> None:
         """Show histograms and percentiles of the activations."""
         if seen.histograms or seen.values:
-            self._put(lambda run: run.log({"step": step, **seen.values, **_histograms(seen)}))
+            self._put(lambda run: run.log({"step": step, **seen.values, **histograms(seen)}))
 
     def ended(self, status: str, last_step: int) -> None:
         """Show how the training ended."""
@@ -87,12 +87,8 @@ class Tracker:
         self._thread.join(FINISH_TIMEOUT_S)
         if self._thread.is_alive():
             log.warning("W&B does not answer; the run ends without it")
-            Tracker.hangs = True
             self._left.set()
-            # The first thing that this does is to cancel what W&B would wait for at the end of the process.
-            let_go = threading.Thread(target=_end_service, daemon=True)
-            let_go.start()
-            let_go.join(LET_GO_S)
+            abandon()
         self._thread = None
 
     def _put(self, action: Action) -> None:
@@ -102,51 +98,61 @@ class Tracker:
     # --------------------------------------------------------------------------------------- in the thread
 
     def _show(self, mode: str, arguments: dict[str, Any], continues: bool) -> None:
-        run = self._begin(mode, arguments, continues)
+        run = begin(mode, arguments, continues, self._warn)
         for action in iter(self._actions.get, None):
             if run is None:
                 continue
             try:
                 action(run)
             except Exception as error:
-                self._warn("W&B stopped answering (%s); the run continues without it", _first_line(error))
+                self._warn("W&B stopped answering (%s); the run continues without it", first_line(error))
                 run = None
-        _end_service()
+        end_service()
 
     def _warn(self, text: str, *values: str) -> None:
         if not self._left.is_set():
             log.warning(text, *values)
 
-    def _begin(self, wanted: str, arguments: dict[str, Any], continues: bool) -> Any:
-        """The W&B run, or None if none can start.
 
-        Without a network, ``init`` blocks and then raises; the view then falls back to an offline run.
-        """
-        os.environ.setdefault("WANDB_SILENT", "true")
-        _keep_cache(Path(arguments["dir"]))
-        try:
-            import wandb
-        except Exception as error:
-            self._warn("W&B is not usable (%s); the run continues without it", _first_line(error))
-            return None
-        for mode in ("online", "offline") if wanted == "online" else ("offline",):
-            # Offline, `resume` tells `wandb sync` to append; otherwise each part of a run would replace the one before.
-            resume = "allow" if mode == "online" or continues else None
-            settings = wandb.Settings(
-                init_timeout=INIT_TIMEOUT_S, console="off", x_disable_stats=True, x_disable_meta=True, silent=True
-            )
-            try:
-                run = wandb.init(**arguments, mode=mode, resume=resume, settings=settings)
-                # Our own step: a resumed run repeats the steps since its checkpoint, but W&B's counter only grows.
-                run.define_metric("step", hidden=True)
-                run.define_metric("*", step_metric="step")
-                return run
-            except Exception as error:
-                self._warn("W&B %s could not start (%s)", mode, _first_line(error))
+def begin(wanted: str, arguments: dict[str, Any], continues: bool, warn: Callable[..., None]) -> Any:
+    """The W&B run, or None if none can start.
+
+    Without a network, ``init`` blocks and then raises; the view then falls back to an offline run.
+    """
+    os.environ.setdefault("WANDB_SILENT", "true")
+    _keep_cache(Path(arguments["dir"]))
+    try:
+        import wandb
+    except Exception as error:
+        warn("W&B is not usable (%s); the run continues without it", first_line(error))
         return None
+    for mode in ("online", "offline") if wanted == "online" else ("offline",):
+        # Offline, `resume` tells `wandb sync` to append; otherwise each part of a run would replace the one before.
+        resume = "allow" if mode == "online" or continues else None
+        settings = wandb.Settings(
+            init_timeout=INIT_TIMEOUT_S, console="off", x_disable_stats=True, x_disable_meta=True, silent=True
+        )
+        try:
+            run = wandb.init(**arguments, mode=mode, resume=resume, settings=settings)
+            # Our own step: a resumed run repeats the steps since its checkpoint, but W&B's counter only grows.
+            run.define_metric("step", hidden=True)
+            run.define_metric("*", step_metric="step")
+            return run
+        except Exception as error:
+            warn("W&B %s could not start (%s)", mode, first_line(error))
+    return None
 
 
-def _mode(configured: str) -> str:
+def abandon() -> None:
+    """Leave a view that does not answer, and all later ones of this process."""
+    Tracker.hangs = True
+    # The first thing that this does is to cancel what W&B would wait for at the end of the process.
+    let_go = threading.Thread(target=end_service, daemon=True)
+    let_go.start()
+    let_go.join(LET_GO_S)
+
+
+def mode_of(configured: str) -> str:
     """The mode of the view: what the configuration and W&B's own variables both allow."""
     if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on"):
         return "disabled"
@@ -168,7 +174,7 @@ def _keep_cache(folder: Path) -> None:
     os.environ["WANDB_CACHE_DIR"] = str(folder / "wandb" / "cache")
 
 
-def _end_service() -> None:
+def end_service() -> None:
     """End W&B's service of this process, if it has one; its answer may be an error, or none."""
     wandb = sys.modules.get("wandb")
     if wandb is not None:
@@ -176,7 +182,7 @@ def _end_service() -> None:
             wandb.teardown()
 
 
-def _arguments(config: Config, key: str, label: str) -> dict[str, Any]:
+def arguments_of(config: Config, key: str, label: str) -> dict[str, Any]:
     return {
         "project": os.environ.get("WANDB_PROJECT", PROJECT),
         "group": config.experiment,
@@ -189,7 +195,7 @@ def _arguments(config: Config, key: str, label: str) -> dict[str, Any]:
     }
 
 
-def _histograms(seen: Observation) -> dict[str, Any]:
+def histograms(seen: Observation) -> dict[str, Any]:
     import wandb
 
     return {
@@ -197,6 +203,6 @@ def _histograms(seen: Observation) -> dict[str, Any]:
     }
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

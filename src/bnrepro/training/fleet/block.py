@@ -34,6 +34,9 @@ class Block:
         self.config, self.width = first.config, width
         self.shape, self.train_set = shape(first.config), first.train_set
         self.images = _compact(first.train_set.images)
+        # Allocated once: the system clears new memory page by page, which takes longer than the copies.
+        self.gathered = self.images.new_empty(width * first.config.batch_size, *self.images.shape[1:])
+        self.taken = torch.empty_like(self.gathered, dtype=self.train_set.images.dtype)
         self.initial = {name: tensor.clone() for name, tensor in first.model.state_dict().items()}
         self.stack = stacked(first, width)
         self.stepper = Stepper(self.stack)
@@ -51,7 +54,7 @@ class Block:
         """Train every run to its end; ``on_end`` gets each as it ends, its network fetched from the stack."""
         waiting = iter(seats)
         began = time.perf_counter()
-        self._fill(waiting, on_end)
+        self.fill(waiting, on_end)
         while any(self.seats):
             present = [seat for seat in self.seats if seat is not None]
             count = min(seat.next_stop() - seat.progress.step for seat in present)
@@ -67,9 +70,9 @@ class Block:
                     self._leave(seat, on_end)
                 elif seat.config.checkpoint_every_s:
                     self._keep(seat, len(present))
-            self._fill(waiting, on_end)
+            self.fill(waiting, on_end)
 
-    def _fill(self, waiting: Iterator[Seat], on_end: Callable[[Seat], None]) -> None:
+    def fill(self, waiting: Iterator[Seat], on_end: Callable[[Seat], None]) -> None:
         """Give every empty place to the next run, which is looked at before its first update."""
         fresh = []
         for place in range(self.width):
@@ -104,6 +107,12 @@ class Block:
 
     # ------------------------------------------------------------------------------------------------- updates
 
+    def advance(self, count: int) -> None:
+        """Make the next ``count`` updates of the runs that sit, without looking at them, for timing and tests."""
+        self._advance(count)
+        for seat in filter(None, self.seats):
+            seat.progress.step += count
+
     def _advance(self, count: int) -> Tensor:
         """Update every run ``count`` times; returns the losses (count, width)."""
         if self.stack.device.type == "cuda":
@@ -124,7 +133,8 @@ class Block:
     def _update(self, ahead: int) -> Tensor:
         """One update on a CPU, by the kernel of the single loop; the losses (width,)."""
         chosen = self._chosen(ahead)
-        images = self.images.index_select(0, chosen).to(self.stack.dtype)
+        torch.index_select(self.images, 0, chosen, out=self.gathered)
+        images = self.taken.copy_(self.gathered)
         images = changed(images, self._changes(ahead), self.config.augmentation.shift)
         labels = self.train_set.labels.index_select(0, chosen).view(self.width, -1)
         losses = self.stack.losses(images.unflatten(0, (self.width, -1)), labels, self._draws())

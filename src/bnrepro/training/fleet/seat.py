@@ -60,7 +60,7 @@ class Seat(RunState):
 
     @property
     def ended(self) -> bool:
-        return self.progress.diverged or self.progress.step >= self.config.steps
+        return self.progress.diverged or self.progress.step >= self.stops[-1]
 
     def next_stop(self) -> int:
         """The next step at which it is looked at."""
