@@ -38,7 +38,7 @@ def measure(epsilon: float, deviations: Sequence[float], examples: int, features
             largest = np.abs(x - mean).max(_positions(x), keepdims=True)
             for name, gamma in (("paper", np.sqrt(variance + epsilon)), ("readers", np.sqrt(variance))):
                 for kernel in KERNELS:
-                    y = normalise(kernel, torch.from_numpy(x), epsilon, _flat(gamma), _flat(mean)).numpy()
+                    y = normalise(kernel, torch.from_numpy(x), epsilon, (_flat(gamma), _flat(mean))).numpy()
                     rows.append((kernel, layer, deviation, name, (np.abs(y - x) / largest).max()))
     return pd.DataFrame(rows, columns=["kernel", "layer", "deviation", "gamma", "error"])
 

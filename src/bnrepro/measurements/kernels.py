@@ -12,13 +12,11 @@ KERNELS: dict[str, type[_BatchNorm]] = {"from scratch": ReferenceBatchNorm, "lib
 """``library`` is the layer that all training uses (``norm=batch``)."""
 
 
-def normalise(
-    kernel: str, x: Tensor, epsilon: float, gamma: Tensor | None = None, beta: Tensor | None = None
-) -> Tensor:
+def normalise(kernel: str, x: Tensor, epsilon: float, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Algorithm 1 by the layer named ``kernel``, with the statistics of ``x``: (N, C, ...) → the same shape.
 
-    ``gamma`` and ``beta`` are (C,), or both None for 1 and 0. The output can be differentiated in all three tensors.
+    ``affine`` holds γ and β, each (C,); None stands for 1 and 0. The output can be differentiated in all three tensors.
     """
-    layer = KERNELS[kernel](x.shape[1], epsilon, affine=gamma is not None, track_running_stats=False).to(x.dtype)
-    affine = {} if gamma is None or beta is None else {"weight": gamma, "bias": beta}
-    return torch.func.functional_call(layer, affine, (x,))
+    layer = KERNELS[kernel](x.shape[1], epsilon, affine=affine is not None, track_running_stats=False).to(x.dtype)
+    values = {} if affine is None else dict(zip(("weight", "bias"), affine, strict=True))
+    return torch.func.functional_call(layer, values, (x,))
