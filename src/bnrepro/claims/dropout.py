@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from bnrepro.claims import style, sweeps
 from bnrepro.claims.accelerations import WHOLE, gains_of
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
-from bnrepro.stats import BASELINE, Above, Estimate, paired_difference
+from bnrepro.stats import BASELINE, Above, Estimate, Interval, paired_difference
 from bnrepro.stats.selection import RATE, best_by, ends
 from bnrepro.tables import Results, Tables
 
@@ -59,6 +59,7 @@ def regularizes(results: Results) -> Evidence:
                 own = paired_difference(each[size, arm])
                 estimates.append(Estimate(f"{label} on {_words(size)}", arm, own, unit="difference"))
     estimates += _inception(results, notes)
+    notes += _edges(tables, chosen)
     return Evidence(estimates, [*notes, CHANGED], apart.rename(columns=_words).rename_axis("seed"))
 
 
@@ -78,6 +79,19 @@ def at_best_rates(tables: Tables) -> pd.DataFrame:
     return test.loc[chosen].assign(validation=validation.loc[chosen, "end"])
 
 
+def _edges(tables: Tables, chosen: pd.DataFrame) -> list[str]:
+    """How often the best learning rate is the lowest or highest tried: a better one may lie beyond."""
+    rates = sorted(set(tables.runs[RATE]))
+    best = chosen.groupby(["arm", "size", DROPOUT])[RATE].first()
+    if len(rates) < 3:
+        return []
+    low, high = (int((best == rate).sum()) for rate in (rates[0], rates[-1]))
+    return [
+        f"of {len(best)} choices of a learning rate {low} fall on the lowest of {len(rates)} rates, {rates[0]:g}, and "
+        f"{high} on the highest, {rates[-1]:g}"
+    ]
+
+
 def gain_by_dropout(runs: pd.DataFrame) -> tuple[pd.Series, float] | None:
     """By seed, the gain by the best dropout on validation over none; and that dropout.
 
@@ -91,7 +105,7 @@ def gain_by_dropout(runs: pd.DataFrame) -> tuple[pd.Series, float] | None:
 
 
 def _words(size: float) -> str:
-    return "all training examples" if size == ALL else f"{size:,.0f} training examples"
+    return "all examples" if size == ALL else f"{size:,.0f} examples"
 
 
 def _inception(results: Results, notes: list[str]) -> list[Estimate]:
@@ -122,25 +136,44 @@ CLAIMS = (
         paper="dropout is removed from the Inception without loss; no experiment isolates it",
         deviation="the network of §4.1 on 1,000, 5,000, 20,000 and 55,000 training images of binary MNIST, 6,000 "
         "steps, dropout 0.1, 0.25 or 0.5; each arm, size and dropout at its best of three rates on validation",
-        figure="dropout_accuracy",
+        figure="dropout_gain",
         numbers=regularizes,
     ),
 )
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Two panels against the dropout probability: test accuracy, training accuracy."""
+    """By size of the training set, against the dropout probability: test accuracy, and its gain over no dropout."""
     tables = tables_of(results, NAME)
-    figure, [axes] = style.canvas(style.PAGE, 2.6, 1, 2)
-    splits = ("test", "train")
-    for panel, split in zip(axes, splits, strict=True):
-        panel.set(xlabel="dropout probability", ylabel=f"final {split} accuracy")
-    arms = style.arms_of(tables, results.treatment)
-    sweeps.ends_against(axes, [ends(tables, split) for split in splits], DROPOUT, arms)
-    style.panel_letters(axes, ["on the test images", "on the training examples"])
-    style.legend_below(figure, axes[0], 4)
+    chosen, arms = at_best_rates(tables), style.arms_of(tables, results.treatment)
+    sizes = sorted(set(chosen["size"])) or [ALL]
+    figure, (above, below) = style.canvas(style.PAGE, 3.9, 2, len(sizes), sharex=True)
+    for place, size in enumerate(sizes):
+        for arm in arms:
+            runs = chosen[(chosen["arm"] == arm) & (chosen["size"] == size)]
+            accuracy = 100 * runs.pivot(index="seed", columns=DROPOUT, values="end")
+            sweeps.with_intervals(above[place], _by_dropout(accuracy), arm, bounds=(0, 100))
+            if 0.0 in accuracy:
+                sweeps.with_intervals(below[place], _by_dropout(accuracy.sub(accuracy[0.0], axis=0)), arm)
+        below[place].axhline(0, **style.GUIDE)
+        below[place].sharey(below[0])
+        below[place].tick_params(labelleft=not place)
+        below[place].set_xlabel("dropout probability")
+    style.panel_letters(above, [_words(size) for size in sizes])
+    above[0].set_ylabel("final test accuracy, %")
+    below[0].set_ylabel("gain over no dropout, points")
+    style.legend_below(figure, above, 4)
     figure.suptitle(style.seeds_note(tables))
-    return {"dropout_accuracy": figure}
+    return {"dropout_gain": figure}
+
+
+def _by_dropout(values: pd.DataFrame) -> dict[float, Interval]:
+    """The mean over seeds (rows) at each dropout (columns), with its interval."""
+    return {
+        float(str(dropout)): paired_difference(column.dropna())
+        for dropout, column in values.items()
+        if column.notna().any()
+    }
 
 
 DECLARED = Experiment(NAME, 60, CLAIMS, figures, draws_all=True)

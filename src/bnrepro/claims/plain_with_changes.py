@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bnrepro import stats
+from bnrepro.claims import style
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, NotRun, tables_of
 from bnrepro.claims.inception_training import BASELINE, PROTOCOL, READ_FROM, X5
 from bnrepro.claims.inception_training import NAME as REFERENCE
@@ -99,7 +100,29 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    return {}
+    """Median and range of the seeds: Inception, the other changes without BN at three rates, and BN-x5."""
+    tables, reference = tables_of(results, NAME), reference_of(results)
+    figure, [[axes]] = style.canvas(style.PAGE, 3.2)
+    own, theirs = (stats.curve(each.metrics, "test", "accuracy") for each in (tables, reference))
+    parts = [
+        (reference, theirs, BASELINE, "--", "Inception"),
+        *((tables, own, arm, ":", f"Inception with the other changes, {rate}") for arm, rate in ARMS.items()),
+        (reference, theirs, X5, "-", "BN-x5: the same changes, and BN"),
+    ]
+    for source, curves, arm, line, label in parts:
+        runs = style.runs_of(source, arm)
+        if not runs:
+            continue
+        lost = int((source.runs.loc[source.runs["arm"] == arm, "status"] == "diverged").sum())
+        label += f" ({lost} of {len(runs)} diverged)" if lost else ""
+        style.band(axes, style.curves_of(curves, source, arm), arm, label, line)
+    tops = style.curves_of(theirs, reference, BASELINE).max()
+    style.mark(axes, float(tops.mean()), "best of\nInception, mean")
+    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, max(own.index.max(), theirs.index.max())))
+    style.thousands(axes)
+    style.legend_below(figure, axes, 2)
+    figure.suptitle(style.range_note(tables))
+    return {"plain_with_changes_accuracy": figure}
 
 
 DECLARED = Experiment(NAME, 96, CLAIMS, figures, any_normaliser=False, arms=tuple(ARMS))

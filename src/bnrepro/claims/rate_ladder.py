@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from bnrepro import stats
 from bnrepro.claims import inception_training as full
+from bnrepro.claims import style, sweeps
 from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, tables_of
 from bnrepro.stats import BASELINE, Estimate
 from bnrepro.stats.ladder import Beyond, Bracket, across_seeds, bracket, ratio
@@ -20,6 +21,8 @@ TRAINS, STRICTER = full.CHANCE + full.ABOVE_CHANCE, 0.3
 """A run trains if its final test accuracy is five points above chance. The stricter bar stands beside."""
 RULE = Beyond(3.0, null=1.0)
 """The margin of higher_learning_rates. In the paper ×5 fails without BN and ×30 trains with it: a ratio above 6."""
+STEP_OUT = 1.6
+"""How far the figure's axis reaches beyond the ladder, as a factor."""
 CHANGED = (
     "declared first as the share of seeds that fail at five times the rate, of which five seeds could decide nothing "
     "(none failed); posed as a ladder of rates after those runs, and before its own"
@@ -119,7 +122,41 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    return {}
+    """Final accuracy against the rate: a dot per seed, a line through their means; shaded, where training stops."""
+    tables, runs = tables_of(results, NAME), rungs(results)
+    figure, [[axes]] = style.canvas(style.PAGE, 2.9)
+    axes.set(xscale="log", xlabel="learning rate, multiple of Inception's", ylabel="final test accuracy")
+    shown = [arm for arm in (BASELINE, TREATMENT) if arm in set(runs["arm"])]
+    lost: dict[str, dict[float, int]] = {}
+    for arm in shown:
+        own = runs[runs["arm"] == arm]
+        diverged = own["status"] == "diverged"
+        lost[arm] = {float(str(at)): int(number) for at, number in diverged.groupby(own["multiple"]).sum().items()}
+        shade, baseline = style.colour(arm), arm == BASELINE
+        label = style.name(arm)
+        means = own.groupby("multiple")["end"].mean()
+        axes.plot(means.index, means, style.line(arm), color=shade, label=label)
+        face = "white" if baseline else shade
+        axes.plot(own["multiple"], own["end"], sweeps.marker(arm), color=shade, markersize=4, markerfacecolor=face)
+    multiples = sorted(set(runs["multiple"]))
+    edges = multiples[0] / STEP_OUT, multiples[-1] * STEP_OUT
+    for arm in shown:
+        found = list(limits(runs, arm).values())
+        low, high = min(each.low for each in found), max(each.high for each in found)
+        label = f"{style.name(arm)}, training stops in this range"
+        span = max(low, edges[0]), min(high, edges[1])
+        axes.axvspan(*span, color=style.colour(arm), alpha=0.15, linewidth=0, label=label)
+    top = runs["end"].max()
+    axes.set(xlim=edges, ylim=(0, 1.1 * max(TRAINS, top if top > 0 else 0)))
+    axes.set_xticks(multiples, [f"×{multiple:g}" for multiple in multiples])
+    axes.minorticks_off()
+    style.mark(axes, full.CHANCE, "chance")
+    style.mark(axes, TRAINS, "trains above")
+    sweeps.strips_above([axes], [lost], "seeds that diverged")
+    style.legend_below(figure, axes, 2)
+    seeds = runs["seed"].nunique()
+    figure.suptitle(f"{tables.data_label}; {style.count(seeds, 'seed')}, a dot each, and their mean")
+    return {"rate_ladder_accuracy": figure}
 
 
 DECLARED = Experiment(NAME, 92, CLAIMS, figures, any_normaliser=False, arms=(BASELINE, TREATMENT))
