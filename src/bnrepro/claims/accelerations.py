@@ -42,7 +42,7 @@ CHANGED = (
 
 def accelerations(results: Results) -> Evidence:
     """The mean gain of the changes that are said to help decides."""
-    gains, notes, diverged = gains_of(results, HELPFUL)
+    gains, notes, diverged = gains_of(*compared(results), HELPFUL)
     seeds = pd.DataFrame({HELPFUL[arm]: gain for arm, gain in gains.items()}).dropna()
     if seeds.empty:
         raise NotRun(NAME, "no seed finished with all changes and with one of them undone")
@@ -64,7 +64,7 @@ def accelerations(results: Results) -> Evidence:
 
 def dispensable(results: Results) -> Evidence:
     """The change whose interval reaches lowest decides: both must cost less than the margin."""
-    gains, notes, diverged = gains_of(results, DISPENSED)
+    gains, notes, diverged = gains_of(*compared(results), DISPENSED)
     seeds = pd.DataFrame({DISPENSED[arm]: gain for arm, gain in gains.items()}).dropna()
     if seeds.empty:
         raise NotRun(NAME, "no seed finished with all changes and with one of them undone")
@@ -90,21 +90,18 @@ def _lowest(interval: Interval) -> float:
     return interval.low if interval.n > 1 else interval.value
 
 
-def gains_of(results: Results, changes: Mapping[str, str]) -> tuple[dict[str, pd.Series], list[str], int]:
-    """By arm, each seed's gain in maximum test accuracy from the change that it undoes; notes; runs of BN-x5 lost.
-
-    Raises :class:`NotRun` without the runs of BN-x5.
-    """
+def compared(results: Results) -> tuple[Tables, Tables]:
+    """The tables of the changes undone, and those with the runs of BN-x5. Raises :class:`NotRun`."""
     tables, reference = tables_of(results, NAME), results.tables(REFERENCE)
     if reference is None or WHOLE not in set(reference.runs["arm"]):
         raise NotRun(f"{REFERENCE},{NAME}", f"the arm {WHOLE} of {REFERENCE} has not been run")
-    gains, notes = _gains(tables, reference, changes)
-    diverged = int((reference.runs.loc[reference.runs["arm"] == WHOLE, "status"] == "diverged").sum())
-    # The notes on the runs with all changes come with the pairs of every change: each is kept once.
-    return gains, list(dict.fromkeys(notes)), diverged
+    return tables, reference
 
 
-def _gains(tables: Tables, reference: Tables, changes: Mapping[str, str]) -> tuple[dict[str, pd.Series], list[str]]:
+def gains_of(
+    tables: Tables, reference: Tables, changes: Mapping[str, str]
+) -> tuple[dict[str, pd.Series], list[str], int]:
+    """By arm, each seed's gain in maximum test accuracy from the change that it undoes; notes; runs of BN-x5 lost."""
     tops = pd.concat([stats.curve(each.metrics, "test", "accuracy").max() for each in (reference, tables)])
     gains, notes = {}, []
     for arm, change in changes.items():
@@ -114,7 +111,9 @@ def _gains(tables: Tables, reference: Tables, changes: Mapping[str, str]) -> tup
             gains[arm] = pd.Series(pairs.without(tops) - pairs.treated(tops), index=pairs.frame.index)
         else:
             notes.append(f"{change}: no seed finished with and without it")
-    return gains, notes
+    diverged = int((reference.runs.loc[reference.runs["arm"] == WHOLE, "status"] == "diverged").sum())
+    # The notes on the runs with all changes come with the pairs of every change: each is kept once.
+    return gains, list(dict.fromkeys(notes)), diverged
 
 
 SIZES = "; the size of each change is an assumption where the paper gives only its direction"
@@ -153,8 +152,8 @@ CLAIMS = (
 
 def figures(results: Results) -> dict[str, Figure]:
     """One row per change, the helpful above the dispensable: every seed's gain, and their mean with its interval."""
-    tables = tables_of(results, NAME)
-    gains, _, _ = gains_of(results, CHANGES)
+    tables, reference = compared(results)
+    gains, _, _ = gains_of(tables, reference, CHANGES)
     if not gains:
         raise NotRun(NAME, "no seed finished with all changes and with one of them undone")
     figure, panels = style.canvas(

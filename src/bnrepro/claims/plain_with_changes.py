@@ -40,11 +40,9 @@ def plain_with_changes(results: Results) -> Evidence:
         raise NotRun(f"{REFERENCE},{NAME}", f"no seed finished with {BASELINE}, {X5} and {chosen}")
     label = "ratio of steps to Inception's maximum, BN-x5 over itself without BN"
     estimates = [Estimate(f"{label} at {ARMS[chosen]}, its best rate", X5, pairs.ratio(steps), True)]
-    notes = [f"on validation {chosen} is the best of {len(ARMS)} rates", *pairs.notes]
+    notes = [f"on validation {chosen} is the best of {tables.runs['arm'].nunique()} rates", *pairs.notes]
     for arm, rate in ARMS.items():
-        own = tables.runs.loc[tables.runs["arm"] == arm, "run"]
-        missed = int(reached.reindex(own).isna().sum())
-        notes.append(f"{arm}: {missed} of {len(own)} runs never reach it and count as {budget:,} steps")
+        notes += _missed(tables.runs[tables.runs["arm"] == arm], reached, budget)
         to_bn, to_plain = pair_by_seed(everyone, X5, baseline=arm), pair_by_seed(everyone, arm, baseline=BASELINE)
         if arm != chosen and len(to_bn):
             estimates.append(Estimate(f"{label} at {rate}", X5, to_bn.ratio(steps)))
@@ -59,6 +57,17 @@ def plain_with_changes(results: Results) -> Evidence:
     missed = int(reached[pairs.treatment].isna().sum())
     rows = pairs.listed(steps, "ratio").assign(target=targets[pairs.baseline].to_numpy())
     return Evidence(estimates, notes, rows, pairs.treatment_diverged + missed)
+
+
+def _missed(runs: pd.DataFrame, reached: pd.Series, budget: float) -> list[str]:
+    """How many runs of an arm never reach the target, which are NaN in ``reached``, and how many diverge."""
+    diverged = int((runs["status"] == "diverged").sum())
+    finished = runs.loc[runs["status"] == "finished", "run"]
+    missed = int(reached.reindex(finished).isna().sum())
+    arm = "".join(runs["arm"].unique())
+    return [f"{arm}: {missed} of {len(runs)} runs never reach it and count as {budget:,} steps"] * bool(missed) + [
+        f"{arm}: {diverged} of {len(runs)} runs diverge and are left out"
+    ] * bool(diverged)
 
 
 def reference_of(results: Results) -> Tables:

@@ -91,7 +91,7 @@ def _fates(runs: pd.DataFrame) -> list[str]:
 
 def _whole_training(results: Results) -> list[Estimate]:
     """The same question at ×5 over the whole length of inception_training, if it has been run."""
-    tables = results.tables(full.NAME)
+    tables = results.beside(full.NAME)
     if tables is None or full.PLAIN_X5 not in set(tables.runs["arm"]):
         return []
     runs = ends(tables)
