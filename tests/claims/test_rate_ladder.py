@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from fabricated_inception import AS_THE_PAPER, DIGITS, STEPS, Composed, made
 from bnrepro.claims import Judgement, rate_ladder
 from bnrepro.config.identity import scientific
 from bnrepro.config.schema import Config
-from bnrepro.stats import amount
 from bnrepro.tables import Results
 
 End = Callable[[str, float, int], float | None]
@@ -79,8 +79,7 @@ def test_no_verdict_beyond_what_the_rungs_can_tell(
 def test_beyond_the_ladder_there_is_a_bound(composed: Composed, tmp_path: Path) -> None:
     judged = judged_in(climbed(composed, tmp_path, up_to(none=5, batch=100)))
     assert judged.primary is not None
-    assert judged.primary.interval.low == 10.0
-    assert amount(judged.primary.interval, "ratio") == "10× (10× to –)"
+    assert (judged.primary.interval.low, judged.primary.interval.high) == (10.0, math.inf)
     assert judged.verdict == "supported"
     assert "batch: every run trains" in judged.notes
 
@@ -138,3 +137,12 @@ def test_the_rungs_are_the_arms_of_inception_training(composed: Composed) -> Non
     assert {config.optimizer.lr for config in arms} == {rate_ladder.BASE}
     rates = {config.optimizer.lr / rate_ladder.BASE for config in composed("experiment=rate_ladder", "norm=none")}
     assert sorted(rates) == pytest.approx([1, 2, 5, 10, 30, 100])
+
+
+def test_where_nothing_trains_nothing_is_known(composed: Composed, tmp_path: Path) -> None:
+    results = climbed(composed, tmp_path, up_to(none=0, batch=0))
+    judged = judged_in(results)
+    assert judged.primary is not None
+    assert (judged.primary.interval.low, judged.primary.interval.high) == (0.0, math.inf)
+    assert judged.verdict == "inconclusive"
+    assert rate_ladder.DECLARED.figures(results)
