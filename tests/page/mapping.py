@@ -14,6 +14,10 @@ from bnrepro.config.columns import recorded_keys
 from bnrepro.store.record import TIMING_COLUMNS
 from bnrepro.tables import LONG, Tables
 
+SCALES, RATES = (0.003, 0.03, 0.3, 3.0), (0.1, 1.0, 10.0, 100.0)
+"""Of the small map of most tests."""
+IDENTITY = "bias_redundant"
+"""The one other claim that has a table there, and the figure."""
 STEPS = (0, 10, 20, 40, 80, 160, 320, 640, *range(1000, 10001, 1000))
 RUN = {"fingerprint": "0" * 16, "python": "3", "torch": "2", "numpy": "2", "commit": "c0ffee"}
 

@@ -117,9 +117,8 @@ def _environment() -> jinja2.Environment:
         "inline": lambda text: Markup(render.renderInline(text)),
         "words": words,
         "frame": _frame,
-        "lower_first": lambda text: text[:1].lower() + text[1:],
     }
-    found.globals |= {"KINDS": KINDS, "SOURCES": wording.SOURCES, "MARKS": MARKS}
+    found.globals |= {"KINDS": KINDS}
     return found
 
 

@@ -101,13 +101,14 @@ def sentences(found: Found) -> list[list[Part]]:
 def _counts(found: Found) -> str:
     """``Of 24 empirical claims 12 stand and 4 fail; of 8 identities 8 stand.``"""
     parts = []
-    for kind, exact in (("empirical claims", False), ("identities", True)):
+    for kinds, exact in ((("empirical claim", "empirical claims"), False), (("identity", "identities"), True)):
         verdicts = [judgement.verdict for claim, judgement in found if claim.rule.exact == exact]
         counts = [(verdicts.count(verdict), words) for verdict, words in SAID.items() if verdict in verdicts]
         if counts:
-            parts.append(f"of {len(verdicts)} {kind} " + listed([f"{n} {words[n > 1]}" for n, words in counts]))
-    said = "; ".join(parts) or "no claim is asked here"
-    return said[:1].upper() + said[1:] + "."
+            said = listed([f"{count} {words[count > 1]}" for count, words in counts])
+            parts.append(f"of {len(verdicts)} {kinds[len(verdicts) != 1]} {said}")
+    whole = "; ".join(parts) or "no claim is asked here"
+    return whole[:1].upper() + whole[1:] + "."
 
 
 def _sentence(begins: str, members: dict[str, tuple[str, Claim, Judgement]], treatment: str) -> list[Part]:

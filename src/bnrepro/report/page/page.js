@@ -134,12 +134,12 @@ function show(number, panel, found) {
       element("table", { class: "data" },
         element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "at the end"), ...names)),
         element("tbody", {},
-          row("validation accuracy", plain.ends.validation, treated.ends.validation,
+          row("validation accuracy", plain.ends.validation, treated.ends.validation),
           row("test accuracy", plain.ends.test, treated.ends.test),
-          row("training loss, nats", plain.ends.loss, treated.ends.loss,
-          row("seeds that train", `${plain.pass} of ${seeds}`, `${treated.pass} of ${seeds}`,
-          row("seeds that diverged", String(plain.lost), String(treated.lost),
-          row("first run", plain.run, treated.run))),
+          row("training loss, nats", plain.ends.loss, treated.ends.loss),
+          row("seeds that train", `${plain.pass} of ${seeds}`, `${treated.pass} of ${seeds}`),
+          row("seeds that diverged", String(plain.lost), String(treated.lost)),
+          row("first run", plain.run, treated.run)))),
     element("p", { class: "meta" }, "Curves against training steps: mean of the seeds, and a band from the least to the " +
       "largest. Numbers: mean of the last five evaluations, with the 95% interval over the seeds."),
     element("p", { class: "meta" }, "One run again: ", element("code", {}, PLANE.repeat

@@ -20,7 +20,7 @@ DECADES = 8.0
 
 @dataclass(frozen=True)
 class Picture:
-    """``bars`` (from, to, kind) and ``dot`` are the estimate, ``ticks`` the declared margin; all in percent."""
+    """``bars`` (from, to, kind) and ``dot`` are the estimate, ``ticks`` the declared margin, rising; all in percent."""
 
     bars: list[tuple[float, float, str]] = field(default_factory=list)
     dot: float | None = None
@@ -70,7 +70,7 @@ def _interval(
     value, low, high, *ticks = place
     ends = sorted((low, high))
     bars = [] if math.isnan(low) or math.isnan(high) or low == high else [(at(ends[0]), at(ends[1]), "interval")]
-    return Picture(bars, at(value), [at(each) for each in ticks])
+    return Picture(bars, at(value), sorted(at(each) for each in ticks))
 
 
 def _exact(error: float, tolerance: float) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnrepro import stats
 from bnrepro.claims import style
 from bnrepro.claims.claim import NotRun
 from bnrepro.claims.naming import asked_of, short
@@ -116,7 +115,7 @@ class _View:
         return {
             "ends": {name: amount(found, units[name]) for name, found in ends.items()},
             "values": {name: None if found is None else rounded(found.value) for name, found in ends.items()},
-            "pass": int(self.found.passing[place].loc[cell].sum()),
+            "pass": int(_row(self.found.passing[place], cell).sum()),
             "lost": int(self.diverged.reindex(names).sum()),
             "run": names[0],
             "curves": {name: banded(curves.reindex(columns=names)) for name, curves in self.curves.items()},

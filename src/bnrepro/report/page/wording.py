@@ -39,9 +39,7 @@ _IN_FOLLOW_UP = re.compile(r"\b(19|20)\d\d\b")
 
 def brief(claim: Claim, treatment: str = BATCH) -> str:
     """The claim in a sentence that fits one row."""
-    if claim.slug in BRIEF:
-        return about(treatment, BRIEF[claim.slug])
-    return claim.sentence.replace(LONG[BATCH], SHORT[BATCH])
+    return about(treatment, BRIEF.get(claim.slug, claim.sentence).replace(LONG[BATCH], SHORT[BATCH]))
 
 
 def sources(claim: Claim) -> list[str]:
