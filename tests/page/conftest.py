@@ -17,8 +17,8 @@ from bnrepro.tables import Results
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder; its page has been written."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """What was judged in the folder."""
     folder = tmp_path_factory.mktemp("results")
     mapping.on_disk(folder, mapping.made(scales=SCALES, rates=RATES, seeds=(0, 1, 2)))
     committed = store.REPOSITORY / "results"
@@ -28,14 +28,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (committed / "figures").glob(f"{IDENTITY}*.svg"):
         shutil.copy(path, folder / "figures")
     vouch(folder)
-    page.write(judge.judge(Results(folder)))
-    return folder
+    return judge.judge(Results(folder))
 
 
 @pytest.fixture(scope="session")
-def found(made: Path) -> Found:
-    """What was judged there."""
-    return judge.judge(Results(made))
+def made(found: Found) -> Path:
+    """The folder; its page has been written."""
+    return page.write(found).parent
 
 
 @pytest.fixture(scope="session")
