@@ -237,7 +237,8 @@ def test_normalisers_stand_side_by_side(html: str) -> None:
 def test_every_claim_has_a_short_sentence_and_a_source(claim) -> None:
     assert len(wording.brief(claim)) <= wording.LONGEST
     assert "BN" not in wording.brief(claim, "group")
-    assert claim.origin in wording.sources(claim)
+    assert (claim.origin == "paper") == (wording.PAPER in wording.sources(claim))
+    assert wording.sources(claim)
     assert ("et al." in claim.source or "&" in claim.source) == (wording.FOLLOW_UPS in wording.sources(claim))
 
 

@@ -26,6 +26,7 @@ BRIEF = {
     "whitening_cost": "Whitening a layer costs far more than normalising each feature.",
     "convention_traps": "Wrong momentum, variance and the like cost accuracy at inference.",
     "similar_samples": "A mini-batch of nearly identical samples blows noise and gradient up.",
+    "precise_statistics": "Statistics estimated anew after training beat the moving average.",
     "transfer_statistics": "After a shift of the data, statistics estimated anew recover accuracy.",
     "gradient_estimate": "The error of a mini-batch's gradient falls with the root of its size.",
 }
@@ -33,8 +34,7 @@ BRIEF = {
 
 PAPER, READERS, FOLLOW_UPS = "paper", "readers", "follow-ups"
 SOURCES = {PAPER: "the paper", READERS: "its readers", FOLLOW_UPS: "follow-up papers"}
-_IN_PAPER = re.compile(r"§|\bFigs?\.|\bAlgorithm\b|\bthe title\b")
-_IN_FOLLOW_UP = re.compile(r"\b(19|20)\d\d\b")
+_YEAR = re.compile(r"\b(19|20)\d\d\b")
 
 
 def brief(claim: Claim, treatment: str = BATCH) -> str:
@@ -43,13 +43,6 @@ def brief(claim: Claim, treatment: str = BATCH) -> str:
 
 
 def sources(claim: Claim) -> list[str]:
-    """Whose claim it is, read from its source: the paper's, its readers', or that of a follow-up, which has a year."""
-    found = [claim.origin]
-    for part in claim.source.split(";"):
-        if _IN_FOLLOW_UP.search(part):
-            found.append(FOLLOW_UPS)
-        elif _IN_PAPER.search(part):
-            found.append(PAPER)
-        elif READERS in part:
-            found.append(READERS)
-    return [name for name in SOURCES if name in found]
+    """Whose claim it is: the paper's, its readers', or that of a follow-up, which its source names with a year."""
+    found = {PAPER: claim.origin == PAPER, READERS: READERS in claim.source, FOLLOW_UPS: _YEAR.search(claim.source)}
+    return [name for name in SOURCES if found[name]] or [claim.origin]
