@@ -8,7 +8,7 @@ TREATMENT ?= batch
 TREATMENTS ?= group layer
 ARGS ?=
 
-.PHONY: help setup reproduce compare restore test verify figures report notebooks dashboard bench attack lint clean
+.PHONY: help setup reproduce compare restore test verify figures report show notebooks dashboard bench attack lint clean
 
 help:
 	@echo "make setup     the virtual environment; every other target makes it if it is missing"
@@ -17,7 +17,8 @@ help:
 	@echo "make restore   finished runs back from the committed tables, so that PROFILE=full trains only the others"
 	@echo "make test      the test suite          make lint     ruff, pyright, import contracts"
 	@echo "make figures   redraw from the tables (ARGS=--compare: only compare)"
-	@echo "make report    rewrite the report and the README's table from the tables"
+	@echo "make report    rewrite the report, the page and the README's table from the tables"
+	@echo "make show      open the page that was written last: the map and every claim, in the browser"
 	@echo "make notebooks execute the notebooks in place, on the committed tables and the bundled digits"
 	@echo "make verify    train 200 steps of one committed run per experiment again, and compare;"
 	@echo "               ARGS='--claim SLUG --seed N' runs a claim's number again for one seed, to its end"
@@ -58,6 +59,9 @@ figures: setup
 
 report: setup
 	$(BIN)/python scripts/report.py $(ARGS)
+
+show: setup
+	$(BIN)/python scripts/show.py $(ARGS)
 
 notebooks: setup
 	$(BIN)/python scripts/notebooks.py $(ARGS)

@@ -1,4 +1,4 @@
-"""Rewrite claims.json, REPORT.md and the README's table from the committed tables, without torch."""
+"""Rewrite claims.json, REPORT.md, the page and the README's table from the committed tables, without torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def main() -> None:
     from bnrepro.report import judge, markdown
     from bnrepro.tables import Results
 
-    judge.print_verdicts(markdown.write_report(Results(given.results, treatment)), Console())
+    found = markdown.write_report(Results(given.results, treatment), arguments.profile_of(given.results))
+    judge.print_verdicts(found, Console())
 
 
 if __name__ == "__main__":

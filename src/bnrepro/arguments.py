@@ -137,6 +137,13 @@ def results(text: str) -> Path:
     return folder
 
 
+def profile_of(folder: Path) -> str:
+    """The profile whose results are put into ``folder``; full for one outside of the outputs folder."""
+    first = folder.resolve().name.partition("-")[0]
+    inside = folder.resolve().parent == store.outputs_folder().resolve()
+    return first if inside and first in PROFILES else "full"
+
+
 def new_file(text: str) -> Path:
     """A file to write, in a folder that exists."""
     path = Path(text)

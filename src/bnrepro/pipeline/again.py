@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -29,27 +29,7 @@ from bnrepro.report.judge import deciding
 from bnrepro.runs import engine
 from bnrepro.runs.planned import plan
 from bnrepro.stats import NOT_RUN
-from bnrepro.tables import Measured, Results, Tables
-
-
-@dataclass(frozen=True, eq=False)
-class _Watched(Results):
-    """Results that remember which tables were asked for."""
-
-    sweeps: dict[str, Tables] = field(default_factory=dict)
-    measurements: dict[str, Measured] = field(default_factory=dict)
-
-    def tables(self, experiment: str) -> Tables | None:
-        found = super().tables(experiment)
-        if found is not None:
-            self.sweeps[experiment] = found
-        return found
-
-    def measured(self, name: str) -> Measured | None:
-        found = super().measured(name)
-        if found is not None:
-            self.measurements[name] = found
-        return found
+from bnrepro.tables import Results, Tables, Watched
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +58,7 @@ def claim_again(slug: str, seed: int | None, results: Path, jobs: int | None, co
     below ``results`` cannot answer the claim, or if a run fails.
     """
     claim = _claim(slug)
-    watched = _Watched(results)
+    watched = Watched.over(Results(results))
     committed = claim.judge(watched)
     if committed.verdict == NOT_RUN:
         raise ConfigError(f"--claim {slug}: {'; '.join(committed.notes)}")
@@ -119,15 +99,15 @@ def _claim(slug: str) -> Claim:
     return known[name]
 
 
-def _seed(slug: str, seed: int | None, watched: _Watched) -> int | None:
+def _seed(slug: str, seed: int | None, watched: Watched) -> int | None:
     """The seed to run: by default the first that all sweeps of the claim have; None if it reads measurements alone."""
     if not watched.sweeps:
         if seed is not None:
             raise ConfigError(f"--seed {seed}: {slug} is an exact measurement, without seeds; leave --seed out")
         return None
-    common = set.intersection(*(set(map(int, found.runs["seed"])) for found in watched.sweeps.values()))
+    common = watched.seeds
     if not common or (seed is not None and seed not in common):
-        raise ConfigError(f"--seed {seed}: the tables of {slug} have the seeds {', '.join(map(str, sorted(common)))}")
+        raise ConfigError(f"--seed {seed}: the tables of {slug} have the seeds {', '.join(map(str, common))}")
     return min(common) if seed is None else seed
 
 
@@ -148,7 +128,7 @@ def _nothing_done() -> Iterator[Path]:
                 os.environ["BNREPRO_OUTPUTS"] = before
 
 
-def _train(watched: _Watched, seed: int | None, folder: Path, jobs: int | None, console: Console) -> None:
+def _train(watched: Watched, seed: int | None, folder: Path, jobs: int | None, console: Console) -> None:
     """The runs of one seed of every sweep, and their tables below ``folder``."""
     planned = {}
     for name, found in watched.sweeps.items():
@@ -169,7 +149,7 @@ def _config(experiment: str, name: str, results: Path) -> Config:
     return config
 
 
-def _measure(watched: _Watched, folder: Path, console: Console) -> None:
+def _measure(watched: Watched, folder: Path, console: Console) -> None:
     """The measurements with the settings of their tables, and their tables below ``folder``."""
     for name, found in watched.measurements.items():
         console.print(f"measuring {name}", highlight=False)

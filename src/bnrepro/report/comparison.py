@@ -85,7 +85,7 @@ def _row(found: dict[str, Any], slug: str) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------- for readers
 
 
-def _cells(frame: pd.DataFrame) -> pd.DataFrame:
+def cells(frame: pd.DataFrame) -> pd.DataFrame:
     """Claims (rows) × normalisers (columns): verdict and estimate, in the table's own order."""
     shown: dict[str, dict[str, str]] = {}
     for row in frame.to_dict("records"):
@@ -98,20 +98,20 @@ def _cells(frame: pd.DataFrame) -> pd.DataFrame:
 
 def print_side_by_side(frame: pd.DataFrame, console: Console) -> None:
     """Print the comparison, one column per normaliser."""
-    cells = _cells(frame)
+    found = cells(frame)
     shown = Table(title="does it do what Batch Normalization does?")
     shown.add_column("claim")
-    for normaliser in cells:
+    for normaliser in found:
         shown.add_column(str(normaliser), overflow="fold")
-    for slug, row in cells.iterrows():
+    for slug, row in found.iterrows():
         shown.add_row(str(slug), *row)
     console.print(shown)
 
 
 def section(frame: pd.DataFrame, profile: str) -> str:
     """The comparison as a section of the report."""
-    cells = _cells(frame)
-    rows = [[f"[{slug}](#{anchor(str(slug))})", *row] for slug, row in cells.iterrows()]
+    found = cells(frame)
+    rows = [[f"[{slug}](#{anchor(str(slug))})", *row] for slug, row in found.iterrows()]
     profiles, data = (", ".join(map(str, frame[column].dropna().unique())) for column in ("profile", "data"))
     return (
         "## Normalisers compared: does another one do what Batch Normalization does?\n\n"
@@ -119,5 +119,5 @@ def section(frame: pd.DataFrame, profile: str) -> str:
         f"the **{profiles}** profile on {data}"
         + (", fewer and shorter than those behind the verdicts of this report" if profiles != profile else "")
         + ". For a normaliser of your own: `make reproduce TREATMENT=mine`.\n\n"
-        + table(["claim", *cells], rows)
+        + table(["claim", *found], rows)
     )

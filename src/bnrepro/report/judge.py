@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -12,20 +12,27 @@ from rich.table import Table
 
 from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of
 from bnrepro.stats import Interval, holm, p_value, words
-from bnrepro.tables import Results
+from bnrepro.tables import Results, Watched
 
 MARKS = {
     "supported": "✔", "weaker": "≈", "depends": "±", "contradicted": "✘", "inconclusive": "?", "measured": "·",
     "not run": "–",
 }  # fmt: skip
+GROUPS = {
+    "A": "What it does to training",
+    "B": "Exact properties",
+    "C": "Limits and costs",
+    "D": "Why it works",
+}
 
 
 @dataclass(frozen=True)
 class Found:
-    """Every claim that is asked of a treatment, with its judgement."""
+    """Every claim that is asked of a treatment, with its judgement; by slug, the tables that were ``read`` for it."""
 
     results: Results
     pairs: tuple[tuple[Claim, Judgement], ...]
+    read: Mapping[str, Watched] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[Claim, Judgement]]:
         return iter(self.pairs)
@@ -35,7 +42,8 @@ def judge(results: Results) -> Found:
     """Judge every claim that is asked of the treatment."""
     asked = results.treatment
     claims = [claim.asked_of(asked) for name in asked_of(asked) for claim in EXPERIMENTS[name].claims]
-    return Found(results, tuple((claim, claim.judge(results)) for claim in claims))
+    read = {claim.slug: Watched.over(results) for claim in claims}
+    return Found(results, tuple((claim, claim.judge(read[claim.slug])) for claim in claims), read)
 
 
 def adjusted(found: Found) -> dict[str, tuple[float, float]]:

@@ -11,4 +11,5 @@
 from __future__ import annotations
 
 from bnrepro.tables.read import COMPARISON, LONG, Measured, Results, Tables, read_experiment, read_measurement
+from bnrepro.tables.watched import Watched
 from bnrepro.tables.write import as_csv, collect, held, write_experiment, write_measurement

@@ -1,0 +1,39 @@
+"""Results that remember what was read from them: the way from a claim to its tables and runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bnrepro.tables.read import Measured, Results, Tables
+
+
+@dataclass(frozen=True, eq=False)
+class Watched(Results):
+    """The tables of ``whole``, which reads each once; ``sweeps`` and ``measurements`` are those that were asked for."""
+
+    whole: Results = field(kw_only=True)
+    sweeps: dict[str, Tables] = field(default_factory=dict)
+    measurements: dict[str, Measured] = field(default_factory=dict)
+
+    @classmethod
+    def over(cls, results: Results) -> Watched:
+        """``results``, of which nothing has been read yet."""
+        return cls(results.folder, results.treatment, whole=results)
+
+    def tables(self, experiment: str) -> Tables | None:
+        found = self.whole.tables(experiment)
+        if found is not None:
+            self.sweeps[experiment] = found
+        return found
+
+    def measured(self, name: str) -> Measured | None:
+        found = self.whole.measured(name)
+        if found is not None:
+            self.measurements[name] = found
+        return found
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that all sweeps that were read have; none if measurements alone were read."""
+        found = [set(map(int, tables.runs["seed"])) for tables in self.sweeps.values()]
+        return sorted(set.intersection(*found)) if found else []
