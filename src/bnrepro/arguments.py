@@ -161,7 +161,9 @@ def own_claims(config_dir: str | None, results: Path) -> Path | None:
     if config_dir is None:
         return None
     if results.resolve() == store.committed_results().resolve():
-        raise ConfigError(f"--config-dir {config_dir}: claims of your own have results of their own; name them by --results")
+        raise ConfigError(
+            f"--config-dir {config_dir}: claims of your own have results of their own; name them by --results"
+        )
     return importable(config_dir)
 
 

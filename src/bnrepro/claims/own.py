@@ -6,6 +6,7 @@ before anything is trained. What is wrong in it, then or while it judges, is one
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import sys
@@ -17,7 +18,7 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from bnrepro import own_code, store
+from bnrepro import store, users_code
 from bnrepro.claims import beyond
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Inapplicable, NotRun, no_figures
 from bnrepro.errors import ConfigError, UserError
@@ -75,7 +76,7 @@ def _declared(path: Path, text: str) -> Experiment:
     try:
         exec(compile(text, str(path), "exec"), module.__dict__)
     except Exception as error:  # whatever a user's own code may raise
-        raise ConfigError(own_code.cause(error)) from error
+        raise ConfigError(users_code.cause(error)) from error
     declared = getattr(module, NAME, None)
     if not isinstance(declared, Experiment):
         raise _wrong(path, NAME, f"it must declare {NAME} = Experiment(...), as src/bnrepro/claims/affine.py does")
@@ -85,10 +86,18 @@ def _declared(path: Path, text: str) -> Experiment:
 
 
 def _wrong(path: Path, needle: str, fault: str) -> ConfigError:
-    """The first line of ``path`` that has ``needle`` in it is where the fault is."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    number = next((place for place, line in enumerate(lines, start=1) if needle in line), 1)
-    return ConfigError(f"{path}, line {number}: {fault}")
+    """The fault is where ``path`` first has the text or the variable ``needle``."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    lines = (node.lineno for node in nodes if isinstance(node, ast.expr) and needle in (_text(node), _name(node)))
+    return ConfigError(f"{path}, line {min(lines, default=1)}: {fault}")
+
+
+def _text(node: ast.expr) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def _name(node: ast.expr) -> object:
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def _faults(path: Path, declared: Experiment) -> Iterator[tuple[str, str]]:
@@ -156,7 +165,7 @@ def _guarded(call: Callable[[Results], T], declared: Experiment, path: Path) -> 
             folder = path.parent.parent if path.parent.name == "claims" else path.parent
             raise NotRun(f"{names} --config-dir {folder}", reason.why) from None
         except Exception as error:
-            raise ConfigError(own_code.cause(error)) from error
+            raise ConfigError(users_code.cause(error)) from error
 
     return guarded
 
@@ -164,7 +173,7 @@ def _guarded(call: Callable[[Results], T], declared: Experiment, path: Path) -> 
 def _judged(claim: Claim, path: Path, results: Results) -> Evidence:
     found = claim.numbers(results)
     if not isinstance(found, Evidence):
-        raise _wrong(path, claim.slug, f"{claim.slug}: numbers must return Evidence(...), not {found!r}")
+        raise _wrong(path, claim.slug, f"{claim.slug}: numbers must return Evidence(...), not {type(found).__name__}")
     if not all(isinstance(each, Estimate) for each in found.estimates):
         raise _wrong(path, claim.slug, f"{claim.slug}: its estimates must be Estimate(...)")
     primary = [each for each in found.estimates if each.primary]

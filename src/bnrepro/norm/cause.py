@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hydra.errors import InstantiationException
 
-from bnrepro import own_code
+from bnrepro import users_code
 
 
 def cause(error: BaseException) -> str:
@@ -14,6 +14,6 @@ def cause(error: BaseException) -> str:
         # Hydra repeats in an ImportError of its own what an import raised.
         if str(error).startswith("Error loading ") and error.__cause__ is not None:
             error = error.__cause__
-    if isinstance(error, ModuleNotFoundError) and not own_code.is_in(error):
+    if isinstance(error, ModuleNotFoundError) and not users_code.is_in(error):
         return f"there is no {error.name}"  # Python takes a class that is not in its module for a module
-    return own_code.cause(error)
+    return users_code.cause(error)

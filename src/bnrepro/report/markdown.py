@@ -38,7 +38,8 @@ def publish(
 ) -> Found:
     """Write claims.json, REPORT.md and, if out of date, the figures below ``folder``.
 
-    ``own`` is a user's folder with claims of their own, and ``beside`` is the folder of Batch Normalization's own results, if ``treatment`` is compared with it.
+    ``beside`` is the folder of Batch Normalization's own results, if ``treatment`` is compared with it; ``own`` is a
+    user's folder with claims of theirs.
     """
     with store.alone_in(folder):
         results = Results(folder, treatment, own)

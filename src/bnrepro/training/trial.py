@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnrepro import own_code
+from bnrepro import users_code
 from bnrepro.config.identity import is_own, norm_name
 from bnrepro.config.randomness import generator
 from bnrepro.config.schema import Config
@@ -60,7 +60,7 @@ def own_code(config: Config) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, UserError) or not is_own(config.norm) or not own_code.is_in(error):
+        if isinstance(error, UserError) or not is_own(config.norm) or not users_code.is_in(error):
             raise
         raise ConfigError(f"norm={norm_name(config.norm)} fails in training: {cause(error)}") from error
 
