@@ -259,6 +259,7 @@ def test_weights_that_stop_growing() -> None:
     slopes = {each.arm: each.interval.value for each in found.estimates if each.name.startswith("slope")}
     assert slopes == {"none": pytest.approx(0.0, abs=1e-9), "batch": pytest.approx(-1.0)}
     assert any("--experiments first_layer" in note for note in found.notes)
+    assert found.notes[0].startswith("The claim is new since the first report.")
 
 
 def test_a_first_layer_ten_times_as_large() -> None:
@@ -317,6 +318,9 @@ def test_runs_that_diverge_are_data(lost: str) -> None:
 
     verdicts = {claim.slug: claim.judge(mapped.results(made(cell))).verdict for claim in operating_points.CLAIMS}
     assert verdicts["faster_training"] == "inconclusive"
+    empty = judged("faster_training", made(cell)).primary
+    assert empty is not None
+    assert empty.said == "no cells to judge"
     assert set(verdicts.values()) <= {"inconclusive", "not run", "supported", "contradicted"}
     found = judged("faster_training", made(cell))
     counts = {"none": "12 only batch", "batch": "12 only none", "both": "12 neither"}

@@ -171,6 +171,33 @@ def test_a_run_does_not_notice_its_companions(norm: str, configs: Callable[..., 
     assert equal(short, first[0])
 
 
+@pytest.mark.parametrize(
+    ("norm", "sizes"),
+    [(norm, sizes) for norm in NORMS for sizes in ("model.hidden=[13,7] batch_size=19", "model.hidden=[24,12] batch_size=6")],
+)  # fmt: skip
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_no_place_is_another(norm: str, sizes: str, activation: str, configs: Callable[..., list[Config]]) -> None:
+    """Whatever is left over where a kernel goes through a tensor in vectors: the last place is as the others."""
+    rate = 0.5 if activation == "sigmoid" else 0.05
+    runs = configs(
+        *sizes.split(), f"norm={norm}", *(("norm.num_groups=1",) if norm == "group" else ()), "steps=15", "seed=range(5)",
+        f"model.activation={activation}", f"optimizer.lr={rate}", "data.validation_examples=199",
+    )  # fmt: skip
+    first = trained(runs, width=5)
+    for turned in range(1, 5):
+        again = trained(runs[turned:] + runs[:turned], width=5)
+        assert all(equal(first[(place + turned) % 5], seat) for place, seat in enumerate(again))
+
+
+def test_the_network_of_the_paper_is_the_same_in_every_place(configs: Callable[..., list[Config]]) -> None:
+    runs = configs("model.hidden=[100,100,100]", "norm=none,batch", "batch_size=60", "steps=12", "seed=range(5)")
+    for five in (runs[:5], runs[5:]):
+        first = trained(five, width=5)
+        for turned in range(1, 5):
+            again = trained(five[turned:] + five[:turned], width=5)
+            assert all(equal(first[(place + turned) % 5], seat) for place, seat in enumerate(again))
+
+
 def test_an_inception_does_not_notice_its_companions(configs: Callable[..., list[Config]]) -> None:
     common = (*INCEPTION, "norm=batch", "batch_size=8", "steps=5", "optimizer.lr=0.1")
     runs = configs(*common, "seed=0,1,2")
@@ -285,9 +312,15 @@ def test_an_update_never_asks_the_host(
     # Fake tensors have no values: reading one on the host raises.
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         images = fake.from_tensor(seat.train_set.images).index_select(0, fake.from_tensor(given.chosen))
-        labels = fake.from_tensor(seat.train_set.labels).index_select(0, fake.from_tensor(given.chosen)).view(2, -1)
-        losses = block.stack.losses(images.unflatten(0, (2, -1)), labels, [fake.from_tensor(d) for d in given.draws])
-        assert losses.shape == (2,)
+        labels = (
+            fake.from_tensor(seat.train_set.labels)
+            .index_select(0, fake.from_tensor(given.chosen))
+            .view(block.width, -1)
+        )
+        losses = block.stack.losses(
+            images.unflatten(0, (block.width, -1)), labels, [fake.from_tensor(d) for d in given.draws]
+        )
+        assert losses.shape == (block.width,)
         with pytest.raises(Exception, match=r"item|data-dependent|local_scalar"):
             losses[0].item()
 

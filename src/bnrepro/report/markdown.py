@@ -232,12 +232,19 @@ def _environment(used: dict[str, Tables], measured: list[Measured]) -> str:
         columns = [tables.runs[key] for key in versions] + [tables.timing[key] for key in machine]
         made = [", ".join(sorted({str(value) for value in column})) for column in columns]
         diverged = int((tables.runs["status"] == "diverged").sum())
-        rows.append([name, len(tables.runs), diverged, *made, f"{tables.timing['seconds'].sum() / 3600:.2f}"])
+        hours = f"{tables.timing['seconds'].sum() / 3600:.2f}"
+        rows.append([name, len(tables.runs), diverged, _engines(tables.runs), *made, hours])
     for each in measured:
         made = [each.meta[key] for key in (*versions, *machine)]
-        rows.append([each.name, "measurement", "–", *made, f"{each.meta['seconds'] / 3600:.4f}"])
-    header = ["experiment", "runs", "diverged", *versions, *machine, "hours of one process"]
+        rows.append([each.name, "measurement", "–", "–", *made, f"{each.meta['seconds'] / 3600:.4f}"])
+    header = ["experiment", "runs", "diverged", "trained by", *versions, *machine, "hours of one process"]
     return "## Environment of the runs\n\n" + table(header, rows)
+
+
+def _engines(runs: pd.DataFrame) -> str:
+    """What trained the runs, one by one or in fleets of a width, and on which device."""
+    engines = runs["engine"].fillna("single") if "engine" in runs else ["single"] * len(runs)
+    return "; ".join(sorted({f"{engine}, {device}" for engine, device in zip(engines, runs["device"], strict=True)}))
 
 
 def _tracing() -> str:

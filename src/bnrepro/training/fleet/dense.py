@@ -16,9 +16,45 @@ from torch import Tensor, nn
 from bnrepro.models.blocks import Block
 from bnrepro.models.mlp import MLP
 from bnrepro.norm import BatchNorm, NoisyBatchNorm
-from bnrepro.training.fleet.stack import Stack, dropout_mask
+from bnrepro.training.fleet.stack import ALIGNED, Stack, dropout_mask
 
 aten: Any = torch.ops.aten
+LANES = 32
+"""Elements that a CPU kernel takes at a time, or a multiple of them."""
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """``torch.bmm``, each matrix of the result aligned: products of others may differ in their last bits."""
+    width, rows, columns = left.shape[0], left.shape[1], right.shape[2]
+    size = rows * columns
+    if size % ALIGNED == 0:
+        return torch.bmm(left, right)
+    return torch.bmm(left, right, out=_room(left, width, size).unflatten(1, (rows, columns)))
+
+
+def _room(like: Tensor, width: int, size: int) -> Tensor:
+    return like.new_empty(width, -(-size // ALIGNED) * ALIGNED)[:, :size]
+
+
+def aligned(x: Tensor) -> Tensor:
+    """``x`` (width, rows, columns), or a transposed one, with each matrix aligned: a copy only if it is not."""
+    if x.stride(0) % ALIGNED == 0 and (x.stride(1) == 1 or x.stride(2) == 1):
+        return x
+    width, rows, columns = x.shape
+    return _room(x, width, rows * columns).unflatten(1, (rows, columns)).copy_(x)
+
+
+def evenly(function: Callable[..., Tensor], x: Tensor) -> Tensor:
+    """``function``, elementwise, computed in the same way for every place.
+
+    On a CPU the vectorised exponential and the scalar one, which is left with the last elements, differ in their last
+    bit: a run in the last place would be another one. So the last elements are computed again as a whole vector.
+    """
+    y, size = function(x), x.numel()
+    if size % LANES and size > LANES and x.is_cpu and x.is_contiguous():
+        last = size - LANES
+        function(x.as_strided((LANES,), (1,), x.storage_offset() + last), out=y.as_strided((LANES,), (1,), last))
+    return y
 
 
 class Layer(ABC):
@@ -42,6 +78,7 @@ class DenseStack(Stack):
 
     def __init__(self, model: MLP, width: int, batch_size: int) -> None:
         super().__init__(model, width)
+        self.kernels = self.by_kernels(model)
         self.layers: list[Layer] = []
         for index, block in enumerate(cast(Iterable[Block], model.hidden)):
             name = f"hidden.{index}"
@@ -49,7 +86,7 @@ class DenseStack(Stack):
             self.layers.append(Linear(self, f"{name}.linear", first=index == 0))
             last: list[Layer] = [ACTIVATIONS[type(block.activation)]()]
             if block.norm is not None:
-                norm = self._norm(block.norm, f"{name}.norm", units, batch_size)
+                norm = self._norm(block.norm, f"{name}.norm", batch_size)
                 last.insert(0 if block.placement == "before" else 1, norm)
             self.layers += last
             if model.dropout is not None:
@@ -57,13 +94,19 @@ class DenseStack(Stack):
         self.layers.append(Linear(self, "output", first=not model.hidden))
         self._one = -torch.ones((), device=self.device, dtype=self.dtype)
 
-    def _norm(self, norm: nn.Module, name: str, units: int, batch_size: int) -> Layer:
+    @staticmethod
+    def by_kernels(model: MLP) -> bool:
+        """Whether every layer is stepped by kernels that treat all places alike."""
+        norms = [block.norm for block in cast(Iterable[Block], model.hidden)]
         # With momentum=None the weight of a mini-batch depends on their number, which the kernel does not know.
-        if type(norm) is NoisyBatchNorm and norm.momentum is not None:
-            return NoisyNorm(self, norm, name, batch_size)
-        if type(norm) is BatchNorm and norm.momentum is not None:
-            return KernelNorm(self, norm, name)
-        return AnyNorm(self, norm, name)
+        return all(
+            norm is None or (type(norm) in (BatchNorm, NoisyBatchNorm) and norm.momentum is not None) for norm in norms
+        )
+
+    def _norm(self, norm: nn.Module, name: str, batch_size: int) -> Layer:
+        if not self.kernels:
+            return AnyNorm(self, norm, name)
+        return NoisyNorm(self, norm, name, batch_size) if type(norm) is NoisyBatchNorm else KernelNorm(self, norm, name)
 
     def draws(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
         return [draw for layer in self.layers for draw in layer.draws(generators)]
@@ -76,7 +119,7 @@ class DenseStack(Stack):
         places = labels.unsqueeze(1)
         losses = -logarithms.gather(1, places).mean((1, 2))
         # dl/dscores = (softmax − one-hot) / N
-        slope = logarithms.exp_()
+        slope = evenly(torch.exp, logarithms)
         slope.scatter_add_(1, places, self._one.expand(places.shape)).div_(count)
         for layer in reversed(self.layers):
             slope = layer.backward(cast(Tensor, slope))
@@ -103,21 +146,23 @@ class Linear(Layer):
         self.first = first
 
     def forward(self, x: Tensor, training: bool, draws: list[Tensor]) -> Tensor:
+        x = aligned(x)
         if training:
             self.x = x
-        y = torch.bmm(self.weight, x)
+        y = product(self.weight, x)
         return y if self.bias is None else y.add_(self.bias.unsqueeze(2))
 
     def backward(self, slope: Tensor) -> Tensor | None:
+        slope = aligned(slope)
         torch.bmm(slope, self.x.transpose(1, 2), out=self.weight_slope)
         if self.bias_slope is not None:
             torch.sum(slope, 2, out=self.bias_slope)
-        return None if self.first else torch.bmm(self.weight.transpose(1, 2), slope)
+        return None if self.first else product(self.weight.transpose(1, 2), slope)
 
 
 class Sigmoid(Layer):
     def forward(self, x: Tensor, training: bool, draws: list[Tensor]) -> Tensor:
-        self.y = torch.sigmoid(x)
+        self.y = evenly(torch.sigmoid, x)
         return self.y
 
     def backward(self, slope: Tensor) -> Tensor:
