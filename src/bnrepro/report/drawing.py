@@ -97,10 +97,10 @@ def draw(
     not change is not written again. Raises :class:`ConfigError` for an unknown name, and
     :class:`~bnrepro.errors.StoreError`, before anything is drawn, if a table does not fit.
     """
-    results.check()
     known = claims.of(results)
     if unknown := [name for name in only if name not in known]:
         raise ConfigError(f"no experiment {', '.join(unknown)}: {arguments.near(unknown[0], known)}")
+    results.check()
     names = [name for name in known if not only or name in only]
     into = folder or results.folder / "figures"
     tasks = [(results, name, into, tuple(kinds)) for name in names]
