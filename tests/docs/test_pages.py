@@ -25,7 +25,7 @@ ROOT = store.REPOSITORY
 TEMPLATES = ROOT / "docs" / "templates"
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, "README.md", "CONTRIBUTING.md"]
-SCREEN = 60
+SCREEN = 75
 """Lines of a page."""
 SCRIPTS_OF = re.compile(r"\S*python (scripts/\w+\.py.*)")
 STARTS = re.compile(r"([A-Z_]+=\S+ )*(make|cp|python|torchrun|\.venv/bin/\w+) ")
@@ -206,4 +206,3 @@ def anchors(file: Path) -> set[str]:
 def test_a_page_is_one_screen(page: str) -> None:
     lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
     assert len(lines) <= SCREEN
-    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
