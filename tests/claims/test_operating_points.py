@@ -268,7 +268,10 @@ def test_a_first_layer_ten_times_as_large() -> None:
                                             diverged_at=400 if (arm, factor, seed) == ("none", 10, 2) else None),
         "first_layer", scales=(1.0, 10.0), rates=(1.0,),
     )  # fmt: skip
-    first = dataclasses.replace(first, runs=first.runs.rename(columns={"model.init_scale": "model.first_layer_scale"}))
+    factor = "model.first_layer_scale"
+    runs = first.runs.rename(columns={"model.init_scale": factor})
+    # As tables hold it: at its default the key leaves no trace.
+    first = dataclasses.replace(first, runs=runs.assign(**{factor: runs[factor].where(runs[factor] != 1.0)}))
     found = judged("parameter_growth", made(lambda *cell: Run(rising(50), weights=(1.0, 2.0, 2.5))), first)
     lost = {each.arm: each.interval for each in found.estimates if "first layer ×10" in each.name}
     assert lost["batch"].value == pytest.approx(0.0)

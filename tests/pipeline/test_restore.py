@@ -52,8 +52,8 @@ def test_the_same_tables_again_and_nothing_trained(sweep: Sweep, tmp_path: Path,
 
 
 def test_what_a_probe_says_of_a_whole_run_is_restored_too(sweep: Sweep, tmp_path: Path, outputs: Path) -> None:
-    planned = [run.plan(config) for config in sweep("experiment=first_layer", "steps=60", "seed=0", "optimizer.lr=1,1e6",
-                                                    "norm=none,batch", "model.activation=relu")]  # fmt: skip
+    varied = ("norm=none,batch", "optimizer.lr=1,1e6", "model.activation=relu", "seed=0", "steps=60")
+    planned = [run.plan(config) for config in sweep("experiment=first_layer", *varied)]
     for item in planned:
         run.execute(item)
     tables.write_experiment("first_layer", [item.folder for item in planned], tmp_path / "one")

@@ -16,7 +16,7 @@ from bnrepro import data
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.training import checkpoint
-from bnrepro.training.fleet import Block, Seat, shape
+from bnrepro.training.fleet import Block, Seat, needed, shape
 from bnrepro.training.fleet.stack import Stepper
 from bnrepro.training.fleet.trial import refusal
 from bnrepro.training.loop import Trainer
@@ -171,22 +171,56 @@ def test_a_run_does_not_notice_its_companions(norm: str, configs: Callable[..., 
     assert equal(short, first[0])
 
 
+ODD = (("model.hidden=[13,7]", "batch_size=19"), ("model.hidden=[24,12]", "batch_size=6"))
+"""Sizes that no vector and no cache line divides."""
+
+
 @pytest.mark.parametrize(
     ("norm", "sizes"),
-    [(norm, sizes) for norm in NORMS for sizes in ("model.hidden=[13,7] batch_size=19", "model.hidden=[24,12] batch_size=6")],
-)  # fmt: skip
+    [(norm, sizes) for norm in NORMS for sizes in ODD],
+)
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
-def test_no_place_is_another(norm: str, sizes: str, activation: str, configs: Callable[..., list[Config]]) -> None:
+def test_no_place_is_another(
+    norm: str, sizes: tuple[str, ...], activation: str, configs: Callable[..., list[Config]]
+) -> None:
     """Whatever is left over where a kernel goes through a tensor in vectors: the last place is as the others."""
     rate = 0.5 if activation == "sigmoid" else 0.05
     runs = configs(
-        *sizes.split(), f"norm={norm}", *(("norm.num_groups=1",) if norm == "group" else ()), "steps=15", "seed=range(5)",
-        f"model.activation={activation}", f"optimizer.lr={rate}", "data.validation_examples=199",
+        *sizes, f"norm={norm}", *(("norm.num_groups=1",) if norm == "group" else ()), "steps=15",
+        "seed=range(5)", f"model.activation={activation}", f"optimizer.lr={rate}", "data.validation_examples=199",
     )  # fmt: skip
     first = trained(runs, width=5)
     for turned in range(1, 5):
         again = trained(runs[turned:] + runs[:turned], width=5)
         assert all(equal(first[(place + turned) % 5], seat) for place, seat in enumerate(again))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "batch_no_affine", "batch_noisy"])
+@pytest.mark.parametrize("sizes", [*ODD, ("model.hidden=[100,100,100]", "batch_size=60"), (*MLP, "batch_size=2")])
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_a_narrower_block_gives_the_same_bits(
+    norm: str, sizes: tuple[str, ...], activation: str, configs: Callable[..., list[Config]]
+) -> None:
+    """So that places which would stay empty need not be computed."""
+    runs = configs(*sizes, f"norm={norm}", "steps=12", "seed=range(5)", f"model.activation={activation}",
+                   "optimizer.lr=0.1", "evaluation.min_interval=5", "model.dropout=0.1")  # fmt: skip
+    whole = trained(runs, width=5)
+    for width in (2, 3, 4):
+        assert all(equal(one, other) for one, other in zip(whole, trained(runs[:width], width), strict=False))
+
+
+def test_only_what_is_known_is_computed_for_fewer(configs: Callable[..., list[Config]]) -> None:
+    dataset = data.load(configs("norm=none")[0].data)
+
+    def seat(*overrides: str) -> Seat:
+        [run] = configs(*overrides)
+        return Seat(run, Placed.of(run, dataset))
+
+    plain, layer = seat(*MLP, "norm=batch"), seat(*MLP, "norm=layer")
+    assert [needed(plain, 5, runs) for runs in (1, 2, 4, 5, 9)] == [2, 2, 4, 5, 5]
+    assert needed(layer, 5, 2) == 5
+    assert len(Block(plain, 2).places) == Block(plain, 2).width == 2
+    assert (len(Block(layer, 5).places), Block(layer, 5).width) == (5, 6)
 
 
 def test_the_network_of_the_paper_is_the_same_in_every_place(configs: Callable[..., list[Config]]) -> None:

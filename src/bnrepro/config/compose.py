@@ -283,7 +283,7 @@ def _assign(config: Config, key: str, value: Any) -> bool:
         value = float(value)
     if type(present) is not type(value):
         return False
-    parts = [*present, *value] if isinstance(value, list) else [value]
+    parts = [*present, *value] if isinstance(present, list) else [value]
     if len(set(map(type, parts))) > 1 or not all(map(_is_plain, parts)):
         return False
     if isinstance(node, dict):

@@ -141,9 +141,10 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
         f"Treatment: **{found.results.treatment}** against none. `make report` writes this file from the tables beside "
         "it, and reads every result from them." + (SHORTER.format(profile) if profile != "full" else ""),
         table(["", "claim", "here (95% interval)", "n", "p (Holm)", "verdict"], rows),
-        f"**p (Holm)**: two-sided, of no effect, adjusted for all {len(tested)} claims that one Student interval "
-        "decides; no verdict depends on it. The other claims have none: they are exact, or decided by the shares of a "
-        "map, by a share of seeds or by a quantity that a grid bounds.",
+        f"**p (Holm)**: two-sided, of the null of the claim's rule (its margin, where the rule has no other), adjusted "
+        f"for all {len(tested)} claims that one Student interval decides; no verdict depends on it. The other claims "
+        "have none: they are exact, or decided by the shares of a map, by a share of seeds or by a quantity that a "
+        "grid bounds.",
         "**supported**: the whole 95% interval lies beyond the declared margin. **weaker**: it lies beyond zero, but "
         "not beyond the margin. **contradicted**: it lies wholly on the other side of zero. **inconclusive**: anything "
         "else. **measured**: the claim has no margin. Claims about the map (operating_points) are judged on the "

@@ -235,8 +235,21 @@ def guards(seat: Seat) -> int:
     CPU kernels treat the last elements of a tensor in another way than the others, see
     :func:`~bnrepro.training.fleet.dense.evenly`: where it is not known which kernels run, they are nobody's.
     """
-    known = isinstance(seat.model, MLP) and DenseStack.by_kernels(seat.model)
-    return int(seat.config.device == "cpu" and not known)
+    return int(seat.config.device == "cpu" and not _known(seat))
+
+
+def needed(seat: Seat, width: int, runs: int) -> int:
+    """How many of the ``width`` places of a block have to be computed for so many ``runs``.
+
+    All of them, unless a run is known to have the same bits in a narrower stack: then as many as there are runs, but
+    two, since a single matrix is multiplied in another way than several.
+    """
+    return min(width, max(runs, 2)) if seat.config.device == "cpu" and _known(seat) else width
+
+
+def _known(seat: Seat) -> bool:
+    """Whether all the kernels that step the network of ``seat`` are known to treat all places alike."""
+    return isinstance(seat.model, MLP) and DenseStack.by_kernels(seat.model)
 
 
 def stacked(seat: Seat, width: int) -> Stack:
