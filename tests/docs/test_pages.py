@@ -25,8 +25,10 @@ ROOT = store.REPOSITORY
 TEMPLATES = ROOT / "docs" / "templates"
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, "README.md", "CONTRIBUTING.md"]
-SCREEN = 75
-"""Lines of a page."""
+SCREEN = 60
+"""Lines of a page that says how to do something."""
+DESIGNS = {"docs/fleets.md"}
+"""Pages that also explain how a part of the code works."""
 SCRIPTS_OF = re.compile(r"\S*python (scripts/\w+\.py.*)")
 STARTS = re.compile(r"([A-Z_]+=\S+ )*(make|cp|python|torchrun|\.venv/bin/\w+) ")
 
@@ -202,7 +204,7 @@ def anchors(file: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in found}
 
 
-@pytest.mark.parametrize("page", [*DOCS, "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", [page for page in (*DOCS, "CONTRIBUTING.md") if page not in DESIGNS])
 def test_a_page_is_one_screen(page: str) -> None:
     lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
     assert len(lines) <= SCREEN
