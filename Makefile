@@ -76,8 +76,8 @@ attack: setup
 	$(BIN)/python -m attack $(ARGS)
 
 lint: setup
-	$(BIN)/ruff check src scripts benchmarks attack tests notebooks
-	$(BIN)/ruff format --check src scripts benchmarks attack tests notebooks
+	$(BIN)/ruff check src scripts benchmarks attack tests notebooks docs
+	$(BIN)/ruff format --check src scripts benchmarks attack tests notebooks docs
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 

@@ -9,11 +9,11 @@ def parser():
     from bnrepro import arguments, store
 
     found = arguments.Parser(description=__doc__)
-    found.add_argument("experiments", nargs="*", type=arguments.one_of("experiment", arguments.experiments),
-                       help="only these (default: all)")  # fmt: skip
+    found.add_argument("experiments", nargs="*", type=arguments.name, help="only these (default: all)")
     found.add_argument("--results", type=arguments.results, default=store.committed_results(),
                        help="a folder with tables/")  # fmt: skip
     found.add_argument("--treatment", default="batch", help="the normaliser that the tables compare with none")
+    found.add_argument("--config-dir", help="a folder with claims of your own, which draw figures of their own")
     found.add_argument("--compare", action="store_true",
                        help="write nothing: say which figures differ from the tables'")  # fmt: skip
     return found
@@ -25,12 +25,13 @@ def main() -> None:
     from bnrepro import arguments
 
     treatment = arguments.treatment(given.treatment, results=given.results)
+    own = arguments.own_claims(given.config_dir, given.results)
 
     from bnrepro.errors import StoreError
     from bnrepro.report import drawing
     from bnrepro.tables import Results
 
-    results = Results(given.results, treatment)
+    results = Results(given.results, treatment, own)
     if given.compare:
         if found := drawing.differences(results, given.experiments):
             listed = "\n".join(f"  {name} {how}" for name, how in found.items())

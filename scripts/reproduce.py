@@ -11,7 +11,7 @@ def parser():
     found = arguments.Parser(description=__doc__)
     found.add_argument("--profile", default="quick", choices=arguments.PROFILES)
     found.add_argument("--treatment", default="batch", help="compared with none; a name in configs/norm")
-    found.add_argument("--config-dir", help="a folder with groups of your own, e.g. norm/mine.yaml")
+    found.add_argument("--config-dir", help="a folder of your own: norm, arm, data, experiment, claims")
     found.add_argument("--experiments", type=arguments.several(arguments.name), default=(),
                        help="only these, comma-separated: in configs/experiment and configs/measurement")  # fmt: skip
     found.add_argument("--jobs", type=arguments.count, help="parallel processes (default: one per core)")

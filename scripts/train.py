@@ -27,9 +27,9 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
 
+    from bnrepro.arguments import importable
     from bnrepro.config import launch
     from bnrepro.config.build import register_schema
-    from bnrepro.config.compose import importable
     from bnrepro.errors import ConfigError, UserError
 
     register_schema()

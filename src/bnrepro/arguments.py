@@ -12,6 +12,7 @@ import difflib
 import gzip
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -142,6 +143,35 @@ def profile_of(folder: Path) -> str:
     first = folder.resolve().name.partition("-")[0]
     inside = folder.resolve().parent == store.outputs_folder().resolve()
     return first if inside and first in PROFILES else "full"
+
+
+def importable(config_dir: str) -> Path:
+    """The folder of a user's own groups; this makes its modules importable, here and in child processes.
+
+    Raises :class:`ConfigError` if there is no such folder.
+    """
+    folder = Path(config_dir).resolve()
+    if not os.path.isdir(folder):
+        raise ConfigError(f"--config-dir {config_dir}: no such folder")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+        inherited = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([inherited] if inherited else [])])
+    return folder
+
+
+def own_claims(config_dir: str | None, results: Path) -> Path | None:
+    """The user's own folder, whose claims are asked of the tables below ``results``; None if none is given.
+
+    Raises :class:`ConfigError` for the committed results, which are this repository's own.
+    """
+    if config_dir is None:
+        return None
+    if results.resolve() == store.committed_results().resolve():
+        raise ConfigError(
+            f"--config-dir {config_dir}: claims of your own have results of their own; name them by --results"
+        )
+    return importable(config_dir)
 
 
 def new_file(text: str) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 from bnrepro import matplotlib_import as matplotlib_import  # before any module that draws
-from bnrepro.claims import beyond
+from bnrepro.claims import beyond, own
 from bnrepro.claims.claim import Claim, Evidence, Experiment, Judgement
 from bnrepro.tables import Results
 
@@ -22,9 +23,18 @@ EXPERIMENTS: dict[str, Experiment] = _declared()
 CLAIMS: tuple[Claim, ...] = tuple(claim for experiment in EXPERIMENTS.values() for claim in experiment.claims)
 
 
+def declared(folder: Path | None = None) -> dict[str, Experiment]:
+    """The experiments of this package, then those that a user's own ``folder`` declares.
+
+    Raises :class:`~bnrepro.errors.ConfigError` for a file of the folder that cannot be loaded.
+    """
+    return EXPERIMENTS if folder is None else EXPERIMENTS | own.load(folder, EXPERIMENTS.values())
+
+
 def of(results: Results) -> dict[str, Experiment]:
-    """Every experiment that may have tables below ``results``: the declared ones, then a user's own."""
-    return EXPERIMENTS | beyond.own(results, EXPERIMENTS)
+    """Every experiment that may have tables below ``results``: the declared ones, then a user's without a claim."""
+    known = declared(results.own)
+    return known | beyond.own(results, known)
 
 
 def remarks(results: Results) -> list[str]:
@@ -33,6 +43,10 @@ def remarks(results: Results) -> list[str]:
     return [text for text in said if text]
 
 
-def asked_of(treatment: str) -> list[str]:
-    """The experiments whose claims are asked of ``treatment``: all of them if it is Batch Normalization."""
-    return [name for name, experiment in EXPERIMENTS.items() if experiment.any_normaliser or treatment == "batch"]
+def asked_of(treatment: str, folder: Path | None = None) -> list[str]:
+    """The experiments whose claims are asked of ``treatment``: all of them if it is Batch Normalization.
+
+    Among them are those that a user's own ``folder`` declares.
+    """
+    known = declared(folder)
+    return [name for name, experiment in known.items() if experiment.any_normaliser or treatment == "batch"]

@@ -15,15 +15,13 @@ from matplotlib.figure import Figure
 
 from bnrepro import stats
 from bnrepro.claims import style
-from bnrepro.claims.claim import Experiment, tables_of
+from bnrepro.claims.claim import LAST, Experiment, tables_of
 from bnrepro.claims.markdown import table
 from bnrepro.claims.naming import asked_of
 from bnrepro.stats import BASELINE, amount, paired_difference
 from bnrepro.store.record import RUN_COLUMNS, VERSIONS
 from bnrepro.tables import Results, Tables
 
-LAST = 1_000
-"""The place of a user's own experiments: after all others."""
 TOLD_APART = 12
 """At most this many curves get legend entries; beyond that, the report's table tells them apart."""
 LINES = ("-", ":", "-.", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
@@ -49,13 +47,13 @@ def own(results: Results, declared: Mapping[str, Experiment]) -> dict[str, Exper
     return {name: experiment(name) for name in found if name not in declared}
 
 
-def experiment(name: str) -> Experiment:
-    """A user's own experiment, which has no claims."""
+def experiment(name: str, judged: bool = False) -> Experiment:
+    """A user's own experiment without claims: its curves, and a section that says whether others have ``judged`` it."""
     return Experiment(
         name,
         LAST,
         draw=lambda results: {curves_name(name): curves(tables_of(results, name))},
-        section=partial(_own_section, name),
+        section=partial(_own_section, name, judged),
         own=True,
     )
 
@@ -68,7 +66,7 @@ def curves_name(name: str) -> str:
 def unjudged(results: Results, experiment: Experiment) -> list[str]:
     """The arms in an experiment's tables that its claims do not ask for."""
     tables = results.tables(experiment.name)
-    if tables is None or experiment.own:
+    if tables is None or (experiment.own and not experiment.claims):
         return []
     treatment = results.treatment
     return sorted(set(tables.runs["arm"]) - {BASELINE, treatment, f"{treatment}-after", *experiment.arms})
@@ -85,8 +83,11 @@ def figures(results: Results, experiment: Experiment) -> dict[str, Figure]:
 
 def remark(results: Results, experiment: Experiment) -> str:
     """One sentence on what no claim judges in an experiment; empty if there is nothing."""
-    if experiment.own:
-        return f"{experiment.name} is an experiment of your own: no claim judges it"
+    if experiment.own and not experiment.claims:
+        return (
+            f"{experiment.name} is an experiment of your own: no claim judges it; --config-dir FOLDER with "
+            f"FOLDER/claims/{experiment.name}.py asks one"
+        )
     arms = unjudged(results, experiment)
     if not arms:
         return ""
@@ -106,9 +107,10 @@ def section(results: Results, experiment: Experiment) -> str:
     return "\n\n".join([heading, _capital(remark(results, experiment)) + ".", _values(tables, chosen), shown])
 
 
-def _own_section(name: str, results: Results) -> str:
+def _own_section(name: str, judged: bool, results: Results) -> str:
     tables = tables_of(results, name)
-    said = f"{_capital(remark(results, experiment(name)))}. Its data: {tables.data_label}; its rows: `tables/{name}*`."
+    said = f"{name} is an experiment of your own" if judged else remark(results, experiment(name))
+    said += f". Its data: {tables.data_label}; its rows: `tables/{name}*`."
     return "\n\n".join([f"## {name}", said, _values(tables, settings(tables)), _link(name)])
 
 

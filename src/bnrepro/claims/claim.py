@@ -43,8 +43,8 @@ class NotRun(Exception):
     """There is nothing to judge. The message gives the reason and the command that makes what is missing."""
 
     def __init__(self, experiment: str, reason: str = "") -> None:
-        why = reason or f"no table of {experiment}"
-        super().__init__(f"{why}: python scripts/reproduce.py --experiments {experiment}")
+        self.experiment, self.why = experiment, reason or f"no table of {experiment}"
+        super().__init__(f"{self.why}: python scripts/reproduce.py --experiments {experiment}")
 
     def asked_of(self, treatment: str) -> str:
         """The message, whose command makes what is missing of ``treatment``."""
@@ -90,14 +90,14 @@ class Claim:
     """One sentence that an experiment could refute. Declared in the experiment's file, before its full runs.
 
     ``group`` is A (training), B (exact properties), C (limits and costs) or D (why it works). ``origin`` says whose
-    claim it is and ``source`` where it stands. ``metric`` describes the primary estimate, ``unit`` is its unit,
-    ``figure`` names the figure that shows it. ``paper`` is what the paper reports. ``deviation`` says what differs from
-    the paper, and ``deviates`` whether anything does.
+    claim it is and ``source`` where it stands. A user's own claims have the group and the origin "own". ``metric``
+    describes the primary estimate, ``unit`` is its unit, ``figure`` names the figure that shows it. ``paper`` is what
+    the paper reports. ``deviation`` says what differs from the paper, and ``deviates`` whether anything does.
     """
 
     slug: str
-    group: Literal["A", "B", "C", "D"]
-    origin: Literal["paper", "readers"]
+    group: Literal["A", "B", "C", "D", "own"]
+    origin: Literal["paper", "readers", "own"]
     sentence: str
     source: str
     metric: str
@@ -130,6 +130,14 @@ class Claim:
         return Judgement(self.rule.verdict(found, evidence.lost, evidence.condition), evidence)
 
 
+LAST = 1_000
+"""The place after all experiments of this package."""
+
+
+def no_figures(results: Results) -> dict[str, Figure]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """The claims that an experiment's runs can judge, the figures drawn from its tables, its section of the report.
@@ -138,13 +146,13 @@ class Experiment:
     besides those of the claims. ``any_normaliser`` is False where the claims are about Batch Normalization itself, so
     that no other normaliser can be asked the same. ``arms`` are those of the experiment besides none and the treatment;
     ``draws_all`` says that its figures show whatever arms its tables have, and ``own`` that it is a user's own, which
-    this package does not declare.
+    this package does not declare: without ``draw`` and ``section`` it has its curves and a table of final values.
     """
 
     name: str
-    place: int
+    place: int = LAST
     claims: tuple[Claim, ...] = ()
-    draw: Callable[[Results], dict[str, Figure]] = lambda results: {}
+    draw: Callable[[Results], dict[str, Figure]] = no_figures
     section: Callable[[Results], str] | None = None
     any_normaliser: bool = True
     arms: tuple[str, ...] = ()

@@ -8,9 +8,7 @@ import dataclasses
 import functools
 import itertools
 import math
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bnrepro import store
+from bnrepro.arguments import importable
 from bnrepro.config import own_groups
 from bnrepro.config.build import from_hydra, register_schema, unknown_key
 from bnrepro.config.checks import validated
@@ -181,21 +180,6 @@ class Composer:
     @functools.lru_cache(maxsize=256)  # noqa: B019
     def _is_group(self, key: str) -> bool:
         return bool(GlobalHydra.instance().config_loader().get_group_options(key))
-
-
-def importable(config_dir: str) -> Path:
-    """The folder of a user's own groups; this makes its modules importable, here and in child processes.
-
-    Raises :class:`ConfigError` if there is no such folder.
-    """
-    folder = Path(config_dir).resolve()
-    if not os.path.isdir(folder):
-        raise ConfigError(f"--config-dir {config_dir}: no such folder")
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-        inherited = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([inherited] if inherited else [])])
-    return folder
 
 
 def declared_sweep(params: Mapping[str, Any] | None) -> list[str]:

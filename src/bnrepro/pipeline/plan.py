@@ -11,7 +11,8 @@ import torch
 from rich.console import Console
 
 from bnrepro import store
-from bnrepro.claims import EXPERIMENTS, asked_of
+from bnrepro.arguments import importable
+from bnrepro.claims import EXPERIMENTS, Experiment, asked_of, declared
 from bnrepro.config.compose import Composer, experiments, measurements
 from bnrepro.config.identity import is_scientific
 from bnrepro.config.schema import Config
@@ -33,10 +34,10 @@ LONGEST_NAME = 120
 class Request:
     """What to reproduce.
 
-    ``only`` names some experiments and measurements, among them a user's own in ``config_dir``; without it, all of this
-    repository's are meant. ``overrides`` are Hydra's and hold for every run. Without ``train``, only the runs and
-    measurements that exist are used. ``device`` is where runs are trained; with ``auto`` on a CUDA card if there is
-    one, and a run that any device has finished is done.
+    ``only`` names some experiments and measurements, among them a user's own in ``config_dir``, whose claims are asked
+    as well if one of them is named; without it, all of this repository's are meant. ``overrides`` are Hydra's and hold
+    for every run. Without ``train``, only the runs and measurements that exist are used. ``device`` is where runs are
+    trained; with ``auto`` on a CUDA card if there is one, and a run that any device has finished is done.
     """
 
     profile: str = "quick"
@@ -64,9 +65,20 @@ class Request:
                 raise ConfigError(f"{file}: only letters, digits and _ - name an experiment, since it names tables")
         return [name for name in found if name not in taken]
 
+    def own_claims(self) -> Path | None:
+        """The user's own folder if an experiment of theirs is asked for: its claims are asked of the results."""
+        if self.config_dir is None or all(name in EXPERIMENTS for name in self.only):
+            return None
+        return importable(self.config_dir)
+
+    def judged(self) -> dict[str, Experiment]:
+        """The experiments that the user's own claims judge. Raises :class:`ConfigError` for a claim that is wrong."""
+        folder = self.own_claims()
+        return {} if folder is None else {name: each for name, each in declared(folder).items() if each.own}
+
     def names(self) -> list[str]:
         """The experiments and measurements asked for. Raises :class:`ConfigError` for an unknown one."""
-        own = self.own()
+        own = list(dict.fromkeys([*self.own(), *self.judged()]))
         known = [*EXPERIMENTS, *own]
         unknown = [name for name in self.only if name not in known]
         if unknown:

@@ -34,7 +34,8 @@ def reproduce(request: Request, console: Console) -> Path:
             _write_tables(name, [item.folder for item in items], folder, console)
         for item in measured:
             tables.write_measurement(item.folder, folder)
-        found = markdown.publish(folder, request.treatment, request.profile, own if folder != own else None)
+        beside = own if folder != own else None
+        found = markdown.publish(folder, request.treatment, request.profile, beside, request.own_claims())
     judge.print_verdicts(found, console)
     for text in remarks(found.results):
         _say(console, f"{text} (curves and final values: in the report)")

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bnrepro import store, tables
-from bnrepro.claims import EXPERIMENTS, asked_of
+from bnrepro.claims import asked_of, declared
 from bnrepro.claims.markdown import table
 from bnrepro.errors import StoreError
 from bnrepro.report.judge import MARKS, anchor, marked
@@ -26,16 +26,19 @@ NAME = tables.COMPARISON
 COLUMNS = ["claim", "normaliser", "profile", "data", "verdict", "estimate", "low", "high", "n", "unit"]
 
 
-def write(results: Path, profile: str, folders: Mapping[str, Path]) -> Path:
+def write(results: Path, profile: str, folders: Mapping[str, Path], own: Path | None = None) -> Path:
     """Write the table of ``folders`` (normaliser → its results folder) below ``results``. Returns the table's path.
+
+    ``own`` is a user's folder, whose claims are compared as well.
 
     A folder without claims.json counts as not run. Raises :class:`StoreError` for a damaged one, and for tables that
     do not fit.
     """
-    asked = [claim.slug for name in asked_of("") for claim in EXPERIMENTS[name].claims]
+    known, names = declared(own), asked_of("", own)
+    asked = [claim.slug for name in names for claim in known[name].claims]
     rows = []
     for normaliser, folder in folders.items():
-        found, data = _verdicts(folder), _data(folder)
+        found, data = _verdicts(folder), _data(folder, names)
         for slug in asked:
             rows.append({"claim": slug, "normaliser": normaliser, "profile": profile, "data": data} | _row(found, slug))
     [path] = store.write_tables(results / "tables", NAME, {NAME: [tables.as_csv(rows, COLUMNS)]})
@@ -65,11 +68,11 @@ def _verdicts(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{path} is damaged ({error}): delete it and run make reproduce") from error
 
 
-def _data(folder: Path) -> str:
-    """The data that the runs in ``folder`` were trained on."""
+def _data(folder: Path, names: list[str]) -> str:
+    """The data that the runs of the experiments ``names`` in ``folder`` were trained on."""
     results = tables.Results(folder)
     results.check()
-    found = (results.tables(name) for name in asked_of(""))
+    found = (results.tables(name) for name in names)
     return ", ".join(sorted({label for each in found if each is not None for label in each.runs["data"]}))
 
 

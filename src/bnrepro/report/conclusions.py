@@ -23,9 +23,11 @@ SAID = {
 
 
 def section(found: Found) -> str:
-    """The claims by verdict, with their deviations: the paper's, then its readers'."""
-    own = [(claim, judgement) for claim, judgement in found if claim.origin == "paper"]
-    others = [(claim, judgement) for claim, judgement in found if claim.origin == "readers"]
+    """The claims by verdict, with their deviations: the paper's, its readers', a user's."""
+    own, others, users = (
+        [(claim, judgement) for claim, judgement in found if claim.origin == origin]
+        for origin in ("paper", "readers", "own")
+    )
     treatment = found.results.treatment
     asked = "" if treatment == BATCH else f", asked of {short(treatment)}"
     return "\n\n".join(
@@ -33,6 +35,7 @@ def section(found: Found) -> str:
             "## What we conclude",
             *_part(f"Of the paper's own {len(own)} claims{asked}", own),
             *_part(f"Of the {len(others)} claims that its readers add{asked}", others),
+            *_part(f"Of your own claims{asked}", users),
         ]
     )
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bnrepro import claims, store
-from bnrepro.claims import beyond, style
+from bnrepro import arguments, claims, store
+from bnrepro.claims import beyond, own, style
 from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.report import comparison
 from bnrepro.store import files
@@ -44,6 +44,7 @@ def _source(results: Results) -> str:
     found = sorted((results.folder / "tables").glob("*.csv*"))
     tables = [path for path in found if not path.name.startswith(f"{comparison.NAME}.")]
     code = [path for room in DRAWN_BY for path in sorted((Path(__file__).parents[1] / room).rglob("*.py"))]
+    code += own.sources(results.own) if results.own else []
     contents = [files.digest(path.read_bytes()) for path in [*tables, *code]]
     return files.digest("\n".join([*contents, importlib.metadata.version("matplotlib"), results.treatment]).encode())
 
@@ -96,13 +97,13 @@ def draw(
     not change is not written again. Raises :class:`ConfigError` for an unknown name, and
     :class:`~bnrepro.errors.StoreError`, before anything is drawn, if a table does not fit.
     """
-    results.check()
     known = claims.of(results)
     if unknown := [name for name in only if name not in known]:
-        raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(known)}")
+        raise ConfigError(f"no experiment {', '.join(unknown)}: {arguments.near(unknown[0], known)}")
+    results.check()
     names = [name for name in known if not only or name in only]
     into = folder or results.folder / "figures"
-    tasks = [(results.folder, results.treatment, name, into, tuple(kinds)) for name in names]
+    tasks = [(results, name, into, tuple(kinds)) for name in names]
     # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
     workers = min(os.cpu_count() or 1, len(tables.intersection(names)) // 3)
@@ -120,8 +121,7 @@ def draw(
     return [path for _, paths in sorted(drawn.items()) for path in paths]
 
 
-def _draw(task: tuple[Path, str, str, Path, tuple[str, ...]], emit: Emit | None = None) -> list[Path]:
-    folder, treatment, name, into, kinds = task
-    results = Results(folder, treatment)
+def _draw(task: tuple[Results, str, Path, tuple[str, ...]], emit: Emit | None = None) -> list[Path]:
+    results, name, into, kinds = task
     with style.house_style():
         return style.save(beyond.figures(results, claims.of(results)[name]), into, kinds)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of
+from bnrepro.claims import Claim, Judgement, asked_of, declared
 from bnrepro.stats import Interval, holm, p_value, words
 from bnrepro.tables import Results, Watched
 
@@ -18,7 +18,9 @@ MARKS = {
     "supported": "✔", "weaker": "≈", "depends": "±", "contradicted": "✘", "inconclusive": "?", "measured": "·",
     "not run": "–",
 }  # fmt: skip
+OWN = "own"
 GROUPS = {
+    OWN: "Your own claims",
     "A": "What it does to training",
     "B": "Exact properties",
     "C": "Limits and costs",
@@ -41,7 +43,8 @@ class Found:
 def judge(results: Results) -> Found:
     """Judge every claim that is asked of the treatment."""
     asked = results.treatment
-    claims = [claim.asked_of(asked) for name in asked_of(asked) for claim in EXPERIMENTS[name].claims]
+    known = declared(results.own)
+    claims = [claim.asked_of(asked) for name in asked_of(asked, results.own) for claim in known[name].claims]
     read = {claim.slug: Watched.over(results) for claim in claims}
     return Found(results, tuple((claim, claim.judge(read[claim.slug])) for claim in claims), read)
 

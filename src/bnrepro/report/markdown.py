@@ -11,7 +11,7 @@ from bnrepro import store
 from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of, beyond, of
 from bnrepro.claims.markdown import table
 from bnrepro.report import comparison, conclusions, drawing, page
-from bnrepro.report.judge import GROUPS, Found, adjusted, anchor, as_json, deciding, judge, marked, written_p
+from bnrepro.report.judge import GROUPS, OWN, Found, adjusted, anchor, as_json, deciding, judge, marked, written_p
 from bnrepro.report.questions import OPEN_QUESTIONS
 from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, words
 from bnrepro.tables import Measured, Results, Tables
@@ -25,13 +25,16 @@ TELLING = ("faster_training", "higher_learning_rates", "tiny_batches")
 """The claims whose figures open the report: the paper's main claim, what makes it useful, and a limit."""
 
 
-def publish(folder: Path, treatment: str = "batch", profile: str = "full", beside: Path | None = None) -> Found:
+def publish(
+    folder: Path, treatment: str = "batch", profile: str = "full", beside: Path | None = None, own: Path | None = None
+) -> Found:
     """Write claims.json, REPORT.md, the page and, if out of date, the figures below ``folder``.
 
-    ``beside`` is the folder of Batch Normalization's own results, if ``treatment`` is compared with it.
+    ``beside`` is the folder of Batch Normalization's own results, if ``treatment`` is compared with it; ``own`` is a
+    user's folder with claims of theirs.
     """
     with store.alone_in(folder):
-        results = Results(folder, treatment)
+        results = Results(folder, treatment, own)
         drawing.publish(results)
         return write_report(results, profile, beside)
 
@@ -48,7 +51,8 @@ def write_report(results: Results, profile: str = "full", beside: Path | None = 
         claims = json.dumps(as_json(found), indent=1, ensure_ascii=False)
         store.write_atomic(results.folder / "claims.json", claims + "\n")
         if beside is not None:
-            comparison.write(results.folder, profile, {"batch": beside, results.treatment: results.folder})
+            folders = {"batch": beside, results.treatment: results.folder}
+            comparison.write(results.folder, profile, folders, results.own)
         store.write_atomic(results.folder / "REPORT.md", as_markdown(found, profile))
         page.write(found, profile)
         readme = store.REPOSITORY / "README.md"
@@ -86,7 +90,8 @@ def as_markdown(found: Found, profile: str = "full") -> str:
     """The whole report."""
     results = found.results
     known = of(results)
-    names = [*asked_of(results.treatment), *(name for name in known if name not in EXPERIMENTS)]
+    asked = asked_of(results.treatment, results.own)
+    names = list(dict.fromkeys([*asked, *(name for name in known if name not in EXPERIMENTS)]))
     used = {name: tables for name in names if (tables := results.tables(name)) is not None}
     measured = [made for name in names if (made := results.measured(name)) is not None]
     parts = ["# Report", *_opening(found, used, profile)]
@@ -94,6 +99,8 @@ def as_markdown(found: Found, profile: str = "full") -> str:
         members = [(claim, judgement) for claim, judgement in found if claim.group == group]
         if members:
             parts.append(f"## {title}")
+            if group == OWN:
+                parts.append("Judged by rules that you declared; this repository has no record of when.")
             parts += [_claim(claim, judgement) for claim, judgement in members]
     made = {each.name for each in measured} | {name for name, tables in used.items() if len(tables.runs)}
     for name in names:

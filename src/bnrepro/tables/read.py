@@ -61,12 +61,14 @@ class Measured:
 class Results:
     """The tables of one results folder, for the comparison of ``treatment`` with the network without it.
 
+    ``own`` is a folder of a user's (``--config-dir``), whose claims are asked as well.
     This is the one way to the tables. What it gives fits its digests and fits together; else it raises
     :class:`StoreError`, which names the table and what is wrong with it. Each table is read once.
     """
 
     folder: Path
     treatment: str = "batch"
+    own: Path | None = None
 
     @functools.cache  # noqa: B019 - lives as long as one report
     def tables(self, experiment: str) -> Tables | None:

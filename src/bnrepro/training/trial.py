@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnrepro import users_code
 from bnrepro.config.identity import is_own, norm_name
 from bnrepro.config.randomness import generator
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError, UserError
 from bnrepro.models import build_model, enough_memory, memory_format, parameter_dtype
 from bnrepro.models.blocks import Activated, PerActivation
-from bnrepro.norm.cause import cause, comes_from_own_code
+from bnrepro.norm.cause import cause
 
 MODERATE = 1e6
 """Scores beyond this come from weights so large that a gradient may overflow through no fault of the normaliser."""
@@ -59,7 +60,7 @@ def own_code(config: Config) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, UserError) or not is_own(config.norm) or not comes_from_own_code(error):
+        if isinstance(error, UserError) or not is_own(config.norm) or not users_code.is_in(error):
             raise
         raise ConfigError(f"norm={norm_name(config.norm)} fails in training: {cause(error)}") from error
 
