@@ -98,6 +98,13 @@ def test_the_templates_from_sweep_to_verdict(my: Path, one_format: None) -> None
     assert "<!-- With my_norm -->" in (results / "figures" / "my_sweep_accuracy.svg").read_text()
     compared = (results / "tables" / "comparison.csv").read_text()
     assert f'my_relu,my_norm,smoke,"UCI digits, binary",{found["verdict"]}' in compared
+    page = (results / "index.html").read_text()
+    assert page.index("<h3>Your own claims</h3>") < page.index('id="my-relu"') < page.index('id="faster-training"')
+    assert '<option value="own">your own (1)</option>' in page
+    shown = page.partition('id="my-relu"')[2].partition('<details class="claim"')[0]
+    assert f"<code>{my}/experiment/my_sweep.yaml</code>" in shown
+    assert "figures/my_sweep_accuracy.svg" in shown
+    assert "make verify" not in shown  # which knows this repository's claims alone
 
 
 def test_the_template_of_an_arm(my: Path) -> None:

@@ -18,7 +18,7 @@ class Watched(Results):
     @classmethod
     def over(cls, results: Results) -> Watched:
         """``results``, of which nothing has been read yet."""
-        return cls(results.folder, results.treatment, whole=results)
+        return cls(results.folder, results.treatment, results.own, whole=results)
 
     def tables(self, experiment: str) -> Tables | None:
         found = self.whole.tables(experiment)

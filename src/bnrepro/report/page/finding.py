@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bnrepro.claims import Claim, Judgement
-from bnrepro.claims.naming import about
+from bnrepro.claims.naming import about, short
 from bnrepro.report.judge import Found
 from bnrepro.stats import (
     CONTRADICTED,
@@ -21,59 +21,71 @@ from bnrepro.stats import (
     number,
 )
 
-SAID = {
-    SUPPORTED: ("stands", "stand"),
+COUNTED = {
+    SUPPORTED: ("is supported", "are supported"),
     WEAKER: ("holds by less than the declared margin", "hold by less than the declared margin"),
-    DEPENDS: ("depends on scale and rate", "depend on scale and rate"),
-    CONTRADICTED: ("fails", "fail"),
+    DEPENDS: ("depends on initial scale and learning rate", "depend on initial scale and learning rate"),
+    CONTRADICTED: ("is contradicted", "are contradicted"),
     INCONCLUSIVE: ("is undecided", "are undecided"),
-    MEASURED: ("is measured only", "are measured only"),
+    MEASURED: ("is only measured", "are only measured"),
     NOT_RUN: ("has not been run", "have not been run"),
 }
 """Verdict → the words for one claim, and for several."""
+SAID = {
+    SUPPORTED: ("{} is found to ", " and to "),
+    WEAKER: ("by less than the declared margin, {} is found to ", " and to "),
+    DEPENDS: ("in a part of the map, and not in another, {} is found to ", " and to "),
+    CONTRADICTED: ("{} is found not to ", " or to "),
+    INCONCLUSIVE: ("the runs leave it open for {} to ", " and to "),
+    NOT_RUN: ("no runs are there yet that could show {} to ", " or to "),
+}
+"""Verdict → what comes before the first of its claims, and before its last; ``{}`` is the normaliser, then "it"."""
+WORDLESS = {"gain_needs_large_rates", "regularizes", "tiny_batches", "transfer_statistics"}
+"""Claims whose number says nothing without its metric: a slope, or a difference of differences."""
+AT = {"rates": "at", "scales": "at"}
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A sentence: how it begins, and what each of its claims says, as a noun."""
+    """A sentence: how it begins, and what each of its claims says that the normaliser does, as an infinitive."""
 
     begins: str
-    nouns: dict[str, str]
+    does: dict[str, str]
 
 
 TOPICS = (
     Topic(
         "On the paper's MNIST network",
         {
-            "faster_training": "fewer steps to the plain network's accuracy",
-            "higher_accuracy": "a higher final accuracy",
-            "higher_learning_rates": "training at higher learning rates",
-            "robust_to_init": "training from more initial scales",
+            "faster_training": "reach the plain network's accuracy in fewer steps",
+            "higher_accuracy": "end at a higher accuracy",
+            "higher_learning_rates": "train at higher learning rates",
+            "robust_to_init": "train from a wider range of initial scales",
         },
     ),
     Topic(
         "On a small Inception",
         {
-            "fewer_steps_inception": "the plain network's best accuracy in a fraction of the steps",
-            "higher_accuracy_inception": "a higher accuracy even at thirty times the rate",
-            "saturating_nonlinearity": "training with sigmoids",
+            "fewer_steps_inception": "reach the plain network's best accuracy in a fraction of the steps",
+            "higher_accuracy_inception": "be more accurate even at thirty times the learning rate",
+            "saturating_nonlinearity": "train with sigmoids",
         },
     ),
     Topic(
-        "Why it works",
+        "As to why it works",
         {
-            "covariate_shift": "less internal covariate shift",
-            "smoother_landscape": "a smoother loss along the step",
-            "gain_needs_large_rates": "a gain that comes from larger rates",
-            "regularizes": "less need of dropout",
+            "smoother_landscape": "smooth the loss along the step",
+            "covariate_shift": "reduce internal covariate shift",
+            "gain_needs_large_rates": "owe its gain to larger learning rates",
+            "regularizes": "reduce the gain of dropout",
         },
     ),
     Topic(
-        "What it costs",
+        "As to its price",
         {
-            "step_cost": "a dearer step",
-            "tiny_batches": "a loss of accuracy with tiny mini-batches",
-            "transfer_statistics": "harm by frozen statistics after a shift of the data",
+            "step_cost": "make a training step longer",
+            "tiny_batches": "lose accuracy with tiny mini-batches",
+            "transfer_statistics": "be harmed by frozen statistics once the data shift",
         },
     ),
 )
@@ -92,47 +104,50 @@ def sentences(found: Found) -> list[list[Part]]:
     known = {claim.slug: (claim, judgement) for claim, judgement in found}
     told = [[Part(_counts(found))]]
     for topic in TOPICS:
-        members = {slug: (noun, *known[slug]) for slug, noun in topic.nouns.items() if slug in known}
+        members = [(text, *known[slug]) for slug, text in topic.does.items() if slug in known]
         if members:
             told.append(_sentence(topic.begins, members, found.results.treatment))
     return told
 
 
 def _counts(found: Found) -> str:
-    """``Of 24 empirical claims 12 stand and 4 fail; of 8 identities 8 stand.``"""
+    """``Of 24 empirical claims, 12 are supported and 4 are contradicted; of 8 identities, all 8 are supported.``"""
     parts = []
     for kinds, exact in ((("empirical claim", "empirical claims"), False), (("identity", "identities"), True)):
         verdicts = [judgement.verdict for claim, judgement in found if claim.rule.exact == exact]
-        counts = [(verdicts.count(verdict), words) for verdict, words in SAID.items() if verdict in verdicts]
+        counts = [(verdicts.count(verdict), words) for verdict, words in COUNTED.items() if verdict in verdicts]
         if counts:
-            said = listed([f"{count} {words[count > 1]}" for count, words in counts])
-            parts.append(f"of {len(verdicts)} {kinds[len(verdicts) != 1]} {said}")
+            all_of = "all " if len(counts) == 1 and len(verdicts) > 1 else ""
+            said = listed([f"{all_of}{count} {words[count > 1]}" for count, words in counts])
+            said = "none has been run" if set(verdicts) == {NOT_RUN} else said
+            parts.append(f"of {len(verdicts)} {kinds[len(verdicts) != 1]}, {said}")
     whole = "; ".join(parts) or "no claim is asked here"
     return whole[:1].upper() + whole[1:] + "."
 
 
-def _sentence(begins: str, members: dict[str, tuple[str, Claim, Judgement]], treatment: str) -> list[Part]:
-    parts, linked = [Part(f"{begins}: ")], []
-    for verdict, words in SAID.items():
-        chosen = {slug: each for slug, each in members.items() if each[2].verdict == verdict}
-        group = []
-        for place, (slug, (noun, claim, judgement)) in enumerate(chosen.items()):
-            joint = "" if not place else " and " if place == len(chosen) - 1 else ", "
-            group += [Part(joint), Part(about(treatment, noun) + amount(claim, judgement), slug)]
-        if group:
-            linked.append([*group, Part(" " + words[len(chosen) > 1])])
-    for place, group in enumerate(linked):
-        parts += [*([Part("; ")] if place else []), *group]
+def _sentence(begins: str, members: list[tuple[str, Claim, Judgement]], treatment: str) -> list[Part]:
+    parts, subject = [Part(f"{begins}, ")], short(treatment)
+    for verdict, (before, last) in SAID.items():
+        chosen = [each for each in members if each[2].verdict == verdict]
+        for place, (does, claim, judgement) in enumerate(chosen):
+            if not place:
+                joint = ("; " if len(parts) > 1 else "") + before.format(subject)
+            else:
+                joint = last if place == len(chosen) - 1 else ", to "
+            parts += [Part(joint), Part(about(treatment, does) + amount(claim, judgement), claim.slug)]
+            subject = "it"
     return [*parts, Part(".")]
 
 
 def amount(claim: Claim, judgement: Judgement) -> str:
     """The deciding number in brackets, with a space before: `` (0.41×)``, or in which share of a map; or nothing."""
     primary = judgement.primary
-    if primary is None or not math.isfinite(primary.interval.value):
+    if primary is None or not math.isfinite(primary.interval.value) or claim.slug in WORDLESS:
         return ""
     if isinstance(claim.rule, OnMap):
-        return f" (in {primary.interval.value:.0%} of the {claim.rule.units})"
+        shares = judgement.evidence.shares
+        share = primary.interval if shares is None or judgement.verdict == SUPPORTED else shares.claimed.interval
+        return f" ({AT.get(claim.rule.units, 'in')} {share.value:.0%} of the {claim.rule.units})"
     return f" ({single(primary.interval.value, primary.unit)})"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bnrepro import store
 from bnrepro.claims import Claim
 from bnrepro.claims.naming import BATCH
-from bnrepro.report.judge import Found
+from bnrepro.report.judge import OWN, Found
 from bnrepro.tables import Watched
 
 NAMED = 2
@@ -40,7 +40,7 @@ def origin(claim: Claim, found: Found) -> Origin:
     seed = read.seeds[0] if read.seeds else None
     tables = [_sweep(name, read, seed) for name in read.sweeps]
     tables += [
-        Table(_file(read, name), f"{len(measured.frame):,} rows of a measurement", _config("measurement", name))
+        Table(_file(read, name), f"{len(measured.frame):,} rows of a measurement", _config("measurement", name, read))
         for name, measured in read.measurements.items()
     ]
     return Origin(tables, _command(claim, read, seed) if tables else "")
@@ -54,7 +54,7 @@ def _sweep(name: str, read: Watched, seed: int | None) -> Table:
         chosen = [str(run) for run in runs.loc[runs["seed"] == seed, "run"]]
         more = len(chosen) - NAMED
         said += f"; of seed {seed}: {', '.join(chosen[:NAMED])}" + (f" and {more:,} more" if more > 0 else "")
-    return Table(_file(read, name), said, _config("experiment", name))
+    return Table(_file(read, name), said, _config("experiment", name, read))
 
 
 def _file(read: Watched, name: str) -> str:
@@ -63,15 +63,18 @@ def _file(read: Watched, name: str) -> str:
     return f"tables/{path.name}"
 
 
-def _config(group: str, name: str) -> str:
-    """The configuration's file in the repository; none for one of a user's own folder."""
+def _config(group: str, name: str, read: Watched) -> str:
+    """The configuration's file, in the repository or in a user's own folder; none where neither has it."""
     path = store.configs_folder() / group / f"{name}.yaml"
-    return path.relative_to(store.REPOSITORY).as_posix() if path.exists() else ""
+    if path.exists():
+        return path.relative_to(store.REPOSITORY).as_posix()
+    users = None if read.own is None else read.own / group / f"{name}.yaml"
+    return str(users) if users is not None and users.exists() else ""
 
 
 def _command(claim: Claim, read: Watched, seed: int | None) -> str:
-    """`make verify` asks the claims of Batch Normalization alone, and one seed only where all tables have it."""
-    if read.treatment != BATCH or (read.sweeps and seed is None):
+    """`make verify` asks this repository's claims about Batch Normalization, and a seed only where all tables have it."""
+    if claim.origin == OWN or read.treatment != BATCH or (read.sweeps and seed is None):
         return ""
     parts = [f"--claim {claim.slug}", *([f"--seed {seed}"] if seed is not None else []), *elsewhere(read)]
     return f'make verify ARGS="{" ".join(parts)}"'
