@@ -21,8 +21,8 @@ SHORTER = (
     " **Profile {}**: fewer and shorter runs than the claims' deviations describe, which are about the full profile; "
     "`tables/*.runs.csv` lists the steps of every run."
 )
-TELLING = ("faster_training", "higher_learning_rates", "tiny_batches")
-"""The claims whose figures open the report: the paper's main claim, what makes it useful, and a limit."""
+TELLING = ("faster_training", "fewer_steps_inception", "tiny_batches")
+"""The claims whose figures open the report: the map, the paper's headline, and a limit."""
 
 
 def publish(
@@ -94,7 +94,7 @@ def as_markdown(found: Found, profile: str = "full") -> str:
     names = list(dict.fromkeys([*asked, *(name for name in known if name not in EXPERIMENTS)]))
     used = {name: tables for name in names if (tables := results.tables(name)) is not None}
     measured = [made for name in names if (made := results.measured(name)) is not None]
-    parts = ["# Report", *_opening(found, used, profile)]
+    parts = ["# Report", conclusions.section(found), *_opening(found, used, profile)]
     for group, title in GROUPS.items():
         members = [(claim, judgement) for claim, judgement in found if claim.group == group]
         if members:
@@ -111,7 +111,7 @@ def as_markdown(found: Found, profile: str = "full") -> str:
     compared = comparison.read(results.folder)
     if compared is not None:
         parts.append(comparison.section(compared, profile))
-    parts += [_questions(), _environment(used, measured), _tracing(), conclusions.section(found)]
+    parts += [_questions(), _environment(used, measured), _tracing()]
     return "\n\n".join(parts) + "\n"
 
 
