@@ -94,7 +94,7 @@ def test_the_templates_from_sweep_to_verdict(my: Path, one_format: None) -> None
     assert "Rule: supported if the whole interval lies above 0" in section
     assert "](figures/my_sweep_accuracy.png)" in section
     assert report.count("\n## my_sweep\n") == 1
-    assert "**Of your own claims, asked of my_norm, 1 " in report
+    assert re.search(r"\*\*All claims by verdict, asked of my_norm\*\*\n\n\|  \|.*\| your own \|\n", report)
     assert "<!-- With my_norm -->" in (results / "figures" / "my_sweep_accuracy.svg").read_text()
     compared = (results / "tables" / "comparison.csv").read_text()
     assert f'my_relu,my_norm,smoke,"UCI digits, binary",{found["verdict"]}' in compared

@@ -73,7 +73,7 @@ def _config(group: str, name: str, read: Watched) -> str:
 
 
 def _command(claim: Claim, read: Watched, seed: int | None) -> str:
-    """`make verify` asks this repository's claims about Batch Normalization, and a seed only where all tables have it."""
+    """`make verify` asks the claims of this repository about BN, and one seed only where all tables have it."""
     if claim.origin == OWN or read.treatment != BATCH or (read.sweeps and seed is None):
         return ""
     parts = [f"--claim {claim.slug}", *([f"--seed {seed}"] if seed is not None else []), *elsewhere(read)]
