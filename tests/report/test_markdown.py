@@ -165,14 +165,6 @@ def test_empirical_and_exact_claims_are_counted_apart(folder: Path) -> None:
     assert f"{len(CLAIMS) - exact} empirical: " in opening
 
 
-def test_the_readme_block_is_replaced_and_nothing_else() -> None:
-    begin, end = markdown.BLOCK
-    text = f"before\n{begin}\nold\n{end}\nafter\n"
-    assert markdown.with_block(text, "new") == f"before\n{begin}\nnew\n{end}\nafter\n"
-    with pytest.raises(ValueError, match="markers"):
-        markdown.with_block("no markers", "new")
-
-
 @pytest.mark.parametrize(
     ("interval", "unit", "expected"),
     [
