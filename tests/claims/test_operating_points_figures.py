@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from bnrepro.claims import depth, operating_points, style
-from bnrepro.claims.operating_points import curves, effects, plane, rules
+from bnrepro.claims.operating_points import appendix, curves, effects, one_cell, plane, rules
 from bnrepro.claims.operating_points.reading import read
 from bnrepro.tables import Tables
 
@@ -124,7 +124,21 @@ def test_the_colour_is_that_of_the_arm_that_does_better() -> None:
     assert np.allclose(shade(0.5)[:3], 1, atol=0.02)
 
 
-def test_the_number_in_a_cell_is_the_geometric_mean_of_the_seeds() -> None:
+def test_the_number_in_a_cell_is_that_of_the_report_s_table() -> None:
+    """In the picture, in the table and on the page."""
+    found = read(mapped.results(whole()))
+    shown = one_cell.speeds(found)
+    rows = [row.split(" | ") for row in appendix.every_cell(found).splitlines()[2:]]
+    for scale, rate, trains, *_, ratio, _ in rows:
+        value = shown.loc[float(scale.removeprefix("| ")), float(rate)]
+        assert np.isfinite(value) == (trains == "both")
+        assert (f"{value:.3g}×" if trains == "both" else "–") in ratio
+    with style.house_style():
+        drawn = [text.get_text() for text in plane.draw(found).axes[0].texts if text.get_text().endswith("×")]
+    assert sorted(drawn) == sorted(map(plane._short, shown.stack()))
+
+
+def test_an_effect_is_the_geometric_mean_of_the_seeds() -> None:
     found = read(mapped.results(whole()))
     shown = plane.means(found, effects.steps_to_accuracy)
     values = effects.over_cells(effects.steps_to_accuracy, found, found.cells()).value

@@ -105,7 +105,7 @@ def test_a_claim_over_the_map_that_misses_its_margin_says_where_it_holds_at_all(
         finding.amount(claim, Judgement(verdict, Evidence([estimate], shares=shares)))
         for verdict in (WEAKER, SUPPORTED)
     )
-    assert (weaker, supported) == (" (in 60% of the cells)", " (in 20% of the cells)")
+    assert (weaker, supported) == (" (in 60% of cells)", " (in 20% of cells)")
 
 
 def test_another_treatment_is_called_by_its_name() -> None:
@@ -113,7 +113,7 @@ def test_another_treatment_is_called_by_its_name() -> None:
     told = finding.sentences(Found(Results(Path("nowhere"), "group"), pairs))
     said = "".join(part.text for parts in told for part in parts)
     assert "BN" not in said
-    assert "group norm is found to end at a higher accuracy (in 90% of the cells)" in said
+    assert "group norm is found to end at a higher accuracy (in 90% of cells)" in said
 
 
 @pytest.mark.parametrize(("value", "unit", "said"), [

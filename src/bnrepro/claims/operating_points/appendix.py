@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-
 from bnrepro import stats
 from bnrepro.claims.claim import NotRun
 from bnrepro.claims.markdown import table
 from bnrepro.claims.naming import short
-from bnrepro.claims.operating_points import effects, rules
-from bnrepro.claims.operating_points.evidence import class_notes, over_seeds
+from bnrepro.claims.operating_points import effects, one_cell, rules
+from bnrepro.claims.operating_points.evidence import class_notes
 from bnrepro.claims.operating_points.reading import DIGITS, NAME, Map, read
-from bnrepro.stats import BASELINE, Interval, amount, paired_difference
+from bnrepro.stats import BASELINE, amount
 from bnrepro.tables import Results
 
 HISTORY = (
@@ -52,15 +49,15 @@ def every_cell(found: Map) -> str:
     for cell in found.names.index:
         scale, rate = float(cell[0]), float(cell[1])
         kind = str(found.classes.loc[cell])
-        plain, mine = _row(without, cell), _row(treated, cell)
+        plain, mine = one_cell.row(without, cell), one_cell.row(treated, cell)
         ratio = None
         if kind == stats.BOTH:
-            here = [_row(frame, (*cell, effects.WHOLE)) for frame in (steps.low, steps.value, steps.high)]
-            ratio = over_seeds("ratio", *here)
+            ratio = one_cell.speed(steps, (scale, rate))
         lost = found.tables.runs.set_index("run")["status"].reindex(found.names.loc[cell]).eq("diverged").sum()
         rows.append([
-            f"{scale:g}", f"{rate:g}", names.get(kind, kind), amount(_mean(plain), "share"),
-            amount(_mean(mine), "share"), amount(_mean(mine - plain), "difference"), amount(ratio, "ratio"), int(lost),
+            f"{scale:g}", f"{rate:g}", names.get(kind, kind), amount(one_cell.mean(plain), "share"),
+            amount(one_cell.mean(mine), "share"), amount(one_cell.mean(mine - plain), "difference"),
+            amount(ratio, "ratio"), int(lost),
         ])  # fmt: skip
     head = [
         "initial scale", "rate", f"trains (≥ {rules.PASS:.0%})", f"test accuracy, {BASELINE}",
@@ -68,14 +65,3 @@ def every_cell(found: Map) -> str:
         f"steps to {BASELINE}'s final accuracy, ratio", "runs that diverged",
     ]  # fmt: skip
     return table(head, rows)
-
-
-def _row(frame: pd.DataFrame, place: tuple) -> pd.Series:
-    """The values of all seeds in one row of the index."""
-    return pd.Series(frame.to_numpy(dtype=float)[frame.index.get_loc(place)], index=frame.columns)
-
-
-def _mean(values: pd.Series) -> Interval | None:
-    """Over the seeds that have a value."""
-    known = values[np.isfinite(values)]
-    return paired_difference(known) if len(known) else None

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from bnrepro.claims import style
-from bnrepro.claims.operating_points import effects
+from bnrepro.claims.operating_points import effects, one_cell
 from bnrepro.claims.operating_points.effects import Effect
 from bnrepro.claims.operating_points.reading import Map
 from bnrepro.stats import BASELINE, BOTH, NEITHER, ONLY_BASELINE, ONLY_TREATMENT
@@ -55,7 +55,7 @@ def draw(found: Map) -> Figure:
     figure, axes = style.canvas(style.PAGE, 4.5, 2, 1, height_ratios=[1, 0.035])
     plane, strip = axes[:, 0]
     norm = LogNorm(1 / FASTEST, FASTEST)
-    cells(plane, found, means(found, effects.steps_to_accuracy), norm, numbers=True)
+    cells(plane, found, one_cell.speeds(found), norm, numbers=True)
     _tuned(plane, found)
     _elsewhere(plane, found)
     plane.set(xlabel="learning rate", ylabel="initial standard deviation")

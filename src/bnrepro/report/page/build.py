@@ -23,7 +23,7 @@ from bnrepro.report.page import finding, wording
 from bnrepro.report.page.origin import Origin, origin
 from bnrepro.report.page.picture import Picture, picture
 from bnrepro.report.page.plane import plane
-from bnrepro.stats import BASELINE, MEASURED, NOT_RUN, VERDICTS, Estimate, OnMap, words
+from bnrepro.stats import BASELINE, MEASURED, NOT_RUN, VERDICTS, OnMap, words
 
 NAME = "index.html"
 FIGURE_TYPE = "svg"
@@ -92,7 +92,7 @@ def page(found: Found, profile: str = "full") -> str:
         own=results.treatment == BATCH,
         colours=[style.colour(arm) for arm in (BASELINE, results.treatment)],
         profile=profile,
-        data=", ".join(sorted({sweep.data_label for read in found.read.values() for sweep in read.sweeps.values()})),
+        data="; ".join(sorted({sweep.data_label for read in found.read.values() for sweep in read.sweeps.values()})),
         sentences=finding.sentences(found),
         groups={title: members for group, title in GROUPS.items()
                 if (members := [row for row in rows if row.claim.group == group])},
@@ -125,18 +125,19 @@ def _environment() -> jinja2.Environment:
 def _row(claim: Claim, judgement: Judgement, found: Found) -> Row:
     return Row(
         claim, judgement, wording.brief(claim, found.results.treatment), wording.sources(claim),
-        "identity" if claim.rule.exact else "measured", _number(claim, judgement.primary), picture(claim, judgement),
+        "identity" if claim.rule.exact else "measured", _number(claim, judgement), picture(claim, judgement),
         _figure(found.results.folder, claim.figure), origin(claim, found),
     )  # fmt: skip
 
 
-def _number(claim: Claim, primary: Estimate | None) -> str:
+def _number(claim: Claim, judgement: Judgement) -> str:
     """The deciding number of a claim without its interval, which the picture shows."""
+    primary = judgement.primary
     if primary is None:
         return ""
     value = primary.interval.value
     if isinstance(claim.rule, OnMap):
-        return "" if pd.isna(value) else f"{value:.0%} of {claim.rule.units}"
+        return finding.share(claim.rule, judgement)
     if claim.rule.exact:
         return f"error {value:.0e}" if value else "error 0"
     return finding.single(value, primary.unit)

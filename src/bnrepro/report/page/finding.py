@@ -145,10 +145,18 @@ def amount(claim: Claim, judgement: Judgement) -> str:
     if primary is None or not math.isfinite(primary.interval.value) or claim.slug in WORDLESS:
         return ""
     if isinstance(claim.rule, OnMap):
-        shares = judgement.evidence.shares
-        share = primary.interval if shares is None or judgement.verdict == SUPPORTED else shares.claimed.interval
-        return f" ({AT.get(claim.rule.units, 'in')} {share.value:.0%} of the {claim.rule.units})"
+        return f" ({AT.get(claim.rule.units, 'in')} {share(claim.rule, judgement)})"
     return f" ({single(primary.interval.value, primary.unit)})"
+
+
+def share(rule: OnMap, judgement: Judgement) -> str:
+    """``87% of cells``, ``all scales``: where the claim holds by its margin if it is supported, else at all."""
+    shares, primary = judgement.evidence.shares, judgement.primary
+    assert primary is not None
+    found = primary.interval if shares is None or judgement.verdict == SUPPORTED else shares.claimed.interval
+    if not math.isfinite(found.value):
+        return ""
+    return f"all {rule.units}" if found.value == 1 else f"{found.value:.0%} of {rule.units}"
 
 
 def single(value: float, unit: str) -> str:

@@ -12,11 +12,10 @@ import pandas as pd
 from bnrepro.claims import style
 from bnrepro.claims.claim import NotRun
 from bnrepro.claims.naming import asked_of, short
-from bnrepro.claims.operating_points import effects, rules
-from bnrepro.claims.operating_points.evidence import over_seeds
+from bnrepro.claims.operating_points import effects, one_cell, rules
 from bnrepro.claims.operating_points.plane import FASTEST
 from bnrepro.claims.operating_points.reading import Cell, Map, read
-from bnrepro.stats import BASELINE, BOTH, NEITHER, ONLY_BASELINE, ONLY_TREATMENT, Interval, amount, paired_difference
+from bnrepro.stats import BASELINE, BOTH, NEITHER, ONLY_BASELINE, ONLY_TREATMENT, Interval, amount
 from bnrepro.tables import Results
 
 POINTS = 26
@@ -98,7 +97,7 @@ class _View:
     def cell(self, cell: Cell) -> dict[str, Any]:
         found = self.found
         kind = str(found.classes.loc[cell])
-        ratio = self._ratio(cell) if kind == BOTH else None
+        ratio = one_cell.speed(self.ratios, cell) if kind == BOTH else None
         return {
             "kind": kind,
             "said": KINDS[kind].format(treatment=short(found.treatment)),
@@ -111,39 +110,19 @@ class _View:
     def _arm(self, cell: Cell, place: int, arm: str) -> dict[str, Any]:
         names = [str(name) for name in self.found.names[arm].loc[cell]]
         units = {"validation": "share", "test": "share", "loss": "number"}
-        ends = {name: _mean(values[place], cell) for name, values in self.finals.items()}
+        ends = {name: one_cell.mean(one_cell.row(values[place], cell)) for name, values in self.finals.items()}
         return {
             "ends": {name: amount(found, units[name]) for name, found in ends.items()},
             "values": {name: None if found is None else rounded(found.value) for name, found in ends.items()},
-            "pass": int(_row(self.found.passing[place], cell).sum()),
+            "pass": int(one_cell.row(self.found.passing[place], cell).sum()),
             "lost": int(self.diverged.reindex(names).sum()),
             "run": names[0],
             "curves": {name: banded(curves.reindex(columns=names)) for name, curves in self.curves.items()},
         }
 
-    def _ratio(self, cell: Cell) -> Interval | None:
-        """As the report's table of every cell: bounded by the evaluations and by the seeds."""
-        place = (*cell, effects.WHOLE)
-        return over_seeds("ratio", *(_row(frame, place) for frame in
-                                     (self.ratios.low, self.ratios.value, self.ratios.high)))  # fmt: skip
-
     def _difference(self, cell: Cell, name: str) -> Interval | None:
-        plain, treated = (_row(values, cell) for values in self.finals[name])
-        return _interval(treated - plain)
-
-
-def _row(frame: pd.DataFrame, place: tuple) -> pd.Series:
-    return pd.Series(frame.to_numpy(dtype=float)[frame.index.get_loc(place)], index=frame.columns)
-
-
-def _mean(frame: pd.DataFrame, cell: Cell) -> Interval | None:
-    return _interval(_row(frame, cell))
-
-
-def _interval(values: pd.Series) -> Interval | None:
-    """Over the seeds that have a value."""
-    known = values[np.isfinite(values)]
-    return paired_difference(known) if len(known) else None
+        plain, treated = (one_cell.row(values, cell) for values in self.finals[name])
+        return one_cell.mean(treated - plain)
 
 
 def banded(curves: pd.DataFrame) -> list[list[float | None]]:
