@@ -79,11 +79,11 @@ def test_a_sentence_groups_claims_by_verdict_and_gives_their_numbers() -> None:
         "supported."
     )
     assert reasons == (
-        "As to why it works, BN is found to smooth the loss along the step (0.43×); it is found not to reduce internal "
-        "covariate shift (1.64×) or to reduce the gain of dropout."
+        "As for why it works, BN is found to smooth the loss along the step (0.43×); it is found not to reduce "
+        "internal covariate shift (1.64×) or to reduce the gain of dropout."
     )
     assert price == (
-        "As to its price, no runs are there yet that could show BN to make a training step longer or to lose accuracy "
+        "As for its price, there are no runs yet that could show BN to make a training step longer or to lose accuracy "
         "with tiny mini-batches."
     )
 
@@ -93,7 +93,7 @@ def test_before_anything_was_run_the_finding_says_so(tmp_path: Path) -> None:
     told = ["".join(part.text for part in parts) for parts in finding.sentences(judge.judge(Results(tmp_path)))]
     assert len(told) == 5
     assert re.fullmatch(r"Of \d+ empirical claims, none has been run; of \d+ identities, none has been run.", told[0])
-    assert all("no runs are there yet that could show BN to " in text for text in told[1:])
+    assert all("there are no runs yet that could show BN to " in text for text in told[1:])
     assert not any("found" in text for text in told)
 
 

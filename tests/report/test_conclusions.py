@@ -43,7 +43,7 @@ def test_where_other_places_give_another_answer_the_conclusions_say_it(tmp_path:
     assert f"of 12 cells: 11 below 1×. {other}" in conclusions.section(found)
     text = markdown.as_markdown(found)
     assert f"**{other}**" in text
-    assert "| of 12 cells: 11 below 1× | 5 | – | ± depends |" in text
+    assert "| of 12 cells: 11 below 1× | 5 seeds | – | ± depends |" in text
     assert judge.as_json(found)["faster_training"]["words"] == other
 
 

@@ -11,7 +11,19 @@ from bnrepro import store
 from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of, beyond, of
 from bnrepro.claims.markdown import table
 from bnrepro.report import comparison, conclusions, deviations, drawing, page, readme
-from bnrepro.report.judge import GROUPS, OWN, Found, adjusted, anchor, as_json, deciding, judge, marked, written_p
+from bnrepro.report.judge import (
+    GROUPS,
+    OWN,
+    Found,
+    adjusted,
+    anchor,
+    as_json,
+    deciding,
+    judge,
+    marked,
+    setting,
+    written_p,
+)
 from bnrepro.report.questions import OPEN_QUESTIONS
 from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, words
 from bnrepro.tables import Measured, Results, Tables
@@ -77,7 +89,7 @@ def as_markdown(found: Found, profile: str = "full") -> str:
             parts.append(f"## {title}")
             if group == OWN:
                 parts.append("Judged by rules that you declared; this repository has no record of when.")
-            parts += [_claim(claim, judgement) for claim, judgement in members]
+            parts += [_claim(claim, judgement, setting(found, claim)) for claim, judgement in members]
     parts.append(deviations.section(found))
     made = {each.name for each in measured} | {name for name, tables in used.items() if len(tables.runs)}
     for name in names:
@@ -102,7 +114,7 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
             if claim.group == group:
                 link = f"[{claim.sentence}](#{anchor(claim.slug)})"
                 p = written_p(tested[claim.slug][1]) if claim.slug in tested else "–"
-                rows.append([title, link, *deciding(judgement), p, marked(judgement.verdict)])
+                rows.append([title, link, setting(found, claim), *deciding(judgement), p, marked(judgement.verdict)])
                 title = ""
     telling = [claim for claim, judgement in found if claim.slug in TELLING and judgement.verdict != NOT_RUN]
     return [
@@ -110,7 +122,7 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
         f"{len(found.pairs)} claims, each with an experiment. {_counts(found)}. Data: **{data}**. "
         f"Treatment: **{found.results.treatment}** against none. `make report` writes this file from the tables beside "
         "it, and reads every result from them." + (SHORTER.format(profile) if profile != "full" else ""),
-        table(["", "claim", "here (95% interval)", "n", "p (Holm)", "verdict"], rows),
+        table(["", "claim", "on", "here (95% interval)", "n", "p (Holm)", "verdict"], rows),
         f"**p (Holm)**: two-sided, of the null of the claim's rule (its margin, where the rule has no other), adjusted "
         f"for all {len(tested)} claims that one Student interval decides; no verdict depends on it. The other claims "
         "have none: they are exact, or decided by the shares of a map, by a share of seeds or by a quantity that a "
@@ -123,8 +135,7 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
         "rule changed after them, the claim says so. The rules of the map came after the first report, in which one "
         "of its cells had decided, and their thresholds were chosen with a pilot's map in view; both answers are "
         "printed. Arms are paired by seed: the same order of examples, and the same initial weights in the layers "
-        "that they share, except for what the change itself alters. **n** counts seeds, or what the claim names "
-        "instead: rounds of timing, test images.",
+        "that they share, except for what the change itself alters.",
         *(f"![{claim.sentence}](figures/{claim.figure}.png)" for claim in telling),
     ]
 
@@ -140,13 +151,13 @@ def _counts(found: Found) -> str:
     return "; ".join(parts)
 
 
-def _claim(claim: Claim, judgement: Judgement) -> str:
+def _claim(claim: Claim, judgement: Judgement, on: str) -> str:
     shown, n = deciding(judgement)
     lines = [
         f"### {anchor(claim.slug)}",
-        f"**{claim.sentence}** ({claim.source})",
+        f"**{claim.sentence}** ({claim.source}; {on})",
         f"*{marked(judgement.verdict)}.* "
-        + (f"{claim.metric}: **{shown}**, n = {n}. " if judgement.primary else "")
+        + (f"{claim.metric}: **{shown}**{'' if n == '–' else f', {n}'}. " if judgement.primary else "")
         + (f"Rule: {claim.rule.sentence(claim.unit)}." if judgement.verdict not in (MEASURED, NOT_RUN) else ""),
         f"The paper: {claim.paper}.",
         deviations.of(claim),

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bnrepro import store
 from bnrepro.claims import Claim, Judgement
 from bnrepro.claims.markdown import table
-from bnrepro.report.judge import Found, anchor, deciding, marked
+from bnrepro.report.judge import Found, anchor, deciding, marked, setting
 from bnrepro.report.page import finding, wording
 
 FINDING, CLAIMS = "finding", "claims"
 """The generated parts."""
-MLP, INCEPTION = "MLP of 3 × 100 sigmoids", "small Inception"
-
-
-@dataclass(frozen=True)
-class Headline:
-    """A claim of the README: its network, and what its number is, with the unit."""
-
-    network: str
-    number: str
-
-
 HEADLINES = {
-    "faster_training": Headline(MLP, "steps, with BN ÷ without"),
-    "higher_accuracy": Headline(MLP, "gain of final test accuracy"),
-    "robust_to_init": Headline(MLP, "gain in the range of scales, at each rate"),
-    "higher_learning_rates": Headline(MLP, "largest rate, with BN ÷ without, at each scale"),
-    "affine_needed": Headline(MLP, "final test accuracy, with γ, β minus without"),
-    "fewer_steps_inception": Headline(INCEPTION, "steps, BN-x5 ÷ plain"),
-    "saturating_nonlinearity": Headline(INCEPTION, "best test accuracy, with BN minus without"),
-    "regularizes": Headline(MLP, "gain of accuracy by dropout, without BN minus with"),
-    "tiny_batches": Headline(MLP, "accuracy lost per factor of ten in size, BN minus group norm"),
-    "covariate_shift": Headline(MLP, "change of a layer's gradient by updates below it, with BN ÷ without"),
+    "faster_training": "steps, with BN ÷ without",
+    "higher_accuracy": "gain of final test accuracy",
+    "robust_to_init": "gain in the range of scales, at each rate",
+    "higher_learning_rates": "largest rate, with BN ÷ without, at each scale",
+    "affine_needed": "final test accuracy, with γ, β minus without",
+    "fewer_steps_inception": "steps, BN-x5 ÷ plain",
+    "saturating_nonlinearity": "best test accuracy, with BN minus without",
+    "regularizes": "gain of accuracy by dropout, without BN minus with",
+    "tiny_batches": "accuracy lost per factor of ten in size, BN minus group norm",
+    "covariate_shift": "change of a layer's gradient by updates below it, with BN ÷ without",
 }
-"""The claims that the README shows, at most ten."""
+"""The claims that the README shows, at most ten → what their number is."""
 
 
 def write(found: Found) -> None:
@@ -57,18 +44,16 @@ def sentences(found: Found) -> str:
 def verdicts(found: Found) -> str:
     """A row for each of the headlines: the claim, on which network and data, what was measured, the verdict."""
     known = {claim.slug: (claim, judgement) for claim, judgement in found}
-    rows = [_row(found, headline, *known[slug]) for slug, headline in HEADLINES.items() if slug in known]
+    rows = [_row(found, measured, *known[slug]) for slug, measured in HEADLINES.items() if slug in known]
     return table(["claim", "network; data", "measured", "here (95% interval)", "verdict"], rows)
 
 
-def _row(found: Found, headline: Headline, claim: Claim, judgement: Judgement) -> list[str]:
-    read = found.read.get(claim.slug)
-    data = [sweep.data_label for sweep in read.sweeps.values()][:1] if read is not None else []  # others stand beside
+def _row(found: Found, measured: str, claim: Claim, judgement: Judgement) -> list[str]:
     shown, n = deciding(judgement)
     return [
         f"[{wording.brief(claim, found.results.treatment)}](results/REPORT.md#{anchor(claim.slug)})",
-        "; ".join([headline.network, *data]), headline.number,
-        f"{shown}; {n} seeds" if judgement.primary and "seeds" not in shown else shown, marked(judgement.verdict),
+        setting(found, claim), measured, f"{shown}; {n}" if judgement.primary and "seeds" not in shown else shown,
+        marked(judgement.verdict),
     ]  # fmt: skip
 
 

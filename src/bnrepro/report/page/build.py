@@ -18,7 +18,7 @@ from bnrepro.claims import Claim, Judgement, style
 from bnrepro.claims.claim import NotRun
 from bnrepro.claims.naming import BATCH, LONG, short
 from bnrepro.report import comparison
-from bnrepro.report.judge import GROUPS, MARKS, Found, anchor
+from bnrepro.report.judge import GROUPS, MARKS, Found, anchor, setting
 from bnrepro.report.page import finding, wording
 from bnrepro.report.page.origin import Origin, origin
 from bnrepro.report.page.picture import Picture, picture
@@ -50,6 +50,7 @@ class Row:
     brief: str
     sources: list[str]
     kind: str
+    setting: str
     number: str
     picture: Picture | None
     figure: Figure | None
@@ -125,8 +126,8 @@ def _environment() -> jinja2.Environment:
 def _row(claim: Claim, judgement: Judgement, found: Found) -> Row:
     return Row(
         claim, judgement, wording.brief(claim, found.results.treatment), wording.sources(claim),
-        "identity" if claim.rule.exact else "measured", _number(claim, judgement), picture(claim, judgement),
-        _figure(found.results.folder, claim.figure), origin(claim, found),
+        "identity" if claim.rule.exact else "measured", setting(found, claim), _number(claim, judgement),
+        picture(claim, judgement), _figure(found.results.folder, claim.figure), origin(claim, found),
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ SAID = {
     DEPENDS: ("in a part of the map, and not in another, {} is found to ", " and to "),
     CONTRADICTED: ("{} is found not to ", " or to "),
     INCONCLUSIVE: ("the runs leave it open for {} to ", " and to "),
-    NOT_RUN: ("no runs are there yet that could show {} to ", " or to "),
+    NOT_RUN: ("there are no runs yet that could show {} to ", " or to "),
 }
 """Verdict → what comes before the first of its claims, and before its last; ``{}`` is the normaliser, then "it"."""
 WORDLESS = {"gain_needs_large_rates", "regularizes", "tiny_batches", "transfer_statistics"}
@@ -72,7 +72,7 @@ TOPICS = (
         },
     ),
     Topic(
-        "As to why it works",
+        "As for why it works",
         {
             "smoother_landscape": "smooth the loss along the step",
             "covariate_shift": "reduce internal covariate shift",
@@ -81,7 +81,7 @@ TOPICS = (
         },
     ),
     Topic(
-        "As to its price",
+        "As for its price",
         {
             "step_cost": "make a training step longer",
             "tiny_batches": "lose accuracy with tiny mini-batches",
