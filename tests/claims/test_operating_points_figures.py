@@ -135,7 +135,7 @@ def test_the_number_in_a_cell_is_that_of_the_report_s_table() -> None:
         assert (f"{value:.3g}×" if trains == "both" else "–") in ratio
     with style.house_style():
         drawn = [text.get_text() for text in plane.draw(found).axes[0].texts if text.get_text().endswith("×")]
-    assert sorted(drawn) == sorted(map(plane._short, shown.stack()))
+    assert sorted(drawn) == sorted(map(plane._short, shown.stack().dropna()))
 
 
 def test_an_effect_is_the_geometric_mean_of_the_seeds() -> None:
