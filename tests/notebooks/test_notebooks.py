@@ -14,6 +14,7 @@ import nbformat
 import pytest
 from fabricated import vouch
 from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
@@ -26,7 +27,7 @@ from bnrepro.store import paths
 from bnrepro.tables import Results
 
 LEARN, EXPLORE = (executing.FOLDER / f"{name}.ipynb" for name in ("batchnorm_from_scratch", "explore_results"))
-LARGEST_BYTES = 600_000
+LARGEST_BYTES = 800_000
 ROUNDING_ERROR = re.compile(r"\b\d\.\de-(?:0[6-9]|1\d)\b")
 """A printed rounding error: its digits depend on the kind of CPU."""
 
@@ -214,3 +215,21 @@ def test_without_committed_results_those_among_the_outputs_are_explored(
     monkeypatch.delenv("BNREPRO_RESULTS")
     assert notebook.results_with("mnist_training") == outputs / "quick-digits"
     assert capsys.readouterr().out.endswith("what follows is from outputs/quick-digits\n")
+
+
+@pytest.mark.parametrize("path", [LEARN, EXPLORE], ids=lambda path: path.stem)
+def test_every_exercise_has_an_answer_that_holds(path: Path) -> None:
+    """Each answer is run where it stands: its assertions are the answer."""
+    answered = nbformat.read(path, as_version=4)
+    cells = []
+    for cell in answered.cells:
+        cells.append(cell)
+        if "**Try.**" in cell.source:
+            [answer] = re.findall(r"<details><summary>Answer</summary>\n\n(.*)\n\n</details>$", cell.source, flags=re.S)
+            [code] = re.findall(r"^```python\n(.*?)^```$", answer, flags=re.M | re.S)
+            assert "assert " in code
+            cells.append(nbformat.v4.new_code_cell(code))
+    assert len(cells) > len(answered.cells)
+    answered.cells = cells
+    with executing.kernel(store.committed_results()) as manager:
+        NotebookClient(answered, manager, timeout=executing.TIMEOUT_S).execute()
