@@ -19,7 +19,8 @@ ALL = float("inf")
 """The size that stands for all examples of a data set that cannot give several sizes."""
 CHANGED = (
     "posed anew after the first runs, which had 5,000 training images and one learning rate, the best without BN, for "
-    "both arms: they said that dropout gains more with BN"
+    "both arms: they said that dropout gains more with BN. The highest rate, 10, was added when all 32 choices among "
+    "the other three had fallen on the highest of them"
 )
 
 
@@ -137,7 +138,7 @@ CLAIMS = (
         rule=Above(0.0),
         paper="dropout is removed from the Inception without loss; no experiment isolates it",
         deviation="the network of §4.1 on 1,000, 5,000, 20,000 and 55,000 training images of binary MNIST, 6,000 "
-        "steps, dropout 0.1, 0.25 or 0.5; each arm, size and dropout at its best of three rates on validation",
+        "steps, dropout 0.1, 0.25 or 0.5; each arm, size and dropout at its best of four rates on validation",
         figure="dropout_gain",
         numbers=regularizes,
     ),
