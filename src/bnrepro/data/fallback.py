@@ -19,8 +19,8 @@ JPEG_FOLDER = "cifar10_jpeg"
 """A copy of CIFAR-10 as an image folder, below $BNREPRO_DATA or data/."""
 JPEG = ("data=image_folder", f"data.root={JPEG_FOLDER}", 'data.title="CIFAR-10 (JPEG q75)"')
 """The same photographs, but not the same bytes; every label says so."""
-DIGITS = ("data=digits", "data.train_examples=null")
-"""All digits: they are fewer than the subsets on which some experiments train."""
+DIGITS = ("data=digits", "data.train_examples=null", "data.validation_examples=200")
+"""All digits, but for a small validation set: they are fewer than some experiments train or validate on."""
 ENLARGED = (*DIGITS, "data.enlarge=32", "data.standardize=true", "data.validation_examples=300")
 STAND_INS: dict[str, tuple[tuple[str, ...], ...]] = {"mnist": (DIGITS,), "cifar10": (JPEG, ENLARGED)}
 """Overrides that replace a data set, in order of preference."""
