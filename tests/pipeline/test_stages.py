@@ -49,13 +49,7 @@ def place(lines: list[str], words: str) -> int:
     return next(number for number, line in enumerate(lines) if words in line)
 
 
-@pytest.fixture
-def one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures as PNG alone, in a test that draws several."""
-    monkeypatch.setattr("bnrepro.claims.style.FORMATS", ("png",))
-
-
-def test_fig_1_is_seen_before_another_run_has_ended(one_kind: None) -> None:
+def test_fig_1_is_seen_before_another_run_has_ended() -> None:
     lines, folder = shown("affine", "mnist_training", "scale_invariance")
     seen = place(lines, "Fig. 1 of the paper: ")
     assert seen < place(lines, "] affine/")
@@ -66,26 +60,23 @@ def test_fig_1_is_seen_before_another_run_has_ended(one_kind: None) -> None:
     assert Path(named).name == "mnist_training_accuracy.png"
 
 
-def test_a_verdict_is_said_once_and_as_soon_as_its_experiment_has_ended(
-    monkeypatch: pytest.MonkeyPatch, one_kind: None
-) -> None:
+def test_a_verdict_is_said_once_and_as_soon_as_its_experiment_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "REFRESH_SHARE", 1.0)
     written: list[str] = []
     report = markdown.write_report
     monkeypatch.setattr(markdown, "write_report", lambda *given: written.append(str(given[0].folder)) or report(*given))
-    lines, folder = shown("affine", "init_scale", "scale_invariance", "step_cost", jobs=1)
-    for slug in ("affine_needed", "robust_to_init", "scale_invariance", "step_cost"):
-        assert sum(line.startswith(f"  {slug}: ") for line in lines) <= 1
-    assert place(lines, "  affine_needed: ") < place(lines, "init_scale_")
+    lines, folder = shown("landscape", "affine", "scale_invariance", "step_cost")
+    for slug in ("affine_needed", "smoother_landscape", "scale_invariance", "step_cost"):
+        assert sum(line.startswith(f"  {slug}: ") for line in lines) == 1
+    # In the order of the report.
+    assert place(lines, "  affine_needed: ") < place(lines, "] landscape/")
     assert place(lines, "  scale_invariance: ✔ supported (") < place(lines, "measuring step_cost")
-    assert place(lines, "affine: ") < place(lines, "init_scale: ")
+    assert place(lines, "affine: ") < place(lines, "landscape: ")
     assert len(written) >= 4  # after each of them
     assert (folder / "REPORT.md").exists()
 
 
-def test_the_report_is_refreshed_no_oftener_than_its_share_of_the_time(
-    monkeypatch: pytest.MonkeyPatch, one_kind: None
-) -> None:
+def test_the_report_is_refreshed_no_oftener_than_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "REFRESH_SHARE", -1.0)
     written: list[int] = []
     report = markdown.write_report
@@ -95,7 +86,7 @@ def test_the_report_is_refreshed_no_oftener_than_its_share_of_the_time(
     assert place(lines, "  affine_needed: ") < place(lines, "REPORT.md")
 
 
-def test_measurements_of_times_run_alone_and_say_how_long(monkeypatch: pytest.MonkeyPatch, one_kind: None) -> None:
+def test_measurements_of_times_run_alone_and_say_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     beside: dict[str, int] = {}
     execute = stages.measure.execute
 
@@ -124,7 +115,7 @@ def test_which_measurements_time_something_is_known_and_how_long_all_take() -> N
 
 @pytest.mark.parametrize("words", ["Fig. 1 of the paper: ", "  affine_needed: ", "measuring step_cost"])
 def test_a_call_that_is_stopped_keeps_what_it_has_published(
-    words: str, outputs: Path, one_kind: None, monkeypatch: pytest.MonkeyPatch
+    words: str, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only = ("affine", "mnist_training", "scale_invariance", "step_cost")
     with pytest.raises((Interrupted, KeyboardInterrupt)):
@@ -135,7 +126,9 @@ def test_a_call_that_is_stopped_keeps_what_it_has_published(
     assert len(finished) >= 4
     drawn: list[str] = []
     draw = drawing.draw
-    monkeypatch.setattr(drawing, "draw", lambda results, names: drawn.extend(names) or draw(results, names))
+    monkeypatch.setattr(
+        drawing, "draw", lambda results, names, **how: drawn.extend(names) or draw(results, names, **how)
+    )
     lines, again = shown(*only)
     assert again == folder
     assert {path: path.stat().st_mtime_ns for path in finished} == finished

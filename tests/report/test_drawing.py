@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Grows by the folder of every call that draws."""
     calls: list[Path] = []
     draw = drawing.draw
-    monkeypatch.setattr(drawing, "draw", lambda results, only: calls.append(results.folder) or draw(results, only))
+
+    def watched(results: Results, only: list[str], **how: Any) -> list[Path]:
+        calls.append(results.folder)
+        return draw(results, only, **how)
+
+    monkeypatch.setattr(drawing, "draw", watched)
     return calls
 
 
@@ -103,7 +109,7 @@ def test_only_what_reads_a_changed_table_is_drawn_again(results: Results, one_fo
 def test_a_call_that_was_stopped_leaves_nothing_that_passes_for_drawn(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(results: Results, only: list[str]) -> None:
+    def stopped(results: Results, only: list[str], **how: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

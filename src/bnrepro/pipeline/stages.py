@@ -173,7 +173,7 @@ class Stages(Course):
         with store.alone_in(folder):
             self._write(names)
             results = Results(folder, self.request.treatment)
-            drawing.publish(results)
+            markdown.draw(results, self.request.profile)
             self._tell(results, names)
             spent = time.monotonic() - self._began
             if self._reporting <= REFRESH_SHARE * spent or FIRST in names:

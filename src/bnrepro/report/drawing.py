@@ -28,14 +28,14 @@ DRAWN_BY = ("store", "tables", "stats", "claims")
 """The rooms whose code makes a figure."""
 
 
-def publish(results: Results) -> None:
-    """Draw the figures of a results folder that are not those of its tables and this code.
+def publish(results: Results, kinds: Sequence[str] = ()) -> None:
+    """Draw the figures of a results folder that are not those of its tables and this code, as ``kinds`` or as all.
 
     A stamp in the outputs folder records, for each experiment, its figures, the tables that it asked for and their
     contents. Where a figure is missing, cut or altered, or an earlier call was stopped, the experiment is drawn again.
     """
     if names := outdated(results):
-        draw(results, names)
+        draw(results, names, kinds=kinds)
 
 
 def outdated(results: Results) -> list[str]:
@@ -140,7 +140,7 @@ def draw(
     # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
     drawn = _all_drawn(tasks, min(os.cpu_count() or 1, len(tables.intersection(names)) // 3))
-    if folder is None and not kinds:
+    if folder is None:
         _record(results, dict(zip(names, drawn, strict=True)))
     return [path for each in drawn for path in each.paths]
 

@@ -38,8 +38,13 @@ def publish(folder: Path, treatment: str = "batch", profile: str = "full", besid
     """
     with store.alone_in(folder):
         results = Results(folder, treatment)
-        drawing.publish(results)
+        draw(results, profile)
         return write_report(results, profile, beside)
+
+
+def draw(results: Results, profile: str) -> None:
+    """Draw the figures that are out of date; of the smoke profile, which nobody prints, as PNG alone."""
+    drawing.publish(results, ("png",) if profile == "smoke" else ())
 
 
 def write_report(results: Results, profile: str = "full", beside: Path | None = None) -> Found:
