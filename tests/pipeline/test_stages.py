@@ -65,13 +65,13 @@ def test_a_verdict_is_said_once_and_as_soon_as_its_experiment_has_ended(monkeypa
     written: list[str] = []
     report = markdown.write_report
     monkeypatch.setattr(markdown, "write_report", lambda *given: written.append(str(given[0].folder)) or report(*given))
-    lines, folder = shown("landscape", "affine", "scale_invariance", "step_cost")
-    for slug in ("affine_needed", "smoother_landscape", "scale_invariance", "step_cost"):
+    lines, folder = shown("affine", "dropout", "scale_invariance", "step_cost")
+    for slug in ("affine_needed", "regularizes", "scale_invariance", "step_cost"):
         assert sum(line.startswith(f"  {slug}: ") for line in lines) == 1
     # In the order of the report.
-    assert place(lines, "  affine_needed: ") < place(lines, "] landscape/")
+    assert place(lines, "  regularizes: ") < place(lines, "] affine/")
     assert place(lines, "  scale_invariance: ✔ supported (") < place(lines, "measuring step_cost")
-    assert place(lines, "affine: ") < place(lines, "landscape: ")
+    assert place(lines, "dropout: ") < place(lines, "affine: ")
     assert len(written) >= 4  # after each of them
     assert (folder / "REPORT.md").exists()
 
@@ -88,20 +88,20 @@ def test_the_report_is_refreshed_no_oftener_than_its_share_of_the_time(monkeypat
 
 def test_measurements_of_times_run_alone_and_say_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     beside: dict[str, int] = {}
-    execute = stages.measure.execute
+    make = stages.measure._measure
 
-    def watched(item: stages.Measurement) -> str:
+    def watched(item: stages.Measurement) -> object:
         beside[item.name] = len(multiprocessing.active_children())
-        return execute(item)
+        return make(item)
 
-    monkeypatch.setattr(stages.measure, "execute", watched)
+    monkeypatch.setattr(stages.measure, "_measure", watched)
     lines, _ = shown("affine", "scale_invariance", "step_cost", "gradient_estimate", jobs=2)
     # The others run in the workers, where nothing is watched.
     assert beside == {"step_cost": 0, "gradient_estimate": 0}
     first, second = (place(lines, f"measuring {name}, with nothing beside it") for name in beside)
     assert place(lines, "measuring scale_invariance") < first
     assert place(lines, "  affine_needed: ") < first
-    assert "(1 of 2): about 3 s, about 6 s for all that are left" in lines[min(first, second)]
+    assert "(1 of 2): about 2 s, about 5 s for all that are left" in lines[min(first, second)]
     assert lines[max(first, second)].endswith("(2 of 2): about 3 s")
 
 

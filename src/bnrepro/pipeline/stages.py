@@ -209,7 +209,8 @@ class Stages(Course):
                 if judgement.verdict != NOT_RUN:
                     self._told.add(claim.slug)
                     number, n = judge.deciding(judgement)
-                    say(self.console, f"  {claim.slug}: {judge.marked(judgement.verdict)} ({number}, n = {n})")
+                    counted = f"{number}, n = {n}" if n != "–" else number
+                    say(self.console, f"  {claim.slug}: {judge.marked(judgement.verdict)} ({counted})")
 
 
 def write_tables(name: str, runs: Sequence[store.RunFolder], folder: Path, console: Console) -> None:

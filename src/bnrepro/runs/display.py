@@ -87,6 +87,7 @@ class Display:
 
     def __enter__(self) -> Display:
         self.started = True
+        self.began = time.monotonic()  # planning is no work of the runs
         self._count()
         self.progress.start()
         return self
