@@ -172,12 +172,15 @@ class Plan:
         needed = [measure.needs(name) for name in self.measurements]
         return list(dict.fromkeys([*self.names, *(name for name in needed if name is not None)]))
 
+    def _overrides(self, name: str, stand_in: tuple[str, ...]) -> list[str]:
+        """Those of an experiment's runs. The request's own come last, and so have the last word."""
+        return [f"experiment={name}", *stand_in, *self.request.common()]
+
     def _with_data(self, name: str) -> Found:
         """The runs of an experiment. What stands in for a missing data set is announced once."""
 
         def composed(stand_in: tuple[str, ...]) -> list[Config]:
-            # The request's own overrides come last, and so have the last word.
-            configs = self.composer.sweep([f"experiment={name}", *stand_in, *self.request.common()])
+            configs = self.composer.sweep(self._overrides(name, stand_in))
             for config in configs:
                 if config.experiment != name:
                     raise ConfigError(
@@ -186,7 +189,9 @@ class Plan:
                     )
             return configs
 
-        found = fallback.with_data(composed, self._reasons)
+        found = fallback.with_data(
+            composed, self._reasons, lambda stand_in: self.composer.first(self._overrides(name, stand_in))
+        )
         if any(config.steps == 0 for config in found.configs):
             raise ConfigError("steps=0: without an update there is nothing to judge; steps must be at least 1")
         if found.reason and found.reason not in self._told:
