@@ -6,6 +6,8 @@ import io
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,10 +15,11 @@ from rich.console import Console
 from bnrepro.config.compose import experiments, measurements
 from bnrepro.config.schedule import evaluations
 from bnrepro.config.schema import Config
-from bnrepro.errors import Interrupted
+from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.pipeline import stages
 from bnrepro.pipeline.reproduce import Request, reproduce
 from bnrepro.report import drawing, markdown
+from bnrepro.runs.course import Chore
 
 TINY = ("data=digits", "model.hidden=[12,8]", "wandb=disabled", "steps=60", "seed=0,1")
 MOST = 12
@@ -103,6 +106,14 @@ def test_measurements_of_times_run_alone_and_say_how_long(monkeypatch: pytest.Mo
     assert place(lines, "  affine_needed: ") < first
     assert "(1 of 2): about 2 s, about 5 s for all that are left" in lines[min(first, second)]
     assert lines[max(first, second)].endswith("(2 of 2): about 3 s")
+
+
+def test_a_measurement_that_failed_has_no_tables(tmp_path: Path) -> None:
+    plan: Any = SimpleNamespace(request=Request("smoke"), runs={}, measurements=[], rest=list, results=tmp_path)
+    found = stages.Stages(plan, Console(file=io.StringIO()))
+    found.measured["ensemble"] = plan  # which has no folder that could be read
+    found.made(Chore("measuring ensemble", print), ConfigError("too few networks"))
+    assert not found.measured
 
 
 def test_which_measurements_time_something_is_known_and_how_long_all_take() -> None:

@@ -101,8 +101,11 @@ class Stages(Course):
         return sorted(chores, key=lambda chore: chore.seconds)
 
     def made(self, chore: Chore, result: Any) -> None:
-        if not isinstance(result, UserError):
-            self._publish([chore.name.removeprefix("measuring ")])
+        name = chore.name.removeprefix("measuring ")
+        if isinstance(result, UserError):
+            del self.measured[name]
+        else:
+            self._publish([name])
 
     # ------------------------------------------------------------------------------------------------- after it
 
