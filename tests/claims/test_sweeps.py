@@ -110,7 +110,7 @@ def test_dropout_gains_less_with_bn(composed: Composed, tmp_path: Path) -> None:
     # A difference that is 0 in every seed is no estimate.
     assert (f"{label}, without BN minus with, on 600 examples", "batch") not in found
     assert "300 examples: best dropout on validation is 0.25 (none) and 0.25 (batch)" in judged.notes
-    assert any("0 fall on the lowest of 3 rates, 0.3, and 0 on the highest, 3" in note for note in judged.notes)
+    assert any("0 fall on the lowest of 4 rates, 0.3, and 0 on the highest, 10" in note for note in judged.notes)
     assert any("what dropout gains the Inception with BN is not run" in note for note in judged.notes)
     assert set(dropout.DECLARED.figures(results)) == {"dropout_gain"}
 

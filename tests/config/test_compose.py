@@ -231,3 +231,8 @@ def test_long_names_are_cut_and_still_tell_the_runs_apart() -> None:
     found = details(jobs)
     assert len(set(found)) == len(jobs) == 4
     assert max(map(len, found)) < 80
+
+
+def test_the_first_run_of_a_sweep_is_composed_alone(composer: Composer) -> None:
+    overrides = ["experiment=inception_training", "profile=smoke"]
+    assert composer.first(overrides) == composer.sweep(overrides)[0]

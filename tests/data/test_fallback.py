@@ -90,6 +90,15 @@ def test_overrides_that_do_not_fit_what_would_stand_in_are_told_with_what_is_mis
         asked("data.validation_examples=5000")
 
 
+@pytest.mark.parametrize("experiment", ["operating_points", "stability_limit", "depth", "dropout"])
+def test_experiments_that_choose_their_validation_set_run_on_the_digits(
+    experiment: str, lacking: Callable[..., None], asked: Callable[..., fallback.Found]
+) -> None:
+    lacking("mnist")
+    data = asked(f"experiment={experiment}").configs[0].data
+    assert (data.name, data.validation_examples) == ("digits", 200)
+
+
 def test_a_single_run_has_the_same_policy(
     lacking: Callable[..., None], composer: Composer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

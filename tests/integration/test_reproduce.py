@@ -37,7 +37,7 @@ def console() -> Console:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures, which take the longest, in a test that is about something else."""
-    monkeypatch.setattr(drawing, "draw", lambda results: [])
+    monkeypatch.setattr(drawing, "draw", lambda results, only, **how: [])
 
 
 def said(console: Console) -> str:

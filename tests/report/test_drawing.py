@@ -7,13 +7,14 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fabricated import vouch
 from PIL import Image
 
-from bnrepro import store
+from bnrepro import claims, store
 from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.report import drawing
 from bnrepro.tables import Results
@@ -37,7 +38,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Grows by the folder of every call that draws."""
     calls: list[Path] = []
     draw = drawing.draw
-    monkeypatch.setattr(drawing, "draw", lambda results: calls.append(results.folder) or draw(results))
+
+    def watched(results: Results, only: list[str], **how: Any) -> list[Path]:
+        calls.append(results.folder)
+        return draw(results, only, **how)
+
+    monkeypatch.setattr(drawing, "draw", watched)
     return calls
 
 
@@ -85,10 +91,25 @@ def test_another_table_is_drawn_anew(results: Results, drawn: list[Path], one_fo
     assert contents(results)["bias_redundant_bias.svg"] == before["bias_redundant_bias.svg"]
 
 
+def test_only_what_reads_a_changed_table_is_drawn_again(results: Results, one_format: None) -> None:
+    drawing.publish(results)
+    assert drawing.outdated(results) == [name for name in claims.of(results) if name not in claims.EXPERIMENTS]
+    table = results.folder / "tables" / "identity_recoverable.csv"
+    table.write_text(table.read_text().replace("e-16", "e-14"))
+    vouch(results.folder)
+    assert drawing.outdated(Results(results.folder)) == ["identity_recoverable"]
+    # A table that an experiment asked for in vain is a change, too.
+    for committed in (store.REPOSITORY / "results" / "tables").glob("similar_samples.*"):
+        shutil.copy(committed, results.folder / "tables")
+    vouch(results.folder)
+    assert drawing.outdated(Results(results.folder)) == ["identity_recoverable", "similar_samples"]
+    assert drawing.pictures(results, "bias_redundant") == []  # one format, which is not PNG
+
+
 def test_a_call_that_was_stopped_leaves_nothing_that_passes_for_drawn(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(results: Results) -> None:
+    def stopped(results: Results, only: list[str], **how: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -97,7 +97,7 @@ def test_a_killed_process_is_reported_and_nothing_finished_is_lost(
 ) -> None:
     first, second = (run.plan(config) for config in sweep("seed=0,1"))
     run.execute(first)
-    monkeypatch.setattr(engine, "_train", _die)
+    monkeypatch.setattr(engine, "_work", _die)
     with pytest.raises(engine.Interrupted, match=r"was killed \(1 of 2 runs done"):
         engine.train_all([first, second], jobs=1, console=console)
     assert first.folder.is_done()

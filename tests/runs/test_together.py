@@ -244,14 +244,14 @@ def test_out_of_memory_means_fewer_at_a_time(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     planned = planned_of(sweep("norm=none,batch", "seed=0,1"))
-    monkeypatch.setattr(engine, "_train", _too_large_together)
+    monkeypatch.setattr(engine, "_work", _too_large_together)
     assert engine.train_all(planned, jobs=2).counts == {"skipped": 0, "finished": 4}
     assert "out of memory with several processes; 4 runs go on in 1" in caplog.text
 
 
 def test_what_is_too_large_alone_fails(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = planned_of(sweep("norm=none,batch", "seed=0"))
-    monkeypatch.setattr(engine, "_train", _too_large_together)
+    monkeypatch.setattr(engine, "_work", _too_large_together)
     outcome = engine.train_all(planned, jobs=1)
     assert outcome.counts == {"skipped": 0, "failed": 2}
     assert set(outcome.errors.values()) == {"CUDA out of memory"}

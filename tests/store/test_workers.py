@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -121,3 +122,15 @@ def test_a_worker_whose_parent_is_gone_ends_without_a_word(ends: str, monkeypatc
     if ends == "before a task":
         ours.close()
     workers._work(theirs, orphaned)
+
+
+def test_tasks_that_are_added_meanwhile_are_done_from_the_left() -> None:
+    queue, done = deque([1]), []
+    for event in side_by_side(double, queue, 1):
+        if event.kind == "result":
+            done.append(event.value)
+            if event.value == 2:
+                queue.extend([3, 4])
+                queue.appendleft(5)
+    assert done == [2, 10, 6, 8]
+    assert not queue

@@ -83,12 +83,19 @@ class Composer:
         of the same call without ``-m``. Raises :class:`ConfigError` with one message that names the valid choices.
         """
         with _plain_errors():
-            given = [parse(text) for text in overrides]
-            if single and any(item.is_sweep_override() for item in given):
-                raise ConfigError("several values for one key make a sweep: add -m")
-            fixed = [str(item.input_line) for item in given if not item.is_sweep_override()]
-            swept = [] if single else self._swept(fixed)
-            return self.configs(expand([*swept, *overrides]))
+            return self.configs(self._jobs(overrides, single))
+
+    def first(self, overrides: Sequence[str]) -> Config:
+        """The first run of :meth:`sweep`, alone, and composed once for both."""
+        with _plain_errors():
+            return self.configs(self._jobs(overrides)[:1])[0]
+
+    def _jobs(self, overrides: Sequence[str], single: bool = False) -> list[tuple[str, ...]]:
+        given = [parse(text) for text in overrides]
+        if single and any(item.is_sweep_override() for item in given):
+            raise ConfigError("several values for one key make a sweep: add -m")
+        fixed = tuple(str(item.input_line) for item in given if not item.is_sweep_override())
+        return expand([*([] if single else self._swept(fixed)), *overrides])
 
     def configs(self, jobs: Sequence[Sequence[str]]) -> list[Config]:
         """One run for each list of overrides, without duplicates. Raises :class:`ConfigError`."""
@@ -102,7 +109,8 @@ class Composer:
         without = [repr(dataclasses.replace(config, profiles={})) for config in found]
         return list(dict(zip(without, zip(found, details(jobs), strict=True), strict=True)).values())
 
-    def _swept(self, overrides: list[str]) -> list[str]:
+    @functools.lru_cache(maxsize=256)  # noqa: B019 - lives as long as one command
+    def _swept(self, overrides: tuple[str, ...]) -> list[str]:
         """The sweep that the experiment declares, with interpolations such as ``${treatment}`` resolved."""
         cfg = self._composed([parse(text) for text in overrides], return_hydra_config=True)
         return declared_sweep(cfg.hydra.sweeper.get("params"))

@@ -19,8 +19,8 @@ JPEG_FOLDER = "cifar10_jpeg"
 """A copy of CIFAR-10 as an image folder, below $BNREPRO_DATA or data/."""
 JPEG = ("data=image_folder", f"data.root={JPEG_FOLDER}", 'data.title="CIFAR-10 (JPEG q75)"')
 """The same photographs, but not the same bytes; every label says so."""
-DIGITS = ("data=digits", "data.train_examples=null")
-"""All digits: they are fewer than the subsets on which some experiments train."""
+DIGITS = ("data=digits", "data.train_examples=null", "data.validation_examples=200")
+"""All digits, but for a small validation set: they are fewer than some experiments train or validate on."""
 ENLARGED = (*DIGITS, "data.enlarge=32", "data.standardize=true", "data.validation_examples=300")
 STAND_INS: dict[str, tuple[tuple[str, ...], ...]] = {"mnist": (DIGITS,), "cifar10": (JPEG, ENLARGED)}
 """Overrides that replace a data set, in order of preference."""
@@ -78,25 +78,27 @@ class Reasons:
         return self._known[name]
 
 
-def with_data(compose: Compose, reasons: Reasons | None = None) -> Found:
+def with_data(
+    compose: Compose, reasons: Reasons | None = None, first: Callable[[tuple[str, ...]], Config] | None = None
+) -> Found:
     """The runs of ``compose``, with a substitute for their data if those are missing.
 
-    The first run decides for all. Without a substitute, or if the caller's own overrides name the data set, the runs
-    stay as they are: opening their data raises the error. Raises :class:`DataUnavailable` if the caller's overrides do
-    not fit the substitute.
+    The first run decides for all: ``first`` composes it alone, where that is sooner done. Without a substitute, or if
+    the caller's own overrides name the data set, the runs stay as they are: opening their data raises the error. Raises
+    :class:`DataUnavailable` if the caller's overrides do not fit the substitute.
     """
-    reasons = reasons or Reasons()
-    configs = compose(())
-    wanted = configs[0].data.name
-    if reason := reasons.why_missing(configs[0]):
+    reasons, first = reasons or Reasons(), first or (lambda stand_in: compose(stand_in)[0])
+    decides = first(())
+    wanted = decides.data.name
+    if reason := reasons.why_missing(decides):
         for overrides in STAND_INS.get(wanted, ()):
             try:
-                instead = compose(overrides)
-                if instead[0].data.name != wanted and not reasons.why_missing(instead[0]):
-                    return Found(instead, overrides, reason, wanted)
+                instead = first(overrides)
+                if instead.data.name != wanted and not reasons.why_missing(instead):
+                    return Found(compose(overrides), overrides, reason, wanted)
             except ConfigError as error:
                 raise DataUnavailable(f"{reason} {overrides[0]} cannot stand in for it: {error}") from error
-    return Found(configs)
+    return Found(compose(()))
 
 
 _told: set[str] = set()

@@ -133,19 +133,37 @@ def _located(text: str) -> str:
 class Plan:
     """The runs and measurements of a request.
 
-    ``runs`` holds the runs to train, by experiment. ``found`` also holds the experiments whose networks a measurement
-    uses: they are not trained, but something may stand in for their data.
+    ``names`` are the experiments and measurements asked for. ``runs`` holds the runs to train, by experiment. ``found``
+    also holds the experiments whose networks a measurement uses: they are not trained, but something may stand in for
+    their data. Planning takes seconds, and more where data are decoded or downloaded: with ``first``, these experiments
+    are planned at once, and the others by :meth:`rest`.
     """
 
-    def __init__(self, composer: Composer, request: Request, console: Console) -> None:
-        self.composer, self.request, self.names = composer, request, request.names()
+    def __init__(self, composer: Composer, request: Request, console: Console, first: Sequence[str] = ()) -> None:
+        self.composer, self.request, self.console, self.names = composer, request, console, request.names()
         self.devices = request.devices()
-        self.found = _with_data(composer, self._with_needs(), request, console)
-        self.runs: dict[str, list[Planned]] = {
-            name: [plan_run(config, together=True, devices=self.devices) for config in found.configs]
-            for name, found in self.found.items()
-            if name in self.names
-        }
+        self.found: dict[str, Found] = {}
+        self.runs: dict[str, list[Planned]] = {}
+        self._reasons, self._told = Reasons(), set[str]()
+        self._add(first or self._with_needs())
+
+    def rest(self) -> list[Planned]:
+        """Plan everything that is not planned yet. Returns its runs."""
+        before = set(self.runs)
+        self._add(self._with_needs())
+        return [item for name, items in self.runs.items() if name not in before for item in items]
+
+    def _add(self, names: Sequence[str]) -> None:
+        swept = (*experiments(), *self.request.own())
+        for name in [name for name in names if name in swept and name not in self.found]:
+            found = self.found[name] = self._with_data(name)
+            if name in self.names:
+                self.runs[name] = [plan_run(config, together=True, devices=self.devices) for config in found.configs]
+
+    @property
+    def results(self) -> Path:
+        """The folder for the results, once all is planned: it depends on what stands in for missing data."""
+        return self.request.results(self.request.treatment, self.on_digits)
 
     @property
     def on_digits(self) -> bool:
@@ -166,16 +184,15 @@ class Plan:
         needed = [measure.needs(name) for name in self.measurements]
         return list(dict.fromkeys([*self.names, *(name for name in needed if name is not None)]))
 
+    def _overrides(self, name: str, stand_in: tuple[str, ...]) -> list[str]:
+        """Those of an experiment's runs. The request's own come last, and so have the last word."""
+        return [f"experiment={name}", *stand_in, *self.request.common()]
 
-def _with_data(composer: Composer, names: Sequence[str], request: Request, console: Console) -> dict[str, Found]:
-    """The runs of every experiment among ``names``. What stands in for a missing data set is announced once."""
-    swept: dict[str, Found] = {}
-    reasons, told = Reasons(), set[str]()
-    for name in [name for name in names if name in (*experiments(), *request.own())]:
+    def _with_data(self, name: str) -> Found:
+        """The runs of an experiment. What stands in for a missing data set is announced once."""
 
-        def composed(stand_in: tuple[str, ...], name: str = name) -> list[Config]:
-            # The request's own overrides come last, and so have the last word.
-            configs = composer.sweep([f"experiment={name}", *stand_in, *request.common()])
+        def composed(stand_in: tuple[str, ...]) -> list[Config]:
+            configs = self.composer.sweep(self._overrides(name, stand_in))
             for config in configs:
                 if config.experiment != name:
                     raise ConfigError(
@@ -184,10 +201,12 @@ def _with_data(composer: Composer, names: Sequence[str], request: Request, conso
                     )
             return configs
 
-        found = swept[name] = fallback.with_data(composed, reasons)
+        found = fallback.with_data(
+            composed, self._reasons, lambda stand_in: self.composer.first(self._overrides(name, stand_in))
+        )
         if any(config.steps == 0 for config in found.configs):
             raise ConfigError("steps=0: without an update there is nothing to judge; steps must be at least 1")
-        if found.reason and found.reason not in told:
-            told.add(found.reason)
-            fallback.tell(found, lambda text: console.print(text, highlight=False, soft_wrap=True), again=True)
-    return swept
+        if found.reason and found.reason not in self._told:
+            self._told.add(found.reason)
+            fallback.tell(found, lambda text: self.console.print(text, highlight=False, soft_wrap=True), again=True)
+        return found

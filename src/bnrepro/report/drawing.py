@@ -6,53 +6,85 @@ import importlib.metadata
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bnrepro import arguments, claims, store
 from bnrepro.claims import beyond, own, style
 from bnrepro.errors import ConfigError, Interrupted
-from bnrepro.report import comparison
 from bnrepro.store import files
 from bnrepro.store.workers import Emit, WorkerDied, side_by_side
-from bnrepro.tables import Results
+from bnrepro.tables import Results, Watched
 
 TOLERANCE = 1.0
 """Root mean square difference of two figures, in grey levels of 255, up to which they are the same. On another CPU
 the edges of lines and letters differ by far less; a curve that lies elsewhere differs by more."""
+_Task = tuple[Results, str, Path, tuple[str, ...]]
 DRAWN_BY = ("store", "tables", "stats", "claims")
 """The rooms whose code makes a figure."""
 
 
-def publish(results: Results) -> None:
-    """Draw the figures of a results folder, unless they already are those of its tables and this code.
+def publish(results: Results, kinds: Sequence[str] = ()) -> None:
+    """Draw the figures of a results folder that are not those of its tables and this code, as ``kinds`` or as all.
 
-    A stamp in the outputs folder, written last, records the figures and their sources. If a figure is missing, cut or
-    altered, or an earlier call was stopped, all are drawn again.
+    A stamp in the outputs folder records, for each experiment, its figures, the tables that it asked for and their
+    contents. Where a figure is missing, cut or altered, or an earlier call was stopped, the experiment is drawn again.
     """
-    stamp = store.outputs_folder() / "cache" / f"drawn-{files.digest(str(results.folder.resolve()).encode())}.json"
-    source = _source(results)
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == _stamp(source, results.folder):
-        return
-    draw(results)
-    store.write_atomic(stamp, _stamp(source, results.folder))
+    if names := outdated(results):
+        draw(results, names, kinds=kinds)
 
 
-def _source(results: Results) -> str:
-    """A digest of everything that the figures depend on: tables, code, the version of matplotlib, the treatment."""
-    found = sorted((results.folder / "tables").glob("*.csv*"))
-    tables = [path for path in found if not path.name.startswith(f"{comparison.NAME}.")]
+def outdated(results: Results) -> list[str]:
+    """The experiments whose figures are missing, or were drawn from other tables or by other code."""
+    stamp = _stamp(results)
+    known = stamp["experiments"] if stamp["code"] == _code(results) else {}
+    return [name for name in claims.of(results) if name not in known or known[name] != _drawn(results, **known[name])]
+
+
+def pictures(results: Results, name: str) -> list[Path]:
+    """The PNG figures of an experiment that has been drawn, in alphabetical order."""
+    found = _stamp(results)["experiments"].get(name, {"figures": {}})["figures"]
+    return [results.folder / "figures" / figure for figure in sorted(found) if figure.endswith(".png")]
+
+
+def _stamp(results: Results) -> dict[str, Any]:
+    """What is recorded of the figures below the results' folder."""
+    path = _stamped(results)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"code": "", "experiments": {}}
+
+
+def _stamped(results: Results) -> Path:
+    return store.outputs_folder() / "cache" / f"figures-{files.digest(str(results.folder.resolve()).encode())}.json"
+
+
+def _record(results: Results, drawn: dict[str, _Drawn]) -> None:
+    """Add to the stamp that the experiments in ``drawn`` have been drawn."""
+    code, before = _code(results), _stamp(results)
+    known = before["experiments"] if before["code"] == code else {}
+    for name, each in drawn.items():
+        known[name] = _drawn(results, asked=each.asked, figures=dict.fromkeys(path.name for path in each.paths))
+    store.write_atomic(_stamped(results), json.dumps({"code": code, "experiments": known}, indent=1))
+
+
+def _drawn(results: Results, asked: Sequence[str], figures: Mapping[str, Any], tables: str = "") -> dict[str, Any]:
+    """The present digests of the tables that an experiment's drawing ``asked`` for, and of its ``figures``."""
+    folder, shown = results.folder / "tables", results.folder / "figures"
+    found = sorted(path for name in asked for path in folder.glob(f"{name}.*"))
+    contents = "\n".join(f"{path.name} {files.digest(path.read_bytes())}" for path in found)
+    present = {
+        name: files.digest((shown / name).read_bytes()) if (shown / name).exists() else "missing" for name in figures
+    }
+    return {"asked": list(asked), "figures": present, "tables": files.digest(contents.encode())}
+
+
+def _code(results: Results) -> str:
+    """A digest of what makes figures of tables: code, version of matplotlib, treatment."""
     code = [path for room in DRAWN_BY for path in sorted((Path(__file__).parents[1] / room).rglob("*.py"))]
     code += own.sources(results.own) if results.own else []
-    contents = [files.digest(path.read_bytes()) for path in [*tables, *code]]
+    contents = [files.digest(path.read_bytes()) for path in code]
     return files.digest("\n".join([*contents, importlib.metadata.version("matplotlib"), results.treatment]).encode())
-
-
-def _stamp(source: str, folder: Path) -> str:
-    """The digests of the figures below ``folder``, and of their sources."""
-    drawn = {path.name: files.digest(path.read_bytes()) for path in sorted((folder / "figures").glob("*.*"))}
-    return json.dumps({"source": source, "figures": drawn}, indent=1)
 
 
 def differences(results: Results, only: Sequence[str] = ()) -> dict[str, str]:
@@ -106,10 +138,24 @@ def draw(
     tasks = [(results, name, into, tuple(kinds)) for name in names]
     # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
-    workers = min(os.cpu_count() or 1, len(tables.intersection(names)) // 3)
+    drawn = _all_drawn(tasks, min(os.cpu_count() or 1, len(tables.intersection(names)) // 3))
+    if folder is None:
+        _record(results, dict(zip(names, drawn, strict=True)))
+    return [path for each in drawn for path in each.paths]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The figures of an experiment, and the owners of the tables that were asked for, whether or not they exist."""
+
+    paths: list[Path]
+    asked: list[str]
+
+
+def _all_drawn(tasks: Sequence[_Task], workers: int) -> list[_Drawn]:
     if workers < 2:
-        return [path for task in tasks for path in _draw(task)]
-    drawn: dict[int, list[Path]] = {}
+        return [_draw(task) for task in tasks]
+    drawn: dict[int, _Drawn] = {}
     try:
         for event in side_by_side(_draw, tasks, workers):
             if event.kind == "error":
@@ -118,10 +164,12 @@ def draw(
                 drawn[event.task] = event.value
     except WorkerDied as error:
         raise Interrupted("a process that drew figures was killed: out of memory? Call again.") from error
-    return [path for _, paths in sorted(drawn.items()) for path in paths]
+    return [each for _, each in sorted(drawn.items())]
 
 
-def _draw(task: tuple[Results, str, Path, tuple[str, ...]], emit: Emit | None = None) -> list[Path]:
+def _draw(task: _Task, emit: Emit | None = None) -> _Drawn:
     results, name, into, kinds = task
+    watched = Watched.over(results)
     with style.house_style():
-        return style.save(beyond.figures(results, claims.of(results)[name]), into, kinds)
+        paths = style.save(beyond.figures(watched, claims.of(results)[name]), into, kinds)
+    return _Drawn(list(paths), sorted(watched.asked))

@@ -46,8 +46,13 @@ def publish(
     """
     with store.alone_in(folder):
         results = Results(folder, treatment, own)
-        drawing.publish(results)
+        draw(results, profile)
         return write_report(results, profile, beside)
+
+
+def draw(results: Results, profile: str) -> None:
+    """Draw the figures that are out of date; of the smoke profile, which nobody prints, as PNG alone."""
+    drawing.publish(results, ("png",) if profile == "smoke" else ())
 
 
 def write_report(results: Results, profile: str = "full", beside: Path | None = None) -> Found:

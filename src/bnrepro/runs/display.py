@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from bnrepro.runs.course import Chore
 from bnrepro.runs.planned import Planned, Report
 
 PLAIN_EVERY_S = 15.0
@@ -24,6 +25,11 @@ def cost(item: Planned) -> float:
     """Relative length of a run: precise enough to tell long runs from short ones, whatever their network."""
     config = item.config
     return config.steps * (config.batch_size * config.model.example_cost + STEP_COST)
+
+
+def roughly(seconds: float) -> str:
+    """``about 40 s``, ``about 3 min``."""
+    return f"about {seconds / 60:.0f} min" if seconds > 90 else f"about {max(seconds, 1):.0f} s"
 
 
 class OneRun:
@@ -49,20 +55,40 @@ class Display:
 
     def __init__(self, console: Console, pending: Sequence[Planned], done: int) -> None:
         self.console, self.live = console, console.is_terminal
-        self.done, self.total = done, done + len(pending)
-        self.work = sum(cost(item) for item in pending)
-        self.costs = {item.folder.name: cost(item) for item in pending}
+        self.started = False
+        self.done = self.total = 0
+        self.work, self.costs = 0.0, dict[str, float]()
         self.finished_work, self.shares = 0.0, dict[str, float]()
+        self.seconds_after = 0.0
+        """Of what comes after the runs."""
         self.rows: dict[str, Any] = {}
         self.began = self.spoke = time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"), console=console, disable=not self.live, transient=True,
         )  # fmt: skip
-        self.overall = self.progress.add_task("runs", total=self.total, completed=done, note="")
+        self.overall = self.progress.add_task("runs", total=0, completed=0, note="")
+        self.add(pending, done)
+
+    def add(self, pending: Sequence[Planned], done: int) -> None:
+        """Count further runs, some of them ``done``."""
+        if not pending and not done:
+            return
+        self.done, self.total = self.done + done, self.total + done + len(pending)
+        found = {item.folder.name: cost(item) for item in pending}
+        self.costs |= found
+        self.work += sum(found.values())
+        self.progress.update(self.overall, total=self.total, completed=self.done)
+        if self.started:
+            self._count()
+
+    def _count(self) -> None:
+        self._say(f"{self.total} runs: {self.done} done, {self.total - self.done} to train")
 
     def __enter__(self) -> Display:
-        self.console.print(f"{self.total} runs: {self.done} done, {self.total - self.done} to train", highlight=False)
+        self.started = True
+        self.began = time.monotonic()  # planning is no work of the runs
+        self._count()
         self.progress.start()
         return self
 
@@ -97,13 +123,26 @@ class Display:
         if not self.live:
             self._say(f"[{self.done}/{self.total}] {item.config.experiment}/{name}  {status}  {self.time_left()}")
 
+    def starts(self, chore: Chore) -> None:
+        """Show what a worker does besides training, and how long it takes."""
+        about = roughly(chore.seconds)
+        if self.live:
+            self.rows[chore.name] = self.progress.add_task(chore.name, total=None, note=about)
+        else:
+            self._say(f"{chore.name}: {about}")
+
+    def made(self, chore: Chore) -> None:
+        """Remove what a worker has done."""
+        if chore.name in self.rows:
+            self.progress.remove_task(self.rows.pop(chore.name))
+
     def time_left(self) -> str:
-        """Estimated from the work done so far: runs count by their length."""
+        """Estimated from the work done so far: runs count by their length; with what comes after them."""
         under_way = sum(self.costs[name] * share for name, share in self.shares.items())
         done = self.finished_work + under_way
         if done <= 0:
             return ""
-        seconds = (time.monotonic() - self.began) * (self.work - done) / done
+        seconds = (time.monotonic() - self.began) * (self.work - done) / done + self.seconds_after
         return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{max(seconds, 0):.0f} s left"
 
     def _say(self, line: str) -> None:

@@ -1,7 +1,7 @@
 """Many runs on all cores: one engine for every sweep, behind `make reproduce` and Hydra's ``-m``.
 
-It skips finished runs, lets runs of one shape train together where that is faster, and starts with the longest; every
-core runs one single-threaded process.
+It skips finished runs, lets runs of one shape train together where that is faster, takes experiments in the order in
+which they are given and starts with the longest runs of each; every core runs one single-threaded process.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import logging
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -26,6 +28,7 @@ from bnrepro.door import stop_if_asked
 from bnrepro.errors import ConfigError, Interrupted, OutOfMemory, UserError
 from bnrepro.models import build_model
 from bnrepro.runs import engines, lifecycle, run, together
+from bnrepro.runs.course import Chore, Course
 from bnrepro.runs.display import Display, cost
 from bnrepro.runs.planned import Planned, Report, require_device
 from bnrepro.store.workers import Emit, WorkerDied, side_by_side
@@ -72,44 +75,41 @@ def plan(sweep: Sequence[tuple[Config, str]]) -> list[Planned]:
     return planned
 
 
-def train_all(planned: Sequence[Planned], jobs: int | None = None, console: Console | None = None) -> Outcome:
+def train_all(
+    planned: Sequence[Planned], jobs: int | None = None, console: Console | None = None, course: Course | None = None
+) -> Outcome:
     """Train every run to its end; finished runs are skipped without starting a process.
 
-    Raises :class:`ConfigError`, before anything starts, if the network of a run cannot be built, and
-    :class:`Interrupted` on Ctrl-C (in a script also on SIGTERM), or if a worker died: finished runs and checkpoints
-    stay.
+    ``course`` hears of every run that ends, adds runs while the first ones train, and gives the workers other work.
+    Raises :class:`ConfigError`, before a run starts, if its network cannot be built, and :class:`Interrupted` on Ctrl-C
+    (in a script also on SIGTERM), or if a worker died: finished runs and checkpoints stay.
     """
-    outcome = Outcome()
-    unique = {item.folder.path: item for item in planned}
-    pending = [item for item in unique.values() if not lifecycle.skipped(item.folder)]
-    outcome.counts[lifecycle.SKIPPED] = len(unique) - len(pending)
+    sweep = _Sweep(course or Course(), console or Console())
+    pending = sweep.add(planned)
     if not pending:
-        return outcome
-    _refuse_networks(pending)
-    # The longest first, so that no core waits for one long run at the end of the sweep.
-    pending.sort(key=lambda item: (-cost(item), item.folder.name))
-    if any(item.config.processes > 1 for item in pending):
-        raise ConfigError("processes: a sweep trains every run in one process; only a single run can use torchrun")
+        pending = sweep.add(sweep.course.more())
+    chores = sweep.course.ready()
+    if not pending and not chores:
+        return sweep.outcome
     workers = jobs or _workers(pending)
-    display = Display(console or Console(), pending, done=len(unique) - len(pending))
     try:
-        with display, Views() as views:
+        with sweep.display, Views() as views:
             stop_if_asked()
-            left = _follow(pending, workers, display, outcome, views)
+            left = sweep.follow(deque([*chores, *tasks(pending, workers)]), workers, views)
             while left:
                 workers //= 2
                 log.warning("out of memory with several processes; %d runs go on in %d", len(left), workers)
-                left = _follow(left, workers, display, outcome, views)
+                left = sweep.follow(deque(tasks(left, workers)), workers, views)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"stopped with {display.done} of {display.total} runs done; the same call goes on from here"
+            f"stopped with {sweep.display.done} of {sweep.display.total} runs done; the same call goes on from here"
         ) from None
     except WorkerDied as error:
         raise Interrupted(
-            f"a training process was killed ({display.done} of {display.total} runs done): out of memory? "
+            f"a training process was killed ({sweep.display.done} of {sweep.display.total} runs done): out of memory? "
             "The same call goes on from here."
         ) from error
-    return outcome
+    return sweep.outcome
 
 
 def _refuse_networks(planned: Sequence[Planned]) -> None:
@@ -131,13 +131,18 @@ def _workers(pending: Sequence[Planned]) -> int:
 
 
 def tasks(pending: Sequence[Planned], workers: int) -> list[list[Planned]]:
-    """What a worker trains at a time, the longest first: a run, or runs of one shape that train together.
+    """What a worker trains at a time: a run, or runs of one shape that train together.
 
-    A task of many runs keeps the places of its block filled; there are as many as the ``workers`` need.
+    Experiments stay in the order of ``pending``, the longest of each first, so that no core waits for one long run at
+    its end. A task of many runs keeps the places of its block filled; there are as many as the ``workers`` need.
     """
-    found = [[item] for item in pending if item.config.engine == engines.ALONE]
-    shapes: dict[tuple[str, str], list[Planned]] = {}
+    places: dict[str, int] = {}
     for item in pending:
+        places.setdefault(item.config.experiment, len(places))
+    ordered = sorted(pending, key=lambda item: (places[item.config.experiment], -cost(item), item.folder.name))
+    found = [[item] for item in ordered if item.config.engine == engines.ALONE]
+    shapes: dict[tuple[str, str], list[Planned]] = {}
+    for item in ordered:
         if item.config.engine != engines.ALONE:
             shapes.setdefault((item.config.engine, shape(item.config)), []).append(item)
     for (engine, _), items in shapes.items():
@@ -145,40 +150,87 @@ def tasks(pending: Sequence[Planned], workers: int) -> list[list[Planned]]:
         rounds = math.ceil(len(items) / width)
         size = width * math.ceil(rounds / max(min(workers, rounds), math.ceil(rounds / ROUNDS)))
         found += [items[start : start + size] for start in range(0, len(items), size)]
-    return sorted(found, key=lambda items: -sum(map(cost, items)))
+    return sorted(found, key=lambda items: (places[items[0].config.experiment], -sum(map(cost, items))))
 
 
-def _follow(
-    pending: Sequence[Planned], workers: int, display: Display, outcome: Outcome, views: Views
-) -> list[Planned]:
-    """Train ``pending``. Returns the runs that did not fit into the memory beside the others."""
-    items, short = {item.folder.name: item for item in pending}, list[Planned]()
-    for event in side_by_side(_train, tasks(pending, workers), workers):
-        stop_if_asked()
-        if event.kind == "error":
-            raise event.value
-        if event.kind != "message":
-            continue
-        if isinstance(event.value, Report):
-            display.report(event.value)
-            continue
-        name, status = event.value
-        item = items[name]
-        if isinstance(status, OutOfMemory) and workers > 1 and len(pending) > 1:
+class _Sweep:
+    """Runs that are trained, with what is known of them."""
+
+    def __init__(self, course: Course, console: Console) -> None:
+        self.course, self.outcome = course, Outcome()
+        self.display = Display(console, [], done=0)
+        self.known: dict[str, Planned] = {}
+        self.outcome.counts[lifecycle.SKIPPED] = 0
+
+    def add(self, planned: Sequence[Planned]) -> list[Planned]:
+        """Count further runs. Returns those to be trained, whose networks can be built."""
+        unique = {item.folder.path: item for item in planned}
+        pending = [item for item in unique.values() if not lifecycle.skipped(item.folder)]
+        self.outcome.counts[lifecycle.SKIPPED] += len(unique) - len(pending)
+        _refuse_networks(pending)
+        if any(item.config.processes > 1 for item in pending):
+            raise ConfigError("processes: a sweep trains every run in one process; only a single run can use torchrun")
+        self.known |= {item.folder.name: item for item in pending}
+        self.display.add(pending, done=len(unique) - len(pending))
+        self.display.seconds_after = self.course.seconds_after()
+        return pending
+
+    def follow(self, queue: deque[list[Planned] | Chore], workers: int, views: Views) -> list[Planned]:
+        """Do what is in the ``queue``. Returns the runs that did not fit into the memory beside the others."""
+        short: list[Planned] = []
+        for event in side_by_side(_work, queue, workers):
+            stop_if_asked()
+            if event.kind == "error":
+                raise event.value
+            # The workers have something to do by now; what takes long to plan is planned meanwhile.
+            queue.extend(tasks(self.add(self.course.more()), workers))
+            if event.kind == "message":
+                self._hear(event.value, short, workers, views)
+            queue.extendleft(reversed(self.course.ready()))
+        return short
+
+    def _hear(self, message: Any, short: list[Planned], workers: int, views: Views) -> None:
+        if isinstance(message, Report):
+            self.display.report(message)
+            return
+        if isinstance(message, Chore):
+            self.display.starts(message)
+            return
+        named, status = message
+        if isinstance(named, Chore):
+            if isinstance(status, UserError):
+                self.outcome.errors[named.name] = str(status)
+            self.display.made(named)
+            self.course.made(named, status)
+            return
+        item = self.known[named]
+        if isinstance(status, OutOfMemory) and workers > 1 and len(self.known) > 1:
             short.append(item)
-            continue
+            return
         if isinstance(status, UserError):
-            status, outcome.errors[name] = "failed", str(status)
+            status, self.outcome.errors[named] = "failed", str(status)
         elif status != lifecycle.SKIPPED and not _live(item):
             views.show(item)
-        outcome.counts[status] = outcome.counts.get(status, 0) + 1
-        display.ended(item, status)
-    return short
+        self.outcome.counts[status] = self.outcome.counts.get(status, 0) + 1
+        self.display.ended(item, status)
+        self.course.ended(item)
 
 
 def _live(item: Planned) -> bool:
     """Whether a run of a sweep is shown while it trains: somebody may be watching."""
     return item.config.engine == engines.ALONE and tracking.mode_of(item.config.wandb) == "online"
+
+
+def _work(task: list[Planned] | Chore, emit: Emit) -> None:
+    """Do a task in a worker."""
+    if isinstance(task, list):
+        _train(task, emit)
+        return
+    emit(task)
+    try:
+        emit((task, task.call()))
+    except UserError as error:
+        emit((task, error))
 
 
 def _train(items: list[Planned], emit: Emit) -> None:

@@ -6,6 +6,7 @@ Only the parent handles Ctrl-C, and ends its workers; a worker whose parent dies
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import pickle
 import signal
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -44,24 +46,28 @@ class Event:
     value: Any = None
 
 
-def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any], workers: int) -> Iterator[Event]:
+def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any] | deque[Any], workers: int) -> Iterator[Event]:
     """Call ``call(task, emit)`` for every task, in order, in ``workers`` processes; yields the events.
 
-    ``call``, the tasks and everything sent must be picklable. The workers end with the iterator: after the last
-    task, or when it is closed. Raises :class:`WorkerDied` if a worker is killed.
+    ``call``, the tasks and everything sent must be picklable. A caller that gives a deque may change it between two
+    events: workers take their tasks from its left end. Tasks are numbered as they are taken. The workers end with the
+    iterator: after the last task, or when it is closed. Raises :class:`WorkerDied` if a worker is killed.
     """
-    left = list(enumerate(tasks))[::-1]
-    busy: dict[Connection, int] = {}
+    left = tasks if isinstance(tasks, deque) else deque(tasks)
+    numbers = itertools.count()
+    idle: list[Connection] = []
+    busy: set[Connection] = set()
     processes: dict[Connection, Any] = {}  # by connection, which must stay open until its worker ends
+
+    def give() -> None:
+        while left and (idle or len(processes) < workers):
+            connection = idle.pop() if idle else _start(call, processes)
+            with contextlib.suppress(ConnectionError):  # the next wait finds a worker that has died
+                connection.send((next(numbers), left.popleft()))
+            busy.add(connection)
+
     try:
-        for _ in range(min(workers, len(tasks))):
-            ours, theirs = CONTEXT.Pipe()
-            process = CONTEXT.Process(target=_work, args=(theirs, call), daemon=True)
-            with _deaf_to_interrupts():
-                process.start()
-            theirs.close()
-            processes[ours] = process
-            _give(ours, left, busy)
+        give()
         while busy:
             ready = wait(list(busy), timeout=POLL_S)
             if not ready:
@@ -73,14 +79,26 @@ def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any], workers
                 except (EOFError, ConnectionError):
                     raise WorkerDied from None
                 if event.kind != "message":
-                    del busy[connection]
-                    _give(connection, left, busy)
+                    busy.remove(connection)
+                    idle.append(connection)
+                    give()
                 yield event
+            give()
     finally:
         for process in processes.values():
             process.terminate()
         for process in processes.values():
             process.join()
+
+
+def _start(call: Callable[[Any, Emit], Any], processes: dict[Connection, Any]) -> Connection:
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=_work, args=(theirs, call), daemon=True)
+    with _deaf_to_interrupts():
+        process.start()
+    theirs.close()
+    processes[ours] = process
+    return ours
 
 
 @contextlib.contextmanager
@@ -92,14 +110,6 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _give(connection: Connection, left: list[tuple[int, Any]], busy: dict[Connection, int]) -> None:
-    if left:
-        number, task = left.pop()
-        with contextlib.suppress(ConnectionError):  # the next wait finds a worker that has died
-            connection.send((number, task))
-        busy[connection] = number
 
 
 def _work(connection: Connection, call: Callable[[Any, Emit], Any]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from bnrepro import stats
 from bnrepro.claims import style
@@ -50,6 +51,7 @@ def accuracy(tables: Tables, arms: list[str]) -> Figure:
         panel.set_ylabel("test accuracy")
         if panel is axes[0]:  # on a linear axis of all steps, the rise from chance hides behind the y-axis
             panel.set_xscale("log")
+            panel.xaxis.set_minor_formatter(NullFormatter())  # in short runs, its numbers would overlap
         style.training(panel, shown)
     if BASELINE in arms:
         target = float(stats.final(style.curves_of(curves, tables, BASELINE)).mean())
