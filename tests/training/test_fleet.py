@@ -24,9 +24,11 @@ from bnrepro.training.state import Callbacks, Placed
 
 MLP = ("model.hidden=[16,12]", "placement=before", "model.activation=sigmoid")
 INCEPTION = ("model=inception", "model.stem=4", "model.units=[1,2]", "model.blocks=[1,1]", "placement=before")
-SET = {"group": ("norm.num_groups=2",)}
-"""In groups of two or three features a difference of one unit in the last place grows a hundred million times."""
-NORMS = ("none", "batch", "batch_no_affine", "reference_batch", "group", "layer", "batch_noisy")
+SET = {"group": ("norm.num_groups=2",), "filter_response": ("norm.eps=0.1",)}
+"""In groups of two or three features a difference of one unit in the last place grows a hundred million times; a single
+value over a root of almost its square is nearly a sign."""
+OTHERS = ("rms", "weight", "batch_renorm", "ghost_batch", "filter_response", "dynamic_tanh")
+NORMS = ("none", "batch", "batch_no_affine", "reference_batch", "group", "layer", "batch_noisy", *OTHERS)
 RUNS = ("optimizer.lr=0.1,0.3", "seed=0,1,2")
 
 
@@ -90,7 +92,8 @@ def test_a_run_in_a_fleet_is_the_run_alone(norm: str, configs: Callable[..., lis
 @pytest.mark.parametrize("norm", NORMS)
 def test_with_everything_that_can_be_stacked(norm: str, configs: Callable[..., list[Config]]) -> None:
     runs = configs(
-        "model.hidden=[16,12]", f"norm={norm}", *SET.get(norm, ()), "placement=after", "model.activation=relu",
+        "model.hidden=[16,12]", f"norm={norm}", *SET.get(norm, ()), "model.activation=relu",
+        f"placement={'before' if norm == 'weight' else 'after'}",
         "model.dropout=0.3",
         "optimizer.momentum=0,0.9", "optimizer.weight_decay=0.001", "optimizer.decay=0.1", "model.init_scale=0.2,0.3",
         "optimizer.lr=0.003", "precision=float64", "evaluation.train_examples=100", "probes.activations.enabled=true",
@@ -107,7 +110,7 @@ def test_in_single_precision_too(configs: Callable[..., list[Config]]) -> None:
         assert distance(alone(seat.config), seat) < 1e-5
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "group", "instance"])
+@pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "group", "instance", *OTHERS])
 def test_an_inception_in_a_fleet_is_the_inception_alone(norm: str, configs: Callable[..., list[Config]]) -> None:
     runs = configs(
         *INCEPTION, f"norm={norm}", *SET.get(norm, ()), "data.enlarge=24", "steps=6", "batch_size=8",
@@ -274,7 +277,7 @@ def test_a_captured_stretch_computes_the_same(
 
 
 @pytest.mark.parametrize("network", [MLP, INCEPTION])
-@pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "layer"])
+@pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "layer", *OTHERS])
 def test_an_update_never_asks_the_host(
     network: tuple[str, ...], norm: str, configs: Callable[..., list[Config]]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Dynamic tanh (Zhu et al. 2025, "Transformers without Normalization"): a squashing function in a normaliser's place."""
+"""Dynamic tanh (Zhu et al. 2025, "Transformers without Normalization"): a sigmoidal function as a normaliser."""
 
 from __future__ import annotations
 

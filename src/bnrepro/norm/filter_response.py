@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -34,9 +36,10 @@ class FilterResponseNorm(Affine):
         super().__init__(num_features, affine)
         check_eps(eps)
         self.eps, self.tlu = eps, tlu
-        if learned_eps is not None:
-            check_eps(learned_eps)
-        self.register_parameter("eps_l", None if learned_eps is None else nn.Parameter(torch.tensor([learned_eps])))
+        if learned_eps is not None and not 0 < learned_eps < math.inf:
+            raise ValueError(f"learned_eps must be None or a positive finite number, got {learned_eps}")
+        eps_l = None if learned_eps is None else nn.Parameter(torch.tensor([float(learned_eps)]))
+        self.register_parameter("eps_l", eps_l)
 
     def forward(self, input: Tensor) -> Tensor:
         check_input(input)

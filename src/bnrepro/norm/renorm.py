@@ -55,22 +55,27 @@ class BatchRenorm(BatchNorm):
         self.steps, self.r_max, self.d_max = steps, r_max, d_max
         self.hold, self.d_relaxed, self.r_relaxed = hold, d_relaxed, r_relaxed
 
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        """r_max and d_max of the next step, in float64: numbers that stay on the device."""
-        done = self.num_batches_tracked.double() / max(self.steps, 1) - self.hold
-        r_share, d_share = ((done / (end - self.hold)).clamp(0, 1) for end in (self.r_relaxed, self.d_relaxed))
+    def bounds(self, done: Tensor) -> tuple[Tensor, Tensor]:
+        """r_max and d_max, in float64, of the step after ``done`` steps: numbers that stay on the device."""
+        share = done.double() / max(self.steps, 1) - self.hold
+        r_share, d_share = ((share / (end - self.hold)).clamp(0, 1) for end in (self.r_relaxed, self.d_relaxed))
         return 1 + (self.r_max - 1) * r_share, self.d_max * d_share
 
     @torch.no_grad()
-    def corrections(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """r and d (C,) for a mini-batch with mean μ_B and deviation σ_B; then the running statistics take it in."""
-        running = torch.sqrt(self.running_var + self.eps)
-        r_max, d_max = (bound.to(std.dtype) for bound in self.bounds())
+    def corrections(
+        self, mean: Tensor, std: Tensor, running_mean: Tensor, running_var: Tensor, done: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """r and d (…, C) for mini-batches with μ_B = ``mean`` and σ_B = ``std``, each (…, C).
+
+        The running statistics (…, C) and the count (…) of the steps then take them in, in place.
+        """
+        running = torch.sqrt(running_var + self.eps)
+        r_max, d_max = (bound.to(std.dtype).unsqueeze(-1) for bound in self.bounds(done))
         r = (std / running).clamp(1 / r_max, r_max)
-        d = ((mean - self.running_mean) / running).clamp(-d_max, d_max)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.copy_(running.lerp(std, self.momentum).square() - self.eps)
-        self.num_batches_tracked.add_(1)
+        d = ((mean - running_mean) / running).clamp(-d_max, d_max)
+        running_mean.lerp_(mean, self.momentum)
+        running_var.copy_(running.lerp(std, self.momentum).square() - self.eps)
+        done.add_(1)
         return r, d
 
     def forward(self, input: Tensor) -> Tensor:
@@ -80,7 +85,7 @@ class BatchRenorm(BatchNorm):
         check_batch(input)
         mean, var = batch_statistics(input)
         std = torch.sqrt(var + self.eps)
-        r, d = self.corrections(mean, std)
+        r, d = self.corrections(mean, std, self.running_mean, self.running_var, self.num_batches_tracked)
         x_hat = (input - per_channel(mean, input)) / per_channel(std, input) * per_channel(r, input)
         x_hat = x_hat + per_channel(d, input)
         if self.affine:
