@@ -1,4 +1,4 @@
-"""A normaliser against formulas written in numpy: values and gradients, with parameters and inputs that are not tame."""
+"""A normaliser against formulas written in numpy: values and gradients, at parameters away from their start."""
 
 from __future__ import annotations
 

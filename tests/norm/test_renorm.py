@@ -92,7 +92,10 @@ def test_at_first_it_is_batch_normalisation() -> None:
 
 @pytest.mark.parametrize(
     ("done", "r_max", "d_max"),
-    [(0, 1, 0), (5000, 1, 0), (15_000, 1 + 2 * 10 / 35, 2.5), (25_000, 1 + 2 * 20 / 35, 5), (40_000, 3, 5), (90_000, 3, 5)],
+    [
+        (0, 1, 0), (5000, 1, 0), (15_000, 1 + 2 * 10 / 35, 2.5), (25_000, 1 + 2 * 20 / 35, 5), (40_000, 3, 5),
+        (90_000, 3, 5),
+    ],
 )  # fmt: skip
 def test_the_schedule_is_the_papers_for_a_run_of_its_length(done: int, r_max: float, d_max: float) -> None:
     layer = BatchRenorm(5, 125_000, hold=0.04, d_relaxed=0.2, r_relaxed=0.32)
