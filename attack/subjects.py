@@ -43,6 +43,7 @@ SUBJECTS = {
     for subject in (
         Subject("train", ("scripts/train.py", *TINY)),
         Subject("sweep", ("scripts/train.py", "-m", *TINY, "norm=none,batch", "seed=0,1"), workers=True),
+        Subject("fleet", ("scripts/train.py", "-m", *TINY, "norm=batch", "seed=range(7)"), workers=True),
         Subject("reproduce", ("scripts/reproduce.py", *MADE), workers=True),
         Subject("tabulate", ("scripts/reproduce.py", "--no-train", *MADE), ("runs",), retimed=False),
         Subject("figures", ("scripts/figures.py", "--results", "{results}"), ("gallery",), workers=True, retimed=False),

@@ -112,8 +112,16 @@ def test_every_bound_of_the_design_has_its_row() -> None:
     assert list(ROWS) == [
         "usual-loop", "eager-loop", "matrix-products", "probes", "landscape-probe", "shift-probe", "logging",
         "checkpoints", "parallel-sweep", "second-reproduce", "peak-memory", "busy-cores", "thousand-runs",
-        "reference-layer", "inception-loop", "convolutions", "start", "short-runs",
+        "reference-layer", "inception-loop", "convolutions", "fleet-mlp", "fleet-norms", "fleet-inception",
+        "fleet-suite", "fleet-mlp-cuda", "fleet-inception-cuda", "fleet-fig1-cuda", "start", "short-runs",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["fleet-mlp-cuda", "fleet-inception-cuda", "fleet-fig1-cuda"])
+def test_without_a_card_its_rows_say_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    benchmark = measured(runner.chosen([name]))
+    assert "skipped: no CUDA device" in text_of(benchmark)
 
 
 def test_the_share_that_was_training_comes_from_the_runs_own_records() -> None:

@@ -1,7 +1,8 @@
-"""The claims of Fig. 1, judged on tables whose right answer is known."""
+"""The estimates of Fig. 1 at one operating point, on tables whose right answer is known."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from fabricated import finish, publish
 
-from bnrepro.claims import Judgement, mnist_training
+from bnrepro.claims import Judgement, mnist_training, operating_points
+from bnrepro.claims.mnist_training import numbers
 from bnrepro.claims.mnist_training.numbers import drifts
 from bnrepro.config.schema import Config
+from bnrepro.stats import OnMap, words
 from bnrepro.tables import Results
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
@@ -25,9 +28,15 @@ def runs(composed: Composed) -> Callable[[str, int], Config]:
     return lambda arm, seed: by_name[arm, seed]
 
 
+SLUGS = ("faster_training", "higher_accuracy", "lower_training_loss", "stable_inputs", "activation_distribution")
+
+
 def judged_as(slug: str, folder: Path) -> Judgement:
-    [claim] = [each for each in mnist_training.CLAIMS if each.slug == slug]
-    return claim.judge(Results(folder))
+    """What the margin within one cell of the map makes of this one."""
+    [claim] = [each for each in operating_points.CLAIMS if each.slug == slug]
+    assert isinstance(claim.rule, OnMap)
+    alone = dataclasses.replace(claim, rule=claim.rule.each, unit=claim.rule.effect, numbers=getattr(numbers, slug))
+    return alone.judge(Results(folder))
 
 
 def rising(half: float, end: float) -> Callable[[int, int], float]:
@@ -169,10 +178,24 @@ def test_saturation_is_compared_after_the_last_step(runs, tmp_path: Path) -> Non
 
 
 def test_without_tables_nothing_is_judged_and_the_way_to_them_is_named(tmp_path: Path) -> None:
-    for claim in mnist_training.CLAIMS:
-        judged = claim.judge(Results(tmp_path))
+    for slug in SLUGS:
+        judged = judged_as(slug, tmp_path)
         assert judged.verdict == "not run"
         assert "scripts/reproduce.py --experiments mnist_training" in judged.notes[0]
+
+
+def test_without_a_map_the_report_prints_these_estimates_all_the_same(runs, tmp_path: Path) -> None:
+    for seed in range(3):
+        finish(runs("none", seed), {"test/accuracy": rising(64, 0.9), "train/loss": rising(8, 1)}, STEPS)
+        finish(runs("batch", seed), {"test/accuracy": rising(8, 0.96), "train/loss": rising(8, 1)}, STEPS)
+    publish("mnist_training", tmp_path)
+    results = Results(tmp_path)
+    assert mnist_training.DECLARED.section is not None
+    text = mnist_training.DECLARED.section(results)
+    assert "[faster_training](#faster-training) | ratio of steps to the plain network's final test accuracy" in text
+    assert words(judged_as("higher_accuracy", tmp_path).estimates[0]) in text
+    assert "- stable_inputs: its runs recorded no activations" in text
+    assert set(mnist_training.DECLARED.figures(results)) == {"mnist_training_accuracy", "mnist_training_loss"}
 
 
 def test_one_arm_alone_is_not_run_with_the_reason(runs, tmp_path: Path) -> None:

@@ -259,6 +259,7 @@ def test_weights_that_stop_growing() -> None:
     slopes = {each.arm: each.interval.value for each in found.estimates if each.name.startswith("slope")}
     assert slopes == {"none": pytest.approx(0.0, abs=1e-9), "batch": pytest.approx(-1.0)}
     assert any("--experiments first_layer" in note for note in found.notes)
+    assert found.notes[0].startswith("The claim is new since the first report.")
 
 
 def test_a_first_layer_ten_times_as_large() -> None:
@@ -267,7 +268,10 @@ def test_a_first_layer_ten_times_as_large() -> None:
                                             diverged_at=400 if (arm, factor, seed) == ("none", 10, 2) else None),
         "first_layer", scales=(1.0, 10.0), rates=(1.0,),
     )  # fmt: skip
-    first = dataclasses.replace(first, runs=first.runs.rename(columns={"model.init_scale": "model.first_layer_scale"}))
+    factor = "model.first_layer_scale"
+    runs = first.runs.rename(columns={"model.init_scale": factor})
+    # As tables hold it: at its default the key leaves no trace.
+    first = dataclasses.replace(first, runs=runs.assign(**{factor: runs[factor].where(runs[factor] != 1.0)}))
     found = judged("parameter_growth", made(lambda *cell: Run(rising(50), weights=(1.0, 2.0, 2.5))), first)
     lost = {each.arm: each.interval for each in found.estimates if "first layer ×10" in each.name}
     assert lost["batch"].value == pytest.approx(0.0)
@@ -317,6 +321,9 @@ def test_runs_that_diverge_are_data(lost: str) -> None:
 
     verdicts = {claim.slug: claim.judge(mapped.results(made(cell))).verdict for claim in operating_points.CLAIMS}
     assert verdicts["faster_training"] == "inconclusive"
+    empty = judged("faster_training", made(cell)).primary
+    assert empty is not None
+    assert empty.said == "no cells to judge"
     assert set(verdicts.values()) <= {"inconclusive", "not run", "supported", "contradicted"}
     found = judged("faster_training", made(cell))
     counts = {"none": "12 only batch", "batch": "12 only none", "both": "12 neither"}

@@ -37,6 +37,25 @@ def test_what_is_the_same_run_twice_is_planned_once(sweep: Callable[..., list[Co
         ["experiment=mnist_training", "profile=smoke,quick", "norm=none,batch", "seed=0,1"],
         ["treatment=batch,none", "optimizer.lr=1,2"],
         ["seed=3,4", "steps=${seed}", "norm.name=x${seed}"],
+        [
+            "experiment=stability_limit",
+            "norm=none,batch",
+            "model.activation=sigmoid,relu",
+            "profiles.place=0,3",
+            "profiles.rung=1,17",
+            "profile=full",
+            "seed=1",
+        ],
+        [
+            "experiment=depth",
+            "norm=batch",
+            "model.activation=sigmoid,relu",
+            "profiles.depth=3,10",
+            "profiles.rung=0,5",
+            "profile=full",
+            "seed=0,1",
+        ],
+        ["experiment=batch_size", "norm=batch", "batch_size=2,60", "profiles.rate=1,5", "profile=full", "seed=0"],
     ],
 )
 def test_copies_of_a_composed_run_are_what_hydra_itself_composes(composer: Composer, overrides: list[str]) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from bnrepro.config.compose import Composer
+from bnrepro.config.compose import details, expand
 from bnrepro.config.identity import run_key
 from bnrepro.config.schedule import evaluations, points, whole_evaluations
 from bnrepro.config.schema import Config
@@ -95,9 +95,7 @@ def test_a_fixed_value_of_what_a_place_stands_for_makes_each_run_once(composed: 
     assert len(runs) == len({run_key(run, "") for run in runs}) == 4
 
 
-def test_a_run_is_named_after_its_depth_and_the_place_of_its_rate(composer: Composer) -> None:
-    from bnrepro.config.compose import details, expand
-
+def test_a_run_is_named_after_its_depth_and_the_place_of_its_rate() -> None:
     swept = details(expand(["profiles.depth=3,50", "profiles.rung=range(2)", "seed=0"]))
     assert set(swept) == {f"depth{depth}-rung{rung}" for depth in (3, 50) for rung in (0, 1)}
 

@@ -53,7 +53,7 @@ def test_results_that_are_not_there(script: str, refused: Callable[..., str], tm
         ("verify --claim higher_accurac", "did you mean higher_accuracy"),
         ("verify --claim scale_invariance --seed 1", "without seeds; leave --seed out"),
         ("verify --seed 1", "--seed and --jobs go with --claim"),
-        ("verify --claim higher_accuracy --seed 77", "have the seeds 0, 1, 2"),
+        ("verify --claim affine_needed --seed 77", "have the seeds 0, 1, 2"),
         ("report --treatment nope", "no such normaliser"),
         ("report --treatment group", "no such normaliser"),  # it would overwrite the committed verdicts
         ("report --treatment none", "what the treatment is compared with"),

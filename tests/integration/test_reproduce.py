@@ -65,16 +65,19 @@ def test_from_nothing_to_verdicts_and_then_nothing_to_do(console: Console, outpu
 
 
 def test_without_training_it_takes_what_is_there(console: Console, undrawn: None) -> None:
-    sweep = ("mnist_training",)
+    sweep = ("affine",)
     reproduce(Request("smoke", only=sweep, overrides=(*TINY, "steps=60", "seed=0,1")), console)
     # Wider than what was run: the runs are those of the call above, the rest is left out and counted.
     wider = Request(
-        "smoke", only=sweep, overrides=(*TINY, "steps=60", "seed=0,1,2", "norm=none,batch,group"), train=False
+        "smoke",
+        only=sweep,
+        overrides=(*TINY, "steps=60", "seed=0,1,2", "norm=batch,batch_no_affine,group"),
+        train=False,
     )
     again = Console(file=io.StringIO(), width=200)
     folder = reproduce(wider, again)
     assert "9 runs: 5 are not there" in said(again)
-    assert json.loads((folder / "claims.json").read_text())["higher_accuracy"]["n"] == 2
+    assert json.loads((folder / "claims.json").read_text())["affine_needed"]["n"] == 2
 
 
 def test_tables_are_not_taken_away_where_their_runs_are_not(console: Console, outputs: Path, undrawn: None) -> None:

@@ -12,19 +12,23 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from bnrepro import store, tables
 from bnrepro.claims.claim import Judgement
+from bnrepro.claims.whitening_cost import WHITE
 from bnrepro.config.compose import Composer
-from bnrepro.measurements import base
-from bnrepro.norm import batch_norm_train
-from bnrepro.norm.functional import batch_statistics
+from bnrepro.measurements import base, kernels
+from bnrepro.norm import ReferenceBatchNorm, batch_norm_inference, batch_norm_train
+from bnrepro.norm.functional import batch_statistics, per_channel
 from bnrepro.norm.pitfalls import UnbiasedTrainingVariance
+from bnrepro.norm.whitening import NewtonSchulzWhitening
 from bnrepro.tables import Measured, Results
 
 SMALLER = {
     "normalized_activations": {},
     "identity_recoverable": {},
+    "scale_invariance": {},
     "bias_redundant": {},
     "backward_equations": {"shapes": [[5, 3], [2, 2, 2, 2]]},
     "stepwise_normalization": {"updates": 1000},
@@ -48,10 +52,14 @@ def measured(name: str) -> pd.DataFrame:
     return measure(name)
 
 
-def judge(name: str, frame: pd.DataFrame) -> Judgement:
-    """The verdict of the measurement's one claim on a table that was not stored."""
+def judge(name: str, frame: pd.DataFrame, **others: pd.DataFrame) -> Judgement:
+    """The verdict of the measurement's one claim on a table that was not stored, beside those of ``others``."""
     [claim] = importlib.import_module(f"bnrepro.claims.{name}").DECLARED.claims
-    return claim.judge(SimpleNamespace(treatment="batch", measured=lambda asked: Measured(asked, frame, pd.Series())))
+    found = {
+        name: Measured(name, frame, pd.Series()),
+        **{each: Measured(each, table, pd.Series()) for each, table in others.items()},
+    }
+    return claim.judge(SimpleNamespace(treatment="batch", measured=found.get))
 
 
 @pytest.mark.parametrize("name", SMALLER)
@@ -95,15 +103,18 @@ def test_constant_input_is_nan_only_without_epsilon() -> None:
     frame = measured("normalized_activations")
     constant = frame[frame["case"] == "constant"]
     finite = constant.groupby("layer")["finite"].mean()
-    assert finite.to_dict() == {"per feature": 1.0, "whole tensor": 1.0, "whole tensor, no ε": 0.0}
-    assert (constant.loc[constant["layer"] == "per feature", ["mean", "std"]] == 0).all(axis=None)
+    per_feature = ["per feature, from scratch", "per feature, library"]
+    assert finite.to_dict() == dict.fromkeys([*per_feature, "whole tensor"], 1.0) | {"whole tensor, no ε": 0.0}
+    assert (constant.loc[constant["layer"].isin(per_feature), ["mean", "std"]] == 0).all(axis=None)
 
 
 def test_readers_example_reads_bessels_factor() -> None:
     frame = measure("normalized_activations", epsilon=1e-14)
-    rows = frame[(frame["case"] == "3x10") & (frame["layer"] == "per feature") & (frame["feature"] == "all")]
-    assert rows["std"].item() == pytest.approx(math.sqrt(30 / 29), rel=1e-10)
-    assert rows["variance"].item() == pytest.approx(1.0, rel=1e-10)
+    for kernel in ("from scratch", "library"):
+        layer = frame["layer"] == f"per feature, {kernel}"
+        rows = frame[(frame["case"] == "3x10") & layer & (frame["feature"] == "all")]
+        assert rows["std"].item() == pytest.approx(math.sqrt(30 / 29), rel=1e-10)
+        assert rows["variance"].item() == pytest.approx(1.0, rel=1e-10)
 
 
 def test_readers_gamma_misses_the_identity_by_what_epsilon_adds() -> None:
@@ -151,27 +162,96 @@ def test_identical_samples_are_amplified_by_the_inverse_root_of_epsilon() -> Non
     assert frame["gain of noise", 1e-5, 1.0] == pytest.approx(1.0, abs=0.02)
 
 
-def test_whitening_is_timed_at_every_width_and_round() -> None:
+def test_whitening_is_timed_at_every_width_and_round_and_is_white() -> None:
     frame = measured("whitening_cost")
-    assert list(zip(frame["width"], frame["round"], strict=True)) == [(4, 0), (4, 1), (8, 0), (8, 1)]
-    assert (frame["ratio"] * frame["per_feature"]).to_numpy() == pytest.approx(frame["whitening"].to_numpy())
+    layers = ["per feature", "eigenvectors", "Cholesky", "Newton–Schulz"]
+    places = [(width, layer, turn) for width in (4, 8) for layer in layers for turn in (0, 1)]
+    assert list(zip(frame["width"], frame["layer"], frame["round"], strict=True)) == places
+    white = frame.groupby("layer")["white"].max()
+    assert white.drop("per feature").max() < 1e-3
+    # Features that are normalised one by one stay correlated.
+    assert white["per feature"] > 0.1
+
+
+def test_as_printed_the_identities_fail_by_twice_their_size_at_a_negative_scale() -> None:
+    frame = measured("scale_invariance")
+    at_zero = frame[frame["epsilon"] < 1e-100]
+    assert set(frame.loc[frame["scale"] < 0, "scale"].abs()) == set(frame.loc[frame["scale"] > 0, "scale"])
+    assert at_zero.loc[at_zero["scale"] < 0, "printed"].to_numpy() == pytest.approx(2.0)
+    assert at_zero.loc[at_zero["scale"] > 0, "printed"].max() < 1e-12
+    assert at_zero["error"].max() < 1e-12
+
+
+def test_the_growing_bias_names_what_the_same_mistake_costs_in_training() -> None:
+    frame = measured("stepwise_normalization")
+    rows = [
+        (variant, seed, 100, "digits", "accuracy", value + 0.01 * seed)
+        for variant, value in (("ReferenceBatchNorm", 0.9), ("DetachedStatistics", 0.2))
+        for seed in range(3)
+    ]
+    table = pd.DataFrame(rows, columns=["variant", "seed", "steps", "data", "metric", "value"])
+    judgement = judge("stepwise_normalization", frame, convention_traps=table)
+    [lost] = [each for each in judgement.estimates if each.arm == "DetachedStatistics"]
+    assert lost.interval.value == pytest.approx(-0.7)
+    assert any("(convention_traps) costs 70 points" in note for note in judgement.notes)
+    alone = judge("stepwise_normalization", frame)
+    assert any("python scripts/reproduce.py --experiments convention_traps" in note for note in alone.notes)
+    diverged = judge("stepwise_normalization", frame, convention_traps=table[table["variant"] != "DetachedStatistics"])
+    assert any("diverged" in note for note in diverged.notes)
 
 
 # ------------------------------------------------------------------------------ what the verdicts turn down
 
 
-def without_mean(x: torch.Tensor, gamma: Any, beta: Any, eps: float) -> tuple[torch.Tensor, None, None]:
+class NoEpsilon(ReferenceBatchNorm):
+    """Divides by σ alone."""
+
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, mean, var = batch_norm_train(x, self.weight, self.bias, 1e-300)
+        return y, mean, var
+
+
+class OwnEpsilon(ReferenceBatchNorm):
+    """Adds an ε of its own, whatever it is told."""
+
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return batch_norm_train(x, self.weight, self.bias, 1e-3)
+
+
+class OffByAConstant(ReferenceBatchNorm):
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, mean, var = super().normalize(x)
+        return y + 1e-4, mean, var
+
+
+class ConstantStatistics(ReferenceBatchNorm):
+    """Normalises by 0 and 1, whatever the batch."""
+
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        zeros, ones = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
+        return batch_norm_inference(x, zeros, ones, self.weight, self.bias, self.eps), zeros, ones
+
+
+class Uncentred(ReferenceBatchNorm):
     """Scaled to variance 1, but not centred."""
-    return (
-        batch_norm_train(x, gamma, beta, eps)[0] + batch_statistics(x)[0].view(1, -1, *(1,) * (x.dim() - 2)),
-        None,
-        None,
-    )
+
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, mean, var = super().normalize(x)
+        return y + per_channel(mean, x), mean, var
 
 
-def unbiased_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    mean, var = batch_statistics(x)
-    return mean, 1.001 * var
+class PartOfTheMean(ReferenceBatchNorm):
+    """Centred by all but a millionth of the mean."""
+
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, mean, var = super().normalize(x)
+        return y + 1e-6 * per_channel(mean, x), mean, var
+
+
+class WithoutSign(ReferenceBatchNorm):
+    def normalize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, mean, var = super().normalize(x)
+        return y.abs(), mean, var
 
 
 def constant_statistics(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, eps: float) -> Any:
@@ -181,30 +261,56 @@ def constant_statistics(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor
     return y, *batch_statistics(x)
 
 
+@pytest.mark.parametrize("kernel", ["from scratch", "library"])
 @pytest.mark.parametrize(
-    ("name", "part", "wrong"),
+    ("name", "wrong"),
     [
-        ("normalized_activations", "ReferenceBatchNorm", UnbiasedTrainingVariance),
-        ("identity_recoverable", "batch_statistics", unbiased_statistics),
-        ("bias_redundant", "batch_norm_train", without_mean),
-        ("backward_equations", "BatchNormFunction", SimpleNamespace(apply=constant_statistics)),
-        ("backward_equations", "values_per_channel", lambda x: x.numel() // x.shape[1] - 1),
+        *(("normalized_activations", each) for each in (UnbiasedTrainingVariance, NoEpsilon, OffByAConstant)),
+        *(
+            ("identity_recoverable", each)
+            for each in (UnbiasedTrainingVariance, NoEpsilon, OffByAConstant, ConstantStatistics)
+        ),
+        *(("scale_invariance", each) for each in (OwnEpsilon, ConstantStatistics, WithoutSign)),
+        *(("bias_redundant", each) for each in (Uncentred, PartOfTheMean)),
     ],
 )
-def test_wrong_layer_is_contradicted(name: str, part: str, wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_layer_is_contradicted(
+    name: str, wrong: type[ReferenceBatchNorm], kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert judge(name, measured(name)).verdict == "supported"
+    monkeypatch.setitem(kernels.KERNELS, kernel, wrong)
+    assert judge(name, measure(name)).verdict == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        ("BatchNormFunction", SimpleNamespace(apply=constant_statistics)),
+        ("values_per_channel", lambda x: x.numel() // x.shape[1] - 1),
+        (
+            "F",
+            SimpleNamespace(
+                batch_norm=lambda x, mean, var, *rest, **more: constant_statistics(x, *rest, more["eps"])[0]
+            ),
+        ),
+    ],
+)
+def test_wrong_derivatives_are_contradicted(part: str, wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "backward_equations"
     assert judge(name, measured(name)).verdict == "supported"
     monkeypatch.setattr(importlib.import_module(f"bnrepro.measurements.{name}"), part, wrong)
     assert judge(name, measure(name)).verdict == "contradicted"
 
 
 @pytest.mark.parametrize(
-    "name", ["normalized_activations", "identity_recoverable", "bias_redundant", "backward_equations"]
+    "name",
+    ["normalized_activations", "identity_recoverable", "scale_invariance", "bias_redundant", "backward_equations"],
 )
 def test_nan_is_never_supported(name: str) -> None:
     frame = measured(name).copy()
     column = {"normalized_activations": "mean", "bias_redundant": "size"}.get(name, "error")
     for row in range(len(frame)):
-        if frame.iloc[row].isin(["per feature", "paper", "batch", "gradcheck"]).any():
+        if frame.iloc[row].isin(["per feature, library", "paper", "library", "gradcheck"]).any():
             frame.loc[row, column] = math.nan
             break
     assert judge(name, frame).verdict == "contradicted"
@@ -237,15 +343,20 @@ def test_verdict_on_the_growing_bias(change: float, growth: float, updates: int,
     assert judge("stepwise_normalization", frame).verdict == verdict
 
 
-def costs(ratios: Sequence[float]) -> pd.DataFrame:
-    """Times in proportion to width and to its cube, with a given ratio at the widest in each round."""
+def costs(ratios: Sequence[float], dear: float = 7.0) -> pd.DataFrame:
+    """Times in proportion to width and to its cube, with a given ratio at the widest in each round.
+
+    Of two ways to whiten one costs ``dear`` times the other.
+    """
     rows = []
     for width in (16, 128, 512, 1024):
         for index, ratio in enumerate(ratios):
             # Rounds that differ a little, also in their slopes, as those of a machine do.
             plain = 1e-6 * width ** (1 + 1e-3 * index)
-            rows.append((width, index, plain, plain * ratio * (width / 1024) ** 2, 1.0))
-    return pd.DataFrame(rows, columns=["width", "round", "per_feature", "whitening", "core_share"])
+            cheap = plain * ratio * (width / 1024) ** 2
+            times = {"per feature": (plain, 0.2), "eigenvectors": (dear * cheap, 1e-4), "Cholesky": (cheap, 1e-4)}
+            rows += [(width, index, layer, seconds, white, 1.0) for layer, (seconds, white) in times.items()]
+    return pd.DataFrame(rows, columns=["width", "round", "layer", "seconds", "white", "core_share"])
 
 
 @pytest.mark.parametrize(
@@ -257,10 +368,28 @@ def costs(ratios: Sequence[float]) -> pd.DataFrame:
         ([0.5, 11, 60], "inconclusive"),
     ],
 )
-def test_verdict_on_the_cost_of_whitening(ratios: list[float], verdict: str) -> None:
+def test_verdict_on_the_cost_of_the_cheapest_whitening(ratios: list[float], verdict: str) -> None:
     judgement = judge("whitening_cost", costs(ratios))
     assert judgement.verdict == verdict
     assert judgement.primary is not None
     assert judgement.primary.interval.value == pytest.approx(math.prod(ratios) ** (1 / 3))
     exponents = {each.arm: each.interval.value for each in judgement.estimates if "exponent" in each.name}
-    assert exponents == {"per feature": pytest.approx(1.001), "whitening": pytest.approx(3.001)}
+    cubic = pytest.approx(3.001)
+    assert exponents == {"per feature": pytest.approx(1.001), "eigenvectors": cubic, "Cholesky": cubic}
+
+
+def test_a_cheap_layer_that_does_not_whiten_does_not_count() -> None:
+    frame = costs([4, 5, 6])
+    frame.loc[(frame["layer"] == "Cholesky") & (frame["width"] == 16), "white"] = 0.02
+    judgement = judge("whitening_cost", frame)
+    assert judgement.verdict == "supported"
+    assert judgement.primary is not None
+    assert judgement.primary.interval.value == pytest.approx(7 * 120 ** (1 / 3))
+    assert any(note.startswith("Cholesky: does not whiten") for note in judgement.notes)
+    assert judge("whitening_cost", frame.assign(white=math.nan)).verdict == "not run"
+
+
+def test_an_iteration_that_stops_early_is_found_not_to_whiten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NewtonSchulzWhitening, "TOLERANCE", 0.5)
+    white = measure("whitening_cost", widths=[16]).groupby("layer")["white"].max()
+    assert white["Newton–Schulz"] > WHITE > white["Cholesky"]

@@ -28,6 +28,8 @@ SMALLER = {
     "population_statistics": ["measurement.batch_sizes=[2,36]"],
     "transfer": ["measurement.steps=5"],
     "convention_traps": ["measurement.data=digits", "measurement.steps=30", "measurement.graph_steps=10"],
+    "layer_jacobian": ["measurement.data=digits", "measurement.steps=20", "measurement.depths=[3]"],
+    "precise_statistics": ["measurement.data=digits", "measurement.examples=1200", "measurement.population=300"],
     "step_cost": [
         f"measurement.models.mlp.{arm}=['experiment=mnist_training','norm={arm}','data=digits']"
         for arm in ("none", "batch")

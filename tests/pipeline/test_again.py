@@ -30,10 +30,10 @@ def said(console: Console) -> str:
 
 @pytest.fixture
 def results(sweep: Callable[..., list[Config]], tmp_path: Path) -> Path:
-    """The tables of a short mnist_training with two seeds."""
-    for config in sweep("experiment=mnist_training", "norm=none,batch", "seed=0,1", "steps=60"):
+    """The tables of a short affine with two seeds."""
+    for config in sweep("experiment=affine", "seed=0,1", "steps=60"):
         run.execute(run.plan(config))
-    tables.write_experiment("mnist_training", store.runs_of("mnist_training"), tmp_path / "results")
+    tables.write_experiment("affine", store.runs_of("affine"), tmp_path / "results")
     return tmp_path / "results"
 
 
@@ -41,7 +41,7 @@ def test_one_seed_runs_to_its_end_and_stands_beside_the_committed_number(
     results: Path, console: Console, outputs: Path
 ) -> None:
     before = sorted(outputs.rglob("*"))
-    assert claim_again("higher-accuracy", 1, results, 1, console) == 0
+    assert claim_again("affine-needed", 1, results, 1, console) == 0
     assert "2 runs: 0 done, 2 to train" in said(console)  # although they are finished in the outputs folder
     rows = [line for line in said(console).splitlines() if line.startswith("│")]
     whole, alone, again = ([cell.strip() for cell in row.strip("│").split("│")] for row in rows)
@@ -58,7 +58,7 @@ def test_a_claim_that_the_tables_cannot_answer_is_refused(results: Path, console
     with pytest.raises(ConfigError, match="no table of dropout"):
         claim_again("regularizes", None, results, 1, console)
     with pytest.raises(ConfigError, match="have the seeds 0, 1"):
-        claim_again("higher_accuracy", 7, results, 1, console)
+        claim_again("affine_needed", 7, results, 1, console)
 
 
 def test_a_measurement_is_made_again(console: Console) -> None:
@@ -69,8 +69,8 @@ def test_a_measurement_is_made_again(console: Console) -> None:
 
 def test_verifying_says_what_it_does_and_needs_a_table(results: Path, console: Console, tmp_path: Path) -> None:
     assert verify.verify_all(results, None, console) == 0
-    assert said(console).startswith("[1/1] mnist_training: 200 steps of one run")
+    assert said(console).startswith("[1/1] affine: 200 steps of one run")
     with pytest.raises(ConfigError, match="no table of dropout"):
-        verify.verify_all(results, ["mnist_training", "dropout"], console)
+        verify.verify_all(results, ["affine", "dropout"], console)
     with pytest.raises(ConfigError, match="no table of"):
         verify.verify_all(tmp_path / "empty", None, console)

@@ -51,6 +51,24 @@ def test_the_same_tables_again_and_nothing_trained(sweep: Sweep, tmp_path: Path,
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
+def test_what_a_probe_says_of_a_whole_run_is_restored_too(sweep: Sweep, tmp_path: Path, outputs: Path) -> None:
+    varied = ("norm=none,batch", "optimizer.lr=1,1e6", "model.activation=relu", "seed=0", "steps=60")
+    planned = [run.plan(config) for config in sweep("experiment=first_layer", *varied)]
+    for item in planned:
+        run.execute(item)
+    tables.write_experiment("first_layer", [item.folder for item in planned], tmp_path / "one")
+    found = Results(tmp_path / "one").tables("first_layer")
+    assert found is not None
+    assert {"finished", "diverged"} == set(found.runs["status"])
+    assert set(found.probes) == {"drift", "saturation", "norms"}
+    finished = set(found.runs.loc[found.runs["status"] == "finished", "run"])
+    assert set(found.probes["drift"]["run"]) == finished
+    shutil.rmtree(outputs)
+    assert restore.restore_runs("first_layer", planned, Results(tmp_path / "one")) == len(planned) == 8
+    tables.write_experiment("first_layer", store.runs_of("first_layer"), tmp_path / "two")
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
 def test_another_configuration_is_not_restored(sweep: Sweep, tmp_path: Path, outputs: Path) -> None:
     trained(sweep, tmp_path, "keep_weights=false")
     shutil.rmtree(outputs)

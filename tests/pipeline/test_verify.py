@@ -27,7 +27,8 @@ def made(sweep: Callable[..., list[Config]], folder: Path, experiment: str = "mn
 
 
 @pytest.mark.parametrize(
-    ("experiment", "more"), [("mnist_training", ()), ("mnist_tuning", ("optimizer.lr=0.3,1",)), ("shift", ())]
+    ("experiment", "more"),
+    [("mnist_training", ()), ("mnist_tuning", ("optimizer.lr=0.3,1",)), ("shift", ()), ("first_layer", ())],
 )
 def test_what_the_code_produces_agrees_to_the_digit(
     experiment: str, more: tuple[str, ...], sweep: Callable[..., list[Config]], tmp_path: Path

@@ -144,7 +144,8 @@ def test_a_killed_process_is_one_line_that_says_to_call_again(
     for table in (store.REPOSITORY / "results" / "tables").glob("*.meta.csv"):
         name = table.name.partition(".")[0]
         shutil.copy(table, results.folder / "tables")
-        shutil.copy(table.with_name(f"{name}.csv"), results.folder / "tables")
+        [numbers] = [each for end in ("csv", "csv.gz") if (each := table.with_name(f"{name}.{end}")).exists()]
+        shutil.copy(numbers, results.folder / "tables")
     vouch(results.folder)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(drawing, "_draw", _die)

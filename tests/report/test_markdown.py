@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -17,13 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bnrepro import store
+from bnrepro import store, tables
 from bnrepro.claims import CLAIMS, EXPERIMENTS, Claim, Evidence, Judgement, style
 from bnrepro.claims.markdown import table
 from bnrepro.config.schema import Config
 from bnrepro.report import conclusions, judge, markdown
 from bnrepro.report.judge import Found
-from bnrepro.stats import SUPPORTED, VERDICTS, Estimate, Interval, Within
+from bnrepro.runs import run
+from bnrepro.runs.planned import plan
+from bnrepro.stats import SUPPORTED, VERDICTS, Estimate, Interval, Within, amount
 from bnrepro.tables import Results
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
@@ -31,12 +34,14 @@ STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
 
 @pytest.fixture
 def folder(composed: Callable[..., list[Config]], tmp_path: Path) -> Path:
-    for config in composed("experiment=mnist_training", "data=digits", "steps=640", "seed=0,1,2"):
+    cells = ("model.init_scale=0.1,0.3,1", "optimizer.lr=0.1,0.3,1,3")  # as many as a map needs
+    for config in composed("experiment=mnist_training", "data=digits", "steps=640", "seed=0,1,2", *cells):
+        config.experiment = "operating_points"
         fast = 8 if config.norm["name"] == "batch" else 64
         accuracy = lambda seed, step, fast=fast: (0.9 + seed / 1000) * (1 - 2.0 ** (-step / fast))  # noqa: E731
         loss = lambda seed, step, fast=fast: 2.3 * 2.0 ** (-step / fast) + 0.01  # noqa: E731
-        finish(config, {"test/accuracy": accuracy, "train/loss": loss}, STEPS)
-    publish("mnist_training", tmp_path / "made")
+        finish(config, {"validation/accuracy": lambda *at: 0.95, "test/accuracy": accuracy, "train/loss": loss}, STEPS)
+    publish("operating_points", tmp_path / "made")
     return tmp_path / "made"
 
 
@@ -56,8 +61,9 @@ def test_claims_json_holds_what_the_report_prints(folder: Path) -> None:
     for slug, judgement in ((claim.slug, judgement) for claim, judgement in found):
         assert stored[slug]["verdict"] in VERDICTS
         for estimate, written in zip(judgement.estimates, stored[slug]["estimates"], strict=True):
-            assert written["value"] == float(f"{estimate.interval.value:.6g}")
-            assert judge.amount(estimate.interval, estimate.unit) in text
+            value = estimate.interval.value
+            assert written["value"] == (float(f"{value:.6g}") if math.isfinite(value) else None)
+            assert judge.words(estimate) in text
     assert stored["faster_training"]["n"] == 3
     assert stored["stable_inputs"]["verdict"] == "not run"
     assert "made up" in text
@@ -124,6 +130,56 @@ def test_behind_the_wall_nothing_loads_torch_or_hydra(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def estimate_of(low: float, high: float, unit: str = "difference") -> Judgement:
+    return Judgement(
+        SUPPORTED, Evidence([Estimate("x", "batch", Interval((low + high) / 2, low, high, 5), True, unit)])
+    )
+
+
+def test_p_values_are_adjusted_for_all_claims_with_one_estimate(tmp_path: Path) -> None:
+    by_slug = {claim.slug: claim for claim in CLAIMS}
+    judged = {
+        "placement": estimate_of(0.1, 0.3),
+        "affine_needed": estimate_of(-0.1, 0.3),
+        "scale_invariance": estimate_of(0.1, 0.3, "number"),  # exact
+        "faster_training": estimate_of(0.1, 0.3, "share"),  # over a map
+        "plain_diverges": Judgement(
+            SUPPORTED, Evidence([Estimate("x", "a", Interval(0.0, 0.0, 0.5, 5), True, "share")])
+        ),
+    }
+    found = judge.adjusted(Found(Results(tmp_path), tuple((by_slug[slug], each) for slug, each in judged.items())))
+    assert set(found) == {"placement", "affine_needed"}
+    small, large = found["placement"], found["affine_needed"]
+    assert small[0] < large[0]
+    assert small[1] == pytest.approx(2 * small[0])
+    assert large[1] == pytest.approx(large[0])
+    assert judge.written_p(0.03456) == "0.035"
+    assert judge.written_p(1e-9) == "< 0.0001"
+
+
+def test_empirical_and_exact_claims_are_counted_apart(folder: Path) -> None:
+    markdown.write_report(Results(folder))
+    opening = (folder / "REPORT.md").read_text().partition("## In two minutes")[2].partition("\n|")[0]
+    exact = sum(claim.rule.exact for claim in CLAIMS)
+    assert f"; {exact} exact properties: {exact} not run." in opening
+    assert f"{len(CLAIMS) - exact} empirical: " in opening
+
+
+def test_where_other_places_give_another_answer_the_conclusions_say_it(folder: Path) -> None:
+    [claim] = [each for each in CLAIMS if each.slug == "faster_training"]
+    estimate = Estimate("x", "batch", Interval(0.9, 0.8, 1.0, 5), True, "share", "of 12 cells 11 beyond the margin")
+    other = "The answer is not the same everywhere: both tuned it is inconclusive."
+    judgement = Judgement("depends", Evidence([estimate], words=other))
+    found = Found(Results(folder), ((claim, judgement),))
+    said = conclusions.section(found)
+    assert "depends on initial scale and learning rate" in said
+    assert f"of 12 cells 11 beyond the margin, n = 5 ([faster_training](#faster-training)). {other}" in said
+    text = markdown.as_markdown(found)
+    assert f"**{other}**" in text
+    assert "| of 12 cells 11 beyond the margin | 5 | – | ± depends |" in text
+    assert judge.as_json(found)["faster_training"]["words"] == other
+
+
 def test_the_readme_block_is_replaced_and_nothing_else() -> None:
     begin, end = markdown.BLOCK
     text = f"before\n{begin}\nold\n{end}\nafter\n"
@@ -143,7 +199,7 @@ def test_the_readme_block_is_replaced_and_nothing_else() -> None:
     ],
 )
 def test_amounts_read_as_a_reader_wants_them(interval: Interval, unit: str, expected: str) -> None:
-    assert judge.amount(interval, unit) == expected
+    assert amount(interval, unit) == expected
 
 
 def test_every_arm_keeps_its_colour() -> None:
@@ -173,13 +229,13 @@ def test_the_conclusions_say_every_verdict_once_and_no_number_of_their_own(folde
     for claim, judgement in found:
         [line] = [line for line in text.splitlines() if f"[{claim.slug}](#" in line]
         heading = text[: text.index(line)].rpartition("**Of ")[2].partition("**")[0]
-        words = {"supported": "stand", "weaker": "hold", "contradicted": "fail", "inconclusive": "not decided",
-                 "measured": "measured", "not run": "not been run"}  # fmt: skip
+        words = {"supported": "stand", "weaker": "hold", "depends": "depend", "contradicted": "fail",
+                 "inconclusive": "not decided", "measured": "measured", "not run": "not been run"}  # fmt: skip
         assert words[stored[claim.slug]["verdict"]] in heading
         # What is left of the line without what claims.json holds is words.
         rest = line.replace(claim.sentence, "").replace(claim.metric[1:], "").replace(claim.deviation, "")
         if judgement.primary is not None:
-            rest = rest.replace(judge.amount(judgement.primary.interval, judgement.primary.unit), "")
+            rest = rest.replace(judge.words(judgement.primary), "").replace(judgement.evidence.words, "")
             rest = rest.replace(f"n = {stored[claim.slug]['n']:,}", "")
         assert not any(character.isdigit() for character in rest.replace(claim.slug, "").partition("](#")[0])
 
@@ -227,3 +283,18 @@ def test_every_row_of_a_table_has_the_cells_of_its_head(name: str) -> None:
     for lines, rows in found:
         for line in lines:
             assert len(re.findall(r"(?<!\\)\|", line)) == len(rows[0]) + 1, line
+
+
+def test_the_report_says_what_trained_the_runs(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:
+    runs = [
+        plan(config, together=seed > 0)
+        for seed, config in enumerate(sweep("experiment=mnist_training", "norm=none", "seed=0,1"))
+    ]
+    for item in runs:
+        run.execute(item)
+    tables.write_experiment("mnist_training", [item.folder for item in runs], tmp_path)
+    found = Results(tmp_path).tables("mnist_training")
+    assert found is not None
+    assert "| mnist_training | 2 | 0 | fleet-5, cpu; single, cpu |" in markdown._environment(
+        {"mnist_training": found}, []
+    )

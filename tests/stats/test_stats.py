@@ -229,7 +229,7 @@ def test_drift_by_hand() -> None:
     """Two units: one moves by 1 for half of the time, one is where it ends throughout."""
     steps = np.array([0, 1, 50, 51, 100])
     ends = np.array([[-1.0, 0.0, 3.0], [0.0, 1.0, 2.0]])
-    percentiles = np.stack([ends + [[shift], [0.0]] for shift in (9.0, 1.0, 1.0, 0.0, 0.0)])
+    percentiles = np.stack([ends + np.array([[shift], [0.0]]) for shift in (9.0, 1.0, 1.0, 0.0, 0.0)])
     found = stats.drift(percentiles, steps)
     assert found is not None
     assert found == pytest.approx([(49 + 0.5) / 99 / 4, 0.0])

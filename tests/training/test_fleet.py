@@ -16,7 +16,7 @@ from bnrepro import data
 from bnrepro.config.compose import Composer
 from bnrepro.config.schema import Config
 from bnrepro.training import checkpoint
-from bnrepro.training.fleet import Block, Seat, shape
+from bnrepro.training.fleet import Block, Seat, needed, shape
 from bnrepro.training.fleet.stack import Stepper
 from bnrepro.training.fleet.trial import refusal
 from bnrepro.training.loop import Trainer
@@ -178,6 +178,69 @@ def test_a_run_does_not_notice_its_companions(norm: str, configs: Callable[..., 
     assert equal(short, first[0])
 
 
+ODD = (("model.hidden=[13,7]", "batch_size=19"), ("model.hidden=[24,12]", "batch_size=6"))
+"""Sizes that no vector and no cache line divides."""
+
+
+@pytest.mark.parametrize(
+    ("norm", "sizes"),
+    [(norm, sizes) for norm in NORMS for sizes in ODD],
+)
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_no_place_is_another(
+    norm: str, sizes: tuple[str, ...], activation: str, configs: Callable[..., list[Config]]
+) -> None:
+    """Whatever is left over where a kernel goes through a tensor in vectors: the last place is as the others."""
+    rate = 0.5 if activation == "sigmoid" else 0.05
+    runs = configs(
+        *sizes, f"norm={norm}", *(("norm.num_groups=1",) if norm == "group" else ()), "steps=15",
+        "seed=range(5)", f"model.activation={activation}", f"optimizer.lr={rate}", "data.validation_examples=199",
+    )  # fmt: skip
+    first = trained(runs, width=5)
+    for turned in range(1, 5):
+        again = trained(runs[turned:] + runs[:turned], width=5)
+        assert all(equal(first[(place + turned) % 5], seat) for place, seat in enumerate(again))
+
+
+@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "reference_batch"])
+@pytest.mark.parametrize("sizes", [*ODD, ("model.hidden=[100,100,100]", "batch_size=60"), (*MLP, "batch_size=2")])
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_a_narrower_block_gives_the_same_bits(
+    norm: str, sizes: tuple[str, ...], activation: str, configs: Callable[..., list[Config]]
+) -> None:
+    """So that places which would stay empty need not be computed."""
+    runs = configs(*sizes, f"norm={norm}", "steps=12", "seed=range(5)", f"model.activation={activation}",
+                   "optimizer.lr=0.1", "evaluation.min_interval=5", "model.dropout=0.1")  # fmt: skip
+    whole = trained(runs, width=5)
+    for width in (2, 3, 4):
+        assert all(equal(one, other) for one, other in zip(whole, trained(runs[:width], width), strict=False))
+
+
+def test_only_what_is_known_is_computed_for_fewer(configs: Callable[..., list[Config]]) -> None:
+    dataset = data.load(configs("norm=none")[0].data)
+
+    def seat(*overrides: str) -> Seat:
+        [run] = configs(*overrides)
+        return Seat(run, Placed.of(run, dataset))
+
+    plain, own = seat(*MLP, "norm=batch"), seat(*MLP, "norm=reference_batch")
+    assert [needed(plain, 5, runs) for runs in (1, 2, 4, 5, 9)] == [2, 2, 4, 5, 5]
+    assert needed(own, 5, 2) == 5
+    uneven = seat(*MLP, "norm=ghost_batch", "norm.ghost_size=6")  # 20 examples are three ghost batches of two sizes
+    assert [needed(uneven, 5, 2), needed(seat(*MLP, "norm=ghost_batch", "norm.ghost_size=5"), 5, 2)] == [5, 2]
+    assert len(Block(plain, 2).places) == Block(plain, 2).width == 2
+    assert (len(Block(own, 5).places), Block(own, 5).width) == (5, 6)
+
+
+def test_the_network_of_the_paper_is_the_same_in_every_place(configs: Callable[..., list[Config]]) -> None:
+    runs = configs("model.hidden=[100,100,100]", "norm=none,batch", "batch_size=60", "steps=12", "seed=range(5)")
+    for five in (runs[:5], runs[5:]):
+        first = trained(five, width=5)
+        for turned in range(1, 5):
+            again = trained(five[turned:] + five[:turned], width=5)
+            assert all(equal(first[(place + turned) % 5], seat) for place, seat in enumerate(again))
+
+
 def test_an_inception_does_not_notice_its_companions(configs: Callable[..., list[Config]]) -> None:
     common = (*INCEPTION, "norm=batch", "batch_size=8", "steps=5", "optimizer.lr=0.1")
     runs = configs(*common, "seed=0,1,2")
@@ -292,9 +355,15 @@ def test_an_update_never_asks_the_host(
     # Fake tensors have no values: reading one on the host raises.
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         images = fake.from_tensor(seat.train_set.images).index_select(0, fake.from_tensor(given.chosen))
-        labels = fake.from_tensor(seat.train_set.labels).index_select(0, fake.from_tensor(given.chosen)).view(2, -1)
-        losses = block.stack.losses(images.unflatten(0, (2, -1)), labels, [fake.from_tensor(d) for d in given.draws])
-        assert losses.shape == (2,)
+        labels = (
+            fake.from_tensor(seat.train_set.labels)
+            .index_select(0, fake.from_tensor(given.chosen))
+            .view(block.width, -1)
+        )
+        losses = block.stack.losses(
+            images.unflatten(0, (block.width, -1)), labels, [fake.from_tensor(d) for d in given.draws]
+        )
+        assert losses.shape == (block.width,)
         with pytest.raises(Exception, match=r"item|data-dependent|local_scalar"):
             losses[0].item()
 

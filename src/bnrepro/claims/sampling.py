@@ -9,7 +9,7 @@ from bnrepro.tables import Tables
 
 SMALL = 0.005
 """Differences of accuracy below this are told with the error of the test set."""
-TEST_IMAGES = {"mnist": 10_000, "cifar10": 10_000, "digits": 400}
+TEST_IMAGES = {"mnist": 10_000, "cifar10": 10_000, "digits": 360}
 """By ``data.name``."""
 ON_A_PART = "evaluation.test_examples"
 

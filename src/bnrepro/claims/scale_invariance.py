@@ -22,13 +22,23 @@ EXACT_EPSILON = 1e-300
 def scale_invariance(results: Results) -> Evidence:
     frame = measurement_of(results, NAME).frame
     at_zero = frame[frame["epsilon"] == EXACT_EPSILON]
-    worst = float(at_zero["error"].max())
+    worst = float(at_zero["error"].max(skipna=False))
     estimates = [Estimate("largest relative error at ε = 0", "float64", exact(worst), True, "number")]
     for (layer, identity), rows in at_zero.groupby(["layer", "identity"], sort=False):
-        error = exact(float(rows["error"].max()))
+        error = exact(float(rows["error"].max(skipna=False)))
         estimates.append(Estimate(f"{layer}: {identity}, ε = 0", "float64", error, unit="number"))
+    for kernel, rows in at_zero.groupby("kernel", sort=False):
+        error = exact(float(rows["error"].max(skipna=False)))
+        estimates.append(Estimate(f"{kernel}: all identities, ε = 0", "float64", error, unit="number"))
+    for side, rows in at_zero.groupby(at_zero["scale"] < 0):
+        printed = exact(float(rows["printed"].max(skipna=False)))
+        name = f"the identities as printed, a {'<' if side else '>'} 0"
+        estimates.append(Estimate(name, "float64", printed, unit="number"))
     with_epsilon = frame[frame["epsilon"] != EXACT_EPSILON]
-    notes = []
+    notes = [
+        "as printed, the identities hold for a > 0: at a < 0 the output and the gradient of the input change their "
+        "sign, and that of the weights is divided by |a|, so that each differs by twice its size from what is printed"
+    ]
     for epsilon, rows in with_epsilon.groupby("epsilon"):
         largest = rows.sort_values("error").iloc[-1]
         notes.append(
@@ -43,15 +53,16 @@ CLAIMS = (
         slug="scale_invariance",
         group="B",
         origin="paper",
-        sentence="A scale of the weights changes neither the output of a normalised layer nor the gradient of its "
-        "input, and divides the gradient of the weights by itself.",
+        sentence="A scale a of the weights changes nothing but the sign, which is that of a, in the output of a "
+        "normalised layer and in the gradient of its input, and divides the gradient of the weights by |a|.",
         source="§3.3",
-        metric="largest relative error of the three identities, scales from 1e-3 to 1e3, ε = 0, float64",
+        metric="largest relative error of the three identities, |a| from 1e-3 to 1e3 with both signs, from-scratch "
+        "layer and the library's, ε = 0, float64",
         unit="number",
         rule=RULE,
-        paper="three equations",
-        deviation="none; ε = 0 is a number that vanishes beside every variance (1e-300)",
-        deviates=False,
+        paper="three equations, for a scalar a",
+        deviation="the paper says a scalar a; its equations hold for a > 0, and with the signs given here for a < 0. "
+        "ε = 0 is a number that vanishes beside every variance (1e-300)",
         figure="scale_invariance_error",
         numbers=scale_invariance,
     ),
@@ -59,8 +70,12 @@ CLAIMS = (
 
 
 def figures(results: Results) -> dict[str, Figure]:
-    """Error against the scale, one panel per layer: a colour per ε, and a shape per identity, one within the other."""
+    """Error against the scale, one panel per layer: a colour per ε, and a shape per identity, one within the other.
+
+    Each mark is the larger error of both kernels and both signs of the scale.
+    """
     frame = measurement_of(results, NAME).frame
+    frame = frame.assign(size=frame["scale"].abs())
     layers, identities = (list(dict.fromkeys(frame[column])) for column in ("layer", "identity"))
     figure, [axes] = style.canvas(style.PAGE, 2.9, 1, len(layers), sharey=True)
     for panel, layer in zip(axes, layers, strict=True):
@@ -69,8 +84,11 @@ def figures(results: Results) -> dict[str, Figure]:
             shade = style.colour("batch") if epsilon == EXACT_EPSILON else "0.45"
             marker, size = SHAPES[identities.index(str(identity)) % len(SHAPES)]
             look = {"markersize": size, "markeredgewidth": 0.8, "fillstyle": "none", "linewidth": 0.5}
-            panel.plot(rows["scale"], rows["error"], "-", marker=marker, color=shade, **look)
-        panel.set(xscale="log", yscale="log", xlabel="scale of the weights, a")
+            worst = rows.groupby("size")["error"].max()
+            panel.plot(worst.index, worst, "-", marker=marker, color=shade, **look)
+        printed = chosen[(chosen["scale"] < 0) & (chosen["epsilon"] == EXACT_EPSILON)].groupby("size")["printed"].max()
+        panel.plot(printed.index, printed, "--", color=style.OTHER_COLOURS[4], linewidth=1.1)
+        panel.set(xscale="log", yscale="log", xlabel="scale of the weights, |a|")
         panel.minorticks_off()
     for panel in axes[:-1]:
         panel.axhline(RULE.margin, **style.GUIDE)
@@ -79,11 +97,12 @@ def figures(results: Results) -> dict[str, Figure]:
         zero = epsilon == EXACT_EPSILON
         label = "ε = 0" if zero else f"the layer's ε = $10^{{{math.log10(epsilon):.0f}}}$"
         axes[0].plot([], [], color=style.colour("batch") if zero else "0.45", linewidth=2, label=label)
+    axes[0].plot([], [], "--", color=style.OTHER_COLOURS[4], label="as printed, a < 0")
     for (marker, size), identity in zip(SHAPES, identities, strict=False):
         axes[0].plot([], [], marker, color="0.2", markersize=size, fillstyle="none", label=identity)
     axes[0].set_ylabel("relative error")
     style.panel_letters(axes, layers)
-    style.legend_below(figure, axes[0], 5)
+    style.legend_below(figure, axes[0], 3)
     return {"scale_invariance_error": figure}
 
 

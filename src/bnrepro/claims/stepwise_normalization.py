@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bnrepro.claims import style
-from bnrepro.claims.claim import Claim, Evidence, Experiment, measurement_of
+from bnrepro.claims import convention_traps, style
+from bnrepro.claims.claim import Claim, Evidence, Experiment, NotRun, measurement_of
 from bnrepro.stats import Estimate, Within, exact
 from bnrepro.tables import Results
 
 NAME = "stepwise_normalization"
 UPDATES = 1000
 RULE = Within(1e-6, and_also=f"|b| grows in each of at least {UPDATES:,} updates")
+DETACHED = "DetachedStatistics"
 PAPER, BOTH, INSIDE, NONE = "mean outside", "mean and variance outside", "inside", "none"
 # The wide lines are drawn first, so that both show where two coincide.
 SHOWN = {
@@ -46,9 +47,29 @@ def stepwise_normalization(results: Results) -> Evidence:
     notes = [
         "inside: the gradient runs through the statistics, finds that b changes nothing, and is zero but for rounding"
     ]
+    trained, remark = _in_training(results)
+    estimates += trained
+    notes.append(remark)
     # One update without growth refutes the claim; growth in fewer updates than declared leaves it open.
     grows = growth[PAPER] > 0
     return Evidence(estimates, notes, condition=None if grows and updates < UPDATES else grows)
+
+
+def _in_training(results: Results) -> tuple[list[Estimate], str]:
+    """What the same mistake costs a whole network, by the table of convention_traps."""
+    try:
+        frame = measurement_of(results, convention_traps.NAME).frame
+    except NotRun as reason:
+        return [], f"the same mistake in the training of a network: {reason}"
+    lost = convention_traps.differences(frame, convention_traps.EVALUATION).get(DETACHED)
+    steps = f"in {int(frame['steps'].max()):,} steps of training the network of §4.1 ({convention_traps.NAME})"
+    if lost is None:
+        return [], f"with the statistics outside the gradient, {steps} diverged"
+    name = f"test accuracy, statistics outside the gradient minus inside, {steps}"
+    return [Estimate(name, DETACHED, lost, unit="difference")], (
+        f"the same mistake {steps} costs {-100 * lost.value:.0f} points of accuracy: "
+        f"[{convention_traps.NAME}](#convention-traps) sets it beside other mistakes"
+    )
 
 
 CLAIMS = (

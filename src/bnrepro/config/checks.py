@@ -143,6 +143,8 @@ def unstackable(config: Config) -> str:
         return "its images are read from disk while it trains"
     if config.precision == "bfloat16":
         return "fleets compute in float32 and float64"
+    if config.threads > 1 and config.device == "cpu":
+        return "several threads divide a stack between them as they do not divide a run"
     return ""
 
 

@@ -68,8 +68,8 @@ class Composer:
             own_groups.folder = self._own
             self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
             self._context.__enter__()
-        self._composed_of: dict[tuple[Any, ...], tuple[DictConfig, list[str]]] = {}
-        self._resolved: dict[tuple[Any, ...], Config] = {}
+        self._composed_of: dict[tuple[Any, ...], tuple[DictConfig, list[str], list[str], Config]] = {}
+        self._computed: dict[tuple[Any, ...], dict[str, Any]] = {}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -109,26 +109,29 @@ class Composer:
         return declared_sweep(cfg.hydra.sweeper.get("params"))
 
     def _compose(self, overrides: tuple[Override, ...]) -> Config:
-        """One run. Runs that differ only in plain values are checked copies of one that Hydra composed."""
+        """One run. Runs that differ only in plain values are checked copies of one that Hydra composed.
+
+        What the configuration computes from these values by interpolation is resolved anew for each.
+        """
         values = {item.key_or_group: item.value() for item in overrides if self._is_value(item)}
+        if not all(map(_is_plain, values.values())):
+            return from_hydra(self._composed(overrides))
         rest = tuple(item.input_line for item in overrides if not self._is_value(item))
         shape = (rest, *values)
         if shape not in self._composed_of:
             cfg = self._composed(overrides)
-            leaves = flatten(OmegaConf.to_container(cfg, resolve=False)).values()
-            interpolations = " ".join(leaf for leaf in map(str, leaves) if "${" in leaf)
-            # Other keys may refer to these by interpolation: only runs with equal values of them can be copies.
-            referred = [key for key in values if key.rpartition(".")[2] in interpolations]
-            self._composed_of[shape] = cfg, referred
-        cfg, referred = self._composed_of[shape]
+            leaves = flatten(OmegaConf.to_container(cfg, resolve=False))
+            computed = {key: str(leaf) for key, leaf in leaves.items() if "${" in str(leaf) and key not in values}
+            referred = [key for key in values if key.rpartition(".")[2] in " ".join(computed.values())]
+            self._composed_of[shape] = cfg, list(computed), referred, from_hydra(cfg)
+        cfg, computed, referred, first = self._composed_of[shape]
         same = (shape, *(repr(values[key]) for key in referred))
-        if same not in self._resolved:
-            own = copy.deepcopy(cfg)
+        if same not in self._computed:
             for key, value in values.items():
-                OmegaConf.update(own, key, value)
-            self._resolved[same] = from_hydra(own)
-        config = copy.deepcopy(self._resolved[same])
-        if all(_assign(config, key, value) for key, value in values.items()):
+                OmegaConf.update(cfg, key, value)
+            self._computed[same] = {key: _selected(cfg, key) for key in computed}
+        config = copy.deepcopy(first)
+        if all(_assign(config, key, value) for key, value in (values | self._computed[same]).items()):
             return validated(config)
         return from_hydra(self._composed(overrides))
 
@@ -274,6 +277,17 @@ def parse(text: str) -> Override:
     return override
 
 
+def _selected(cfg: DictConfig, key: str) -> Any:
+    """The value of a key, its interpolations resolved."""
+    value = OmegaConf.select(cfg, key)
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, a truth value or a text that refers to no other key."""
+    return isinstance(value, (int, float, str)) and "${" not in str(value)
+
+
 def _assign(config: Config, key: str, value: Any) -> bool:
     """Set a plain value if it has the type of the present one; False if Hydra has to compose it."""
     *parents, leaf = key.split(".")
@@ -283,7 +297,10 @@ def _assign(config: Config, key: str, value: Any) -> bool:
     present = node[leaf] if isinstance(node, dict) else getattr(node, leaf)
     if type(present) is float and type(value) is int:
         value = float(value)
-    if type(present) is not type(value) or not isinstance(value, (int, float, str)) or "${" in str(value):
+    if type(present) is not type(value):
+        return False
+    parts = [*present, *value] if isinstance(present, list) else [value]
+    if len(set(map(type, parts))) > 1 or not all(map(_is_plain, parts)):
         return False
     if isinstance(node, dict):
         node[leaf] = value

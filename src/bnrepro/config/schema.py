@@ -208,7 +208,7 @@ class ShiftProbeConfig:
 @dataclass
 class SummaryProbeConfig(ScheduleConfig):
     enabled: Flag = False
-    growth: float = key(0.15, within=SHARE)
+    growth: float = key(0.17, within=SHARE)
     min_interval: int = key(10, within=COUNT_FROM_1)
     max_interval: int = key(1000, within=COUNT_FROM_1)
     examples: int = key(500, within=Range(2))

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from bnrepro.config.randomness import generator
+from bnrepro.measurements.kernels import KERNELS, normalise
 from bnrepro.measurements.layers import Layer, layers, normal
-from bnrepro.norm import batch_norm_train
 
 
 def measure(epsilon: float, biases: Sequence[float], examples: int, features: int) -> pd.DataFrame:
     """Effect and gradient of a bias with and without BN after it, for a linear and a convolutional layer, in float64.
 
-    Columns: ``layer``; ``norm`` (``none``, ``batch``); ``bias``, its standard deviation over the units; ``quantity``:
-    ``change of the output`` (largest difference from the output without the bias ÷ largest such output) or ``gradient
-    of the bias`` (largest entry ÷ that of the same layer without BN); ``size``.
+    Columns: ``layer``; ``norm`` (``none``, or BN ``from scratch`` or by the ``library``); ``bias``, its standard
+    deviation over the units; ``quantity``: ``change of the output`` (largest difference from the output without the
+    bias ÷ largest such output) or ``gradient of the bias`` (largest entry ÷ that of the same layer without BN);
+    ``size``.
     """
     gen = generator(0, "bias_redundant")
     rows = []
@@ -27,12 +28,12 @@ def measure(epsilon: float, biases: Sequence[float], examples: int, features: in
         target = normal(gen, *apply(inputs, weights, direction).shape)
 
         def forward(bias: Tensor, norm: str, z: Layer = apply, u: Tensor = inputs, w: Tensor = weights) -> Tensor:
-            return z(u, w, bias) if norm == "none" else batch_norm_train(z(u, w, bias), None, None, epsilon)[0]
+            return z(u, w, bias) if norm == "none" else normalise(norm, z(u, w, bias), epsilon)
 
         for size in biases:
             bias = (size * direction).requires_grad_()
             gradients = {}
-            for norm in ("none", "batch"):
+            for norm in ("none", *KERNELS):
                 without, y = forward(torch.zeros_like(direction), norm), forward(bias, norm)
                 [gradients[norm]] = torch.autograd.grad((y * target).sum(), bias)
                 change = ((y - without).abs().max() / without.abs().max()).item()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bnrepro.config.randomness import generator
+from bnrepro.measurements.kernels import KERNELS
 from bnrepro.measurements.layers import normal
-from bnrepro.norm import ReferenceBatchNorm
 from bnrepro.norm.functional import reduced_dims
 from bnrepro.norm.pitfalls import WholeTensorNorm, WholeTensorNormNoEps
 
@@ -21,8 +21,11 @@ COLUMNS = ["case", "layer", "feature", "input_mean", "input_variance", "mean", "
 def measure(epsilon: float, examples: int, features: int, variances: Sequence[float]) -> pd.DataFrame:
     """Statistics of the outputs feature by feature, and of the whole output (``feature`` = ``all``), in float64.
 
-    Cases: ``linear`` (N, C); ``convolution`` (N, C, 8, 8); ``constant`` (every value the same); ``3x10``, the readers'
-    example. Columns: ``mean``, ``variance`` (biased) and ``std`` (with Bessel's factor, torch's default) of the output;
+    Layers: ``per feature``, ``from scratch`` and by the ``library``; ``whole tensor``, with and without an ε. Cases:
+    ``linear`` (N, C); ``convolution`` (N, C, 8, 8); ``constant`` (every value the same); ``3x10``, the readers'
+    example.
+
+    Columns: ``mean``, ``variance`` (biased) and ``std`` (with Bessel's factor, torch's default) of the output;
     ``variance_error``, the difference of the variance from σ²/(σ²+ε); ``finite``, the share of finite outputs.
     """
     gen = generator(0, "normalized_activations")
@@ -45,7 +48,7 @@ def measure(epsilon: float, examples: int, features: int, variances: Sequence[fl
     for case, x in cases.items():
         width = x.shape[1]
         layers: dict[str, nn.Module] = {
-            "per feature": ReferenceBatchNorm(width, epsilon, affine=False),
+            **{f"per feature, {name}": kernel(width, epsilon, affine=False) for name, kernel in KERNELS.items()},
             "whole tensor": WholeTensorNorm(width, epsilon),
             "whole tensor, no ε": WholeTensorNormNoEps(width),
         }

@@ -73,8 +73,8 @@ class BatchRenorm(BatchNorm):
         r_max, d_max = (bound.to(std.dtype).unsqueeze(-1) for bound in self.bounds(done))
         r = (std / running).clamp(1 / r_max, r_max)
         d = ((mean - running_mean) / running).clamp(-d_max, d_max)
-        running_mean.lerp_(mean, self.momentum)
-        running_var.copy_(running.lerp(std, self.momentum).square() - self.eps)
+        running_mean.add_((mean - running_mean) * self.momentum)
+        running_var.copy_((running + (std - running) * self.momentum).square() - self.eps)
         done.add_(1)
         return r, d
 

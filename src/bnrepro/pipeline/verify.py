@@ -21,7 +21,7 @@ from bnrepro.errors import ConfigError, DataUnavailable
 from bnrepro.runs import engines
 from bnrepro.store import RunRecord
 from bnrepro.training.checkpoint import Progress
-from bnrepro.training.fleet import Block, Seat
+from bnrepro.training.fleet import Block, Seat, needed
 from bnrepro.training.loop import Trainer
 from bnrepro.training.state import Placed
 
@@ -121,7 +121,7 @@ def _first_steps(config: Config, steps: int) -> Progress:
         probe.steps = frozenset(step for step in probe.steps if step <= steps)
     if isinstance(state, Trainer):
         return state.run()
-    Block(state, engines.places(config.engine)).train([state], lambda seat: None)
+    Block(state, needed(state, engines.places(config.engine), 1)).train([state], lambda seat: None)
     return state.progress
 
 

@@ -132,9 +132,10 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
         f"Treatment: **{found.results.treatment}** against none. `make report` writes this file from the tables beside "
         "it, and reads every result from them." + (SHORTER.format(profile) if profile != "full" else ""),
         table(["", "claim", "here (95% interval)", "n", "p (Holm)", "verdict"], rows),
-        f"**p (Holm)**: two-sided, of no effect, adjusted for all {len(tested)} claims that one Student interval "
-        "decides; no verdict depends on it. The other claims have none: they are exact, or decided by the shares of a "
-        "map, by a share of seeds or by a quantity that a grid bounds.",
+        f"**p (Holm)**: two-sided, of the null of the claim's rule (its margin, where the rule has no other), adjusted "
+        f"for all {len(tested)} claims that one Student interval decides; no verdict depends on it. The other claims "
+        "have none: they are exact, or decided by the shares of a map, by a share of seeds or by a quantity that a "
+        "grid bounds.",
         "**supported**: the whole 95% interval lies beyond the declared margin. **weaker**: it lies beyond zero, but "
         "not beyond the margin. **contradicted**: it lies wholly on the other side of zero. **inconclusive**: anything "
         "else. **measured**: the claim has no margin. Claims about the map (operating_points) are judged on the "
@@ -223,12 +224,19 @@ def _environment(used: dict[str, Tables], measured: list[Measured]) -> str:
         columns = [tables.runs[key] for key in versions] + [tables.timing[key] for key in machine]
         made = [", ".join(sorted({str(value) for value in column})) for column in columns]
         diverged = int((tables.runs["status"] == "diverged").sum())
-        rows.append([name, len(tables.runs), diverged, *made, f"{tables.timing['seconds'].sum() / 3600:.2f}"])
+        hours = f"{tables.timing['seconds'].sum() / 3600:.2f}"
+        rows.append([name, len(tables.runs), diverged, _engines(tables.runs), *made, hours])
     for each in measured:
         made = [each.meta[key] for key in (*versions, *machine)]
-        rows.append([each.name, "measurement", "–", *made, f"{each.meta['seconds'] / 3600:.4f}"])
-    header = ["experiment", "runs", "diverged", *versions, *machine, "hours of one process"]
+        rows.append([each.name, "measurement", "–", "–", *made, f"{each.meta['seconds'] / 3600:.4f}"])
+    header = ["experiment", "runs", "diverged", "trained by", *versions, *machine, "hours of one process"]
     return "## Environment of the runs\n\n" + table(header, rows)
+
+
+def _engines(runs: pd.DataFrame) -> str:
+    """What trained the runs, one by one or in fleets of a width, and on which device."""
+    engines = runs["engine"].fillna("single") if "engine" in runs else ["single"] * len(runs)
+    return "; ".join(sorted({f"{engine}, {device}" for engine, device in zip(engines, runs["device"], strict=True)}))
 
 
 def _tracing() -> str:

@@ -15,7 +15,7 @@ from bnrepro.runs import contents, lifecycle
 from bnrepro.runs.engines import places
 from bnrepro.runs.planned import Planned, Report, require_device
 from bnrepro.store.locks import Lock
-from bnrepro.training.fleet import Block, Seat
+from bnrepro.training.fleet import Block, Seat, needed
 from bnrepro.training.state import Callbacks, Placed
 from bnrepro.training.trial import own_code
 
@@ -42,7 +42,7 @@ def execute(items: Sequence[Planned], watch: Watch, told: Told) -> None:
                 fleet.lock(left[0]).wait()
             seats = fleet.seats(left)
             if (first := next(seats, None)) is not None:
-                block = block or Block(first, places(config.engine))
+                block = block or Block(first, needed(first, places(config.engine), len(left)))
                 block.train(chain([first], seats), fleet.finish)
             left, again = fleet.busy, True
 

@@ -81,6 +81,8 @@ class Shares:
 def together(units: str, shown: Sequence[tuple[Share, str]]) -> str:
     """Several shares of the same units in one phrase: ``of 33 cells 12 beyond the margin, …, in each of 5 seeds``."""
     counts = {count for share, _ in shown for count in share.of if count}
+    if not counts:
+        return f"no {units} to judge"
     if len(counts) == 1 and all(len({*share.hits}) == 1 for share, _ in shown):
         parts = ", ".join(f"{share.hits[0]} {where}" for share, where in shown)
         n = shown[0][0].interval.n

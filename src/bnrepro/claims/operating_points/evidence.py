@@ -36,6 +36,11 @@ HISTORY = (
     "the thresholds on the shares were chosen with a pilot's map in view (other code, another device, 8 seeds, 50,000 "
     "steps). They were committed before these runs"
 )
+NEW = (
+    "The claim is new since the first report. The thresholds on the shares are those of the other claims of the map, "
+    "chosen with a pilot's map in view (other code, another device, 8 seeds, 50,000 steps). The rule was committed "
+    "before these runs"
+)
 SINGLE = "at the plain network's best cell"
 TUNED = "both tuned"
 
@@ -73,7 +78,7 @@ class Question:
             )
         estimates += self._by_axis(values, treatment)
         elsewhere = {"over the map": (self.rule.verdict_on(shares), estimates[0])}
-        notes = [HISTORY, *class_notes(found)]
+        notes = [HISTORY if self.single else NEW, *class_notes(found)]
         estimates += self._tuned(found, elsewhere, notes)
         estimates += self._other_maps(results, notes)
         estimates += self._single(results, elsewhere, notes)

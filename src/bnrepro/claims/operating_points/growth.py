@@ -72,6 +72,8 @@ def recovery(tables: Tables, treatment: str) -> tuple[list[Estimate], list[str]]
     runs = ends(tables)
     if FACTOR not in runs:
         raise NotRun(FIRST_LAYER, f"the runs of {FIRST_LAYER} have no {FACTOR}")
+    # At its default the key leaves no trace in a record.
+    runs = runs.fillna({FACTOR: 1.0})
     estimates, notes = [], []
     for arm in (BASELINE, treatment):
         mine = runs[runs["arm"] == arm]

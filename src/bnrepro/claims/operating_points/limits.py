@@ -70,6 +70,8 @@ def _limits(axes: Axes, found: Map) -> None:
                 axes.plot([at], [top], "^", color=style.colour(arm), markersize=5)
     axes.set(xscale="log", yscale="log", ylim=(found.rates[0] / 1.2, found.rates[-1] * 1.2))
     style.decimals(axes.yaxis)
+    if all(each is None for by_scale in limits(found).values() for seeds in by_scale.values() for each in seeds):
+        style.nothing(axes, "neither arm trains at any rate")
     _around(axes, found)
 
 

@@ -24,7 +24,7 @@ MOMENTUM_LIKE = 0.1
 DEFAULT_SCALES = (0.02, 0.06)
 """The library's default initialisation: uniform within ±1/√(fan-in), a standard deviation of 1/√(3·fan-in). With 784
 and 100 inputs that is 0.021 and 0.058."""
-FASTEST = 8.0
+FASTEST = 16.0
 """The colours end at this ratio, and at its inverse."""
 PALE = 0.22
 """Opacity of the cells in which only one arm trains."""
@@ -59,8 +59,8 @@ def draw(found: Map) -> Figure:
     _tuned(plane, found)
     _elsewhere(plane, found)
     plane.set(xlabel="learning rate", ylabel="initial standard deviation")
-    ticks = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
-    scale_below(strip, norm, found.treatment, ticks, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    ticks = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16]
+    scale_below(strip, norm, found.treatment, ticks, ["1/16", "1/8", "1/4", "1/2", "1", "2", "4", "8", "16"])
     strip.set_xlabel(f"steps {within(found.treatment)} over {within(BASELINE)}, to the final accuracy of the latter")
     figure.legend(handles=_keys(found), loc="outside lower center", ncols=3)
     figure.suptitle(f"{found.tables.data_label}, {found.budget:,} steps; {style.summary('mean', len(found.seeds))}")
@@ -101,7 +101,7 @@ def cells(axes: Axes, found: Map, values: pd.DataFrame, norm: Normalize, numbers
 
 def _short(ratio: float) -> str:
     """``0.08×``, ``0.4×``, ``12×``."""
-    return f"{ratio:.2f}×" if ratio < 0.1 else f"{ratio:.2g}×" if ratio < 10 else f"{ratio:.0f}×"
+    return f"{ratio:.2g}×" if ratio < 10 else f"{ratio:.0f}×"
 
 
 def _hatched(arm: str) -> dict:

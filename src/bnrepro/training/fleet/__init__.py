@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bnrepro.training.fleet.block import Block
+from bnrepro.training.fleet.block import Block, needed
 from bnrepro.training.fleet.seat import Seat
 from bnrepro.training.fleet.shape import shape

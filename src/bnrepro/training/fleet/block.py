@@ -27,11 +27,15 @@ from bnrepro.training.fleet.vmapped import VmappedStack
 
 
 class Block:
-    """Trains runs in ``width`` places, and fills a place again when its run has ended."""
+    """Trains runs in ``width`` places, and fills a place again when its run has ended.
+
+    The stack may have a place more, see :func:`guards`.
+    """
 
     def __init__(self, first: Seat, width: int) -> None:
         torch.set_num_threads(first.config.threads)
-        self.config, self.width = first.config, width
+        self.config, self.places = first.config, range(width)
+        self.width = width = width + guards(first)
         self.shape, self.train_set = shape(first.config), first.train_set
         self.images = _compact(first.train_set.images)
         # Allocated once: the system clears new memory page by page, which takes longer than the copies.
@@ -75,7 +79,7 @@ class Block:
     def fill(self, waiting: Iterator[Seat], on_end: Callable[[Seat], None]) -> None:
         """Give every empty place to the next run, which is looked at before its first update."""
         fresh = []
-        for place in range(self.width):
+        for place in self.places:
             while self.seats[place] is None and (seat := next(waiting, None)) is not None:
                 if shape(seat.config) != self.shape:
                     raise ValueError(f"{seat.config}: not of the shape of this block")
@@ -223,6 +227,29 @@ def _compact(images: Tensor) -> Tensor:
     """The images as bytes, if these hold every value: mini-batches are then gathered in a quarter of the time."""
     small = images.to(torch.uint8)
     return small if images.is_cpu and torch.equal(small.to(images.dtype), images) else images
+
+
+def guards(seat: Seat) -> int:
+    """Places that stay empty at the end of a stack of networks like that of ``seat``.
+
+    CPU kernels treat the last elements of a tensor in another way than the others, see
+    :func:`~bnrepro.training.fleet.layers.evenly`: where it is not known which kernels run, they are nobody's.
+    """
+    return int(seat.config.device == "cpu" and not _known(seat))
+
+
+def needed(seat: Seat, width: int, runs: int) -> int:
+    """How many of the ``width`` places of a block have to be computed for so many ``runs``.
+
+    All of them, unless a run is known to have the same bits in a narrower stack: then as many as there are runs, but
+    two, since a single matrix is multiplied in another way than several.
+    """
+    return min(width, max(runs, 2)) if seat.config.device == "cpu" and _known(seat) else width
+
+
+def _known(seat: Seat) -> bool:
+    """Whether all the kernels that step the network of ``seat`` are known to treat all places alike."""
+    return isinstance(seat.model, MLP) and DenseStack.by_kernels(seat.model, seat.config.batch_size)
 
 
 def stacked(seat: Seat, width: int) -> Stack:

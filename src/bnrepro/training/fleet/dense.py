@@ -10,8 +10,8 @@ from torch import Tensor
 
 from bnrepro.models.blocks import Block
 from bnrepro.models.mlp import MLP
-from bnrepro.training.fleet.layers import Dropout, Layer, Linear, activation
-from bnrepro.training.fleet.norms import normaliser
+from bnrepro.training.fleet.layers import ACTIVATIONS, Dropout, Layer, Linear, activation, evenly
+from bnrepro.training.fleet.norms import form, normaliser
 from bnrepro.training.fleet.stack import Stack
 
 
@@ -36,6 +36,15 @@ class DenseStack(Stack):
         self.layers.append(Linear(self, "output", first=not model.hidden))
         self._one = -torch.ones((), device=self.device, dtype=self.dtype)
 
+    @staticmethod
+    def by_kernels(model: MLP, batch_size: int) -> bool:
+        """Whether every layer is stepped by kernels that treat all places alike."""
+        blocks = list(cast(Iterable[Block], model.hidden))
+        return all(
+            type(block.activation) in ACTIVATIONS and (block.norm is None or form(block.norm, batch_size) is not None)
+            for block in blocks
+        )
+
     def draws(self, generators: Sequence[torch.Generator]) -> list[Tensor]:
         return [draw for layer in self.layers for draw in layer.draws(generators)]
 
@@ -47,7 +56,7 @@ class DenseStack(Stack):
         places = labels.unsqueeze(1)
         losses = -logarithms.gather(1, places).mean((1, 2))
         # dl/dscores = (softmax − one-hot) / N
-        slope = logarithms.exp_()
+        slope = evenly(torch.exp, logarithms)
         slope.scatter_add_(1, places, self._one.expand(places.shape)).div_(count)
         for layer in reversed(self.layers):
             slope = layer.backward(cast(Tensor, slope))

@@ -14,9 +14,45 @@ import torch
 from torch import Tensor, nn
 
 from bnrepro.norm.filter_response import ThresholdedLinear
-from bnrepro.training.fleet.stack import Stack, dropout_mask
+from bnrepro.training.fleet.stack import ALIGNED, Stack, dropout_mask
 
 aten: Any = torch.ops.aten
+LANES = 32
+"""Elements that a CPU kernel takes at a time, or a multiple of them."""
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """``torch.bmm``, each matrix of the result aligned: products of others may differ in their last bits."""
+    width, rows, columns = left.shape[0], left.shape[1], right.shape[2]
+    size = rows * columns
+    if size % ALIGNED == 0:
+        return torch.bmm(left, right)
+    return torch.bmm(left, right, out=_room(left, width, size).unflatten(1, (rows, columns)))
+
+
+def _room(like: Tensor, width: int, size: int) -> Tensor:
+    return like.new_empty(width, -(-size // ALIGNED) * ALIGNED)[:, :size]
+
+
+def aligned(x: Tensor) -> Tensor:
+    """``x`` (width, rows, columns), or a transposed one, with each matrix aligned: a copy only if it is not."""
+    if x.stride(0) % ALIGNED == 0 and (x.stride(1) == 1 or x.stride(2) == 1):
+        return x
+    width, rows, columns = x.shape
+    return _room(x, width, rows * columns).unflatten(1, (rows, columns)).copy_(x)
+
+
+def evenly(function: Callable[..., Tensor], x: Tensor) -> Tensor:
+    """``function``, elementwise, computed in the same way for every place.
+
+    On a CPU the vectorised exponential and the scalar one, which is left with the last elements, differ in their last
+    bit: a run in the last place would be another one. So the last elements are computed again as a whole vector.
+    """
+    y, size = function(x), x.numel()
+    if size % LANES and size > LANES and x.is_cpu and x.is_contiguous():
+        last = size - LANES
+        function(x.as_strided((LANES,), (1,), x.storage_offset() + last), out=y.as_strided((LANES,), (1,), last))
+    return y
 
 
 class Layer(ABC):
@@ -49,23 +85,25 @@ class Linear(Layer):
         self.first = first
 
     def forward(self, x: Tensor, training: bool, draws: list[Tensor]) -> Tensor:
+        x = aligned(x)
         if training:
             self.x = x
-        y = torch.bmm(self.weight, x)
+        y = product(self.weight, x)
         return y if self.bias is None else y.add_(self.bias.unsqueeze(2))
 
     def backward(self, slope: Tensor) -> Tensor | None:
+        slope = aligned(slope)
         torch.bmm(slope, self.x.transpose(1, 2), out=self.weight_slope)
         if self.more is not None:
             self.weight_slope.add_(self.more)
         if self.bias_slope is not None:
             torch.sum(slope, 2, out=self.bias_slope)
-        return None if self.first else torch.bmm(self.weight.transpose(1, 2), slope)
+        return None if self.first else product(self.weight.transpose(1, 2), slope)
 
 
 class Sigmoid(Layer):
     def forward(self, x: Tensor, training: bool, draws: list[Tensor]) -> Tensor:
-        self.y = torch.sigmoid(x)
+        self.y = evenly(torch.sigmoid, x)
         return self.y
 
     def backward(self, slope: Tensor) -> Tensor:
@@ -98,15 +136,17 @@ class Threshold(Layer):
         return passed
 
 
-ACTIVATIONS: dict[type[nn.Module], type[Layer]] = {nn.Sigmoid: Sigmoid, nn.ReLU: ReLU}
+ACTIVATIONS: dict[type[nn.Module], Callable[[Stack, str], Layer]] = {
+    nn.Sigmoid: lambda stack, name: Sigmoid(),
+    nn.ReLU: lambda stack, name: ReLU(),
+    ThresholdedLinear: Threshold,
+}
 
 
 def activation(stack: Stack, module: nn.Module, name: str) -> Layer:
     """The layer for the activation ``module``, called ``name`` in each network."""
-    if type(module) is ThresholdedLinear:
-        return Threshold(stack, name)
-    plain = ACTIVATIONS.get(type(module))
-    return AnyLayer(stack, module, name) if plain is None else plain()
+    known = ACTIVATIONS.get(type(module))
+    return AnyLayer(stack, module, name) if known is None else known(stack, name)
 
 
 class Dropout(Layer):
