@@ -74,7 +74,7 @@ def test_the_committed_results_have_nothing_beyond_their_claims() -> None:
 
 def test_settings_tell_apart_what_an_experiment_varies(composed: Composed, tmp_path: Path) -> None:
     for config in composed("experiment=dropout", "data=digits", "data.train_examples=100", "steps=40", "seed=0,1",
-                           "model.dropout=0,0.5"):  # fmt: skip
+                           "model.dropout=0,0.5", "optimizer.lr=1"):  # fmt: skip
         finish(config, CURVES, STEPS)
     publish("dropout", tmp_path)
     tables = Results(tmp_path).tables("dropout")

@@ -14,7 +14,7 @@ from bnrepro import store, tables
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError
 from bnrepro.pipeline import verify
-from bnrepro.pipeline.again import claim_again
+from bnrepro.pipeline.again import _Watched, claim_again
 from bnrepro.runs import run
 
 
@@ -59,6 +59,14 @@ def test_a_claim_that_the_tables_cannot_answer_is_refused(results: Path, console
         claim_again("regularizes", None, results, 1, console)
     with pytest.raises(ConfigError, match="have the seeds 0, 1"):
         claim_again("affine_needed", 7, results, 1, console)
+
+
+def test_what_a_claim_prints_beside_its_number_is_not_made_again(results: Path) -> None:
+    watched = _Watched(results)
+    assert watched.beside("mnist_training") is not None
+    assert not watched.sweeps
+    assert watched.tables("mnist_training") is not None
+    assert list(watched.sweeps) == ["mnist_training"]
 
 
 def test_a_measurement_is_made_again(console: Console) -> None:

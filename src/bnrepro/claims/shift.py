@@ -203,8 +203,8 @@ CLAIMS = (
         paper="argued, not measured; the follow-up measures it, and finds no reduction",
         deviation="the shift is that of the follow-up's Definition 2.1: the gradient of a layer's weights, on the same "
         "mini-batch, before and after the layers before it made their gradient step; the network of §4.1 for 10,000 "
-        "steps at the learning rate and initialisation that are best without BN. The constants of the injected noise "
-        "are the follow-up's as we remember them",
+        "steps at the learning rate and initialisation that are best without BN. The injected noise and its "
+        "constants are those of the follow-up's appendix A.2",
         figure="shift_gradients",
         numbers=covariate_shift,
     ),

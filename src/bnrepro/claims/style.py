@@ -31,6 +31,7 @@ COLOURS = {
     "none": "#000000", "batch": "#D55E00", "batch-after": "#0072B2", "batch_no_affine": "#0072B2",
     "batch_noisy": "#009E73", "inception": "#000000", "bn_baseline": "#0072B2", "bn_x5": "#D55E00",
     "bn_x30": "#009E73", "bn_x5_sigmoid": "#CC79A7", "inception_x5": "#999999", "inception_sigmoid": "#E69F00",
+    "inception_changes": "#0072B2", "inception_changes_x2": "#009E73", "inception_changes_x5": "#CC79A7",
 }  # fmt: skip
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0072B2")
 STYLE: Any = {

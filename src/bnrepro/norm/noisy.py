@@ -1,7 +1,7 @@
 """Batch Normalization followed by noise whose distribution changes: deliberate covariate shift.
 
-Santurkar et al. 2018 (§2.1 and appendix) train such a network to test whether stable distributions are why Batch
-Normalization works. The constants are those of their appendix as we remember it.
+Santurkar et al. 2018 (arXiv:1805.11604, §2.1) train such a network to test whether stable distributions are why Batch
+Normalization works. The noise and its constants are those of their appendix A.2, Algorithm 1.
 """
 
 from __future__ import annotations

@@ -89,6 +89,13 @@ class Results:
             _require(folder, name, checks.check_probe, probe, runs)
         return Tables(experiment, metrics, runs, timing, probes)
 
+    def beside(self, experiment: str) -> Tables | None:
+        """As :meth:`tables`, for numbers that a claim prints beside its own.
+
+        Where a claim's number is made again, for one seed, these tables are not: subclasses do not change them.
+        """
+        return Results.tables(self, experiment)
+
     @functools.cache  # noqa: B019
     def measured(self, name: str) -> Measured | None:
         """The table of a measurement; None if there is none, as for an experiment."""
