@@ -34,5 +34,10 @@ def remarks(results: Results) -> list[str]:
 
 
 def asked_of(treatment: str) -> list[str]:
-    """The experiments whose claims are asked of ``treatment``: all of them if it is Batch Normalization."""
-    return [name for name, experiment in EXPERIMENTS.items() if experiment.any_normaliser or treatment == "batch"]
+    """The experiments whose claims are asked of ``treatment``: if it is Batch Normalization, all but those that only
+    the comparison of normalisers asks."""
+    return [
+        name
+        for name, experiment in EXPERIMENTS.items()
+        if experiment.any_normaliser or (treatment == "batch" and not experiment.compared_only)
+    ]

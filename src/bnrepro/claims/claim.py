@@ -138,7 +138,7 @@ class Experiment:
     besides those of the claims. ``any_normaliser`` is False where the claims are about Batch Normalization itself, so
     that no other normaliser can be asked the same. ``arms`` are those of the experiment besides none and the treatment;
     ``draws_all`` says that its figures show whatever arms its tables have, and ``own`` that it is a user's own, which
-    this package does not declare.
+    this package does not declare. ``compared_only`` marks what only the comparison of normalisers asks.
     """
 
     name: str
@@ -150,6 +150,7 @@ class Experiment:
     arms: tuple[str, ...] = ()
     draws_all: bool = False
     own: bool = False
+    compared_only: bool = False
 
     def figures(self, results: Results) -> dict[str, Figure]:
         """The experiment's figures by file name; none where its tables are missing."""

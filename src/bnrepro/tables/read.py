@@ -89,6 +89,11 @@ class Results:
             _require(folder, name, checks.check_probe, probe, runs)
         return Tables(experiment, metrics, runs, timing, probes)
 
+    def asked_of(self, treatment: str) -> Results:
+        """The same tables, each still read once, for the comparison of another ``treatment`` with the network without
+        it."""
+        return self if treatment == self.treatment else _Shared(self.folder, treatment, self)
+
     def beside(self, experiment: str) -> Tables | None:
         """As :meth:`tables`, for numbers that a claim prints beside its own.
 
@@ -161,6 +166,22 @@ class Results:
         """The folder of the tables, all of which fit their digests."""
         store.check_tables(self.folder / "tables")
         return self.folder / "tables"
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared(Results):
+    """Results that take their tables from ``others`` of the same folder."""
+
+    others: Results = field(default_factory=lambda: Results(Path()))
+
+    def tables(self, experiment: str) -> Tables | None:
+        return self.others.tables(experiment)
+
+    def measured(self, name: str) -> Measured | None:
+        return self.others.measured(name)
+
+    def asked_of(self, treatment: str) -> Results:
+        return self if treatment == self.treatment else self.others.asked_of(treatment)
 
 
 def read_experiment(name: str, results: Path) -> Tables | None:
