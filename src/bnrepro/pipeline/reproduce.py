@@ -31,17 +31,17 @@ def reproduce(request: Request, console: Console) -> Path:
     folder, own = (request.results(treatment, plan.on_digits) for treatment in (request.treatment, "batch"))
     with store.alone_in(folder):
         for name, items in plan.runs.items():
-            _write_tables(name, [item.folder for item in items], folder, console)
+            write_tables(name, [item.folder for item in items], folder, console)
         for item in measured:
             tables.write_measurement(item.folder, folder)
         found = markdown.publish(folder, request.treatment, request.profile, own if folder != own else None)
     judge.print_verdicts(found, console)
     for text in remarks(found.results):
-        _say(console, f"{text} (curves and final values: in the report)")
+        say(console, f"{text} (curves and final values: in the report)")
     if folder != own:
         _print_comparison(folder, own, request, console)
     for title, name in (("figures: ", "figures"), ("report:  ", "REPORT.md")):
-        _say(console, title + os.path.relpath(folder / name))
+        say(console, title + os.path.relpath(folder / name))
     outcome.require_all()
     return folder
 
@@ -51,7 +51,7 @@ def _train(plan: Plan, console: Console) -> engine.Outcome:
     if plan.request.train:
         return engine.train_all(everything, plan.request.jobs, console)
     missing = sum(not item.folder.is_done() for item in everything)
-    _say(console, f"{len(everything)} runs: {missing} are not there, and are left out")
+    say(console, f"{len(everything)} runs: {missing} are not there, and are left out")
     return engine.Outcome()
 
 
@@ -63,28 +63,28 @@ def _measure(plan: Plan, outcome: engine.Outcome, console: Console) -> list[Meas
             item = plan.measurement(name)
             if not item.folder.is_done():
                 if not plan.request.train:
-                    _say(console, f"{name} has not been measured here, and is left as it is")
+                    say(console, f"{name} has not been measured here, and is left as it is")
                     continue
-                _say(console, f"measuring {name}")
+                say(console, f"measuring {name}")
             measure.execute(item)
             done.append(item)
         except NetworksMissing as error:
             if plan.request.train:
                 outcome.errors[name] = str(error)
             else:
-                _say(console, f"{name} is left as it is: {error}")
+                say(console, f"{name} is left as it is: {error}")
         except UserError as error:
             outcome.errors[name] = str(error)
     return done
 
 
-def _write_tables(name: str, runs: Sequence[store.RunFolder], folder: Path, console: Console) -> None:
+def write_tables(name: str, runs: Sequence[store.RunFolder], folder: Path, console: Console) -> None:
     """Write an experiment's tables from its finished ``runs``.
 
     The tables stay as they are if they hold unfinished ones: in a fresh clone they hold runs that its outputs lack.
     """
     if kept := tables.held(name, [run for run in runs if not run.is_done()], folder):
-        _say(
+        say(
             console,
             f"{name}: its tables stay as they are, since {len(kept)} of the runs in them are not in the outputs folder "
             "(make restore brings them back, except those whose networks are kept)",
@@ -100,8 +100,8 @@ def _print_comparison(folder: Path, own: Path, request: Request, console: Consol
         return
     comparison.print_side_by_side(frame, console)
     if not (own / "claims.json").exists():
-        _say(console, f"Batch Normalization itself has not been run here: make reproduce PROFILE={request.profile}")
+        say(console, f"Batch Normalization itself has not been run here: make reproduce PROFILE={request.profile}")
 
 
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True)

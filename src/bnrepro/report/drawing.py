@@ -12,6 +12,7 @@ from typing import Any
 
 from bnrepro import claims, store
 from bnrepro.claims import beyond, style
+from bnrepro.claims.comparison import figure
 from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.report import comparison
 from bnrepro.store import files
@@ -42,7 +43,9 @@ def publish(results: Results) -> None:
 def _source(results: Results) -> str:
     """A digest of everything that the figures depend on: tables, code, the version of matplotlib, the treatment."""
     found = sorted((results.folder / "tables").glob("*.csv*"))
-    tables = [path for path in found if not path.name.startswith(f"{comparison.NAME}.")]
+    # A report writes its comparison after its figures, and draws none of it.
+    drawn = comparison.is_drawn(results.folder)
+    tables = [path for path in found if drawn or not path.name.startswith(f"{comparison.NAME}.")]
     code = [path for room in DRAWN_BY for path in sorted((Path(__file__).parents[1] / room).rglob("*.py"))]
     contents = [files.digest(path.read_bytes()) for path in [*tables, *code]]
     return files.digest("\n".join([*contents, importlib.metadata.version("matplotlib"), results.treatment]).encode())
@@ -98,16 +101,17 @@ def draw(
     """
     results.check()
     known = claims.of(results)
-    if unknown := [name for name in only if name not in known]:
+    if unknown := [name for name in only if name not in (*known, comparison.NAME)]:
         raise ConfigError(f"no experiment {', '.join(unknown)}: choose from {', '.join(known)}")
     names = [name for name in known if not only or name in only]
     into = folder or results.folder / "figures"
+    compared = [] if only and comparison.NAME not in only else draw_comparison(results.folder, into, kinds)
     tasks = [(results.folder, results.treatment, name, into, tuple(kinds)) for name in names]
     # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
     workers = min(os.cpu_count() or 1, len(tables.intersection(names)) // 3)
     if workers < 2:
-        return [path for task in tasks for path in _draw(task)]
+        return [path for task in tasks for path in _draw(task)] + compared
     drawn: dict[int, list[Path]] = {}
     try:
         for event in side_by_side(_draw, tasks, workers):
@@ -117,7 +121,17 @@ def draw(
                 drawn[event.task] = event.value
     except WorkerDied as error:
         raise Interrupted("a process that drew figures was killed: out of memory? Call again.") from error
-    return [path for _, paths in sorted(drawn.items()) for path in paths]
+    return [path for _, paths in sorted(drawn.items()) for path in paths] + compared
+
+
+def draw_comparison(results: Path, into: Path | None = None, kinds: Sequence[str] = ()) -> list[Path]:
+    """Draw the comparison of normalisers, where the tables below ``results`` have one of many runs' verdicts."""
+    if not comparison.is_drawn(results):
+        return []
+    frame = comparison.read(results)
+    assert frame is not None
+    with style.house_style():
+        return style.save({figure.NAME: figure.draw(frame)}, into or results / "figures", kinds)
 
 
 def _draw(task: tuple[Path, str, str, Path, tuple[str, ...]], emit: Emit | None = None) -> list[Path]:

@@ -54,7 +54,7 @@ def write_report(results: Results, profile: str = "full", beside: Path | None = 
         claims = json.dumps(as_json(found), indent=1, ensure_ascii=False)
         store.write_atomic(results.folder / "claims.json", claims + "\n")
         if beside is not None:
-            comparison.write(results.folder, profile, {"batch": beside, results.treatment: results.folder})
+            comparison.write_reports(results.folder, profile, {"batch": beside, results.treatment: results.folder})
         store.write_atomic(results.folder / "REPORT.md", as_markdown(found, profile))
         readme = store.REPOSITORY / "README.md"
         if results.folder.resolve() == store.committed_results().resolve() and readme.exists():

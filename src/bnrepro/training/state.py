@@ -84,6 +84,7 @@ class RunState(ABC):
         self.whole_test = placed.whole_test
         if config.evaluation.train_examples:
             self.splits["train"] = self.train_set.at(self.order.subset[: config.evaluation.train_examples])
+        self._try_out()  # before the probes, which look at the network at once
         self.probes = build_probes(config, data, self.model)
         self.evaluations = evaluations(config.steps, config.evaluation)
         self.whole_evaluations = whole_evaluations(config.steps, config.evaluation)
@@ -92,7 +93,6 @@ class RunState(ABC):
         self.progress = Progress(tables={"metrics": []})
         for probe in self.probes:
             self.progress.tables |= {name: [] for name in probe.headers}
-        self._try_out()
         self._start()
 
     @property
