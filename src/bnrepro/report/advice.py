@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bnrepro.claims import style
 from bnrepro.claims.comparison.words import PLACES, SAYS, SITUATIONS
 from bnrepro.claims.naming import BATCH, LONG
 from bnrepro.stats import (
@@ -51,11 +52,11 @@ def _situation(frame: pd.DataFrame, need: str, rows: tuple[tuple[str, str], ...]
     verdicts: dict[str, list[str]] = {}
     for where, claim in rows:
         chosen = frame[(frame["where"] == where) & (frame["claim"] == claim)]
-        if chosen.empty:
-            return ""
         for row in chosen.to_dict("records"):
             verdicts.setdefault(row["normaliser"], []).append(row["verdict"])
-    if len(rows) and all(claim == "as_accurate_as_batch" for _, claim in rows):
+    if not verdicts:
+        return ""
+    if all(claim == "as_accurate_as_batch" for _, claim in rows):
         verdicts.pop(BATCH, None)  # the reference itself
     found: dict[str, list[str]] = {}
     for normaliser, each in verdicts.items():
@@ -79,7 +80,7 @@ def costs(frame: pd.DataFrame) -> list[str]:
             continue
         each = [f"{long(row['normaliser'])} {number(row['estimate'], 'ratio')}" for row in timed.to_dict("records")]
         place = PLACES[str(where)]
-        said.append(f"**{place[:1].upper()}{place[1:]}**, over the plain network's: {', '.join(each)}.")
+        said.append(f"**{place[:1].upper()}{place[1:]}:** {', '.join(each)}.")
     return said
 
 
@@ -94,7 +95,7 @@ def portraits(frame: pd.DataFrame) -> list[str]:
         counts = judged["verdict"].value_counts()
         parts = [f"{counts[kind]} {kind}" for kind in (SUPPORTED, WEAKER, DEPENDS, CONTRADICTED, INCONCLUSIVE)
                  if kind in counts]  # fmt: skip
-        text = f"**{_begun(str(normaliser))}**: of {len(judged)} questions {', '.join(parts)}."
+        text = f"**{_begun(str(normaliser))}**: of {style.count(len(judged), 'question')} {', '.join(parts)}."
         failed = [f"{SAYS[row['claim']]} ({row['where']})" for row in judged.to_dict("records")
                   if row["verdict"] == CONTRADICTED and row["claim"] in SAYS]  # fmt: skip
         if failed:

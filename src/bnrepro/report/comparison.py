@@ -115,9 +115,13 @@ def read(results: Path) -> pd.DataFrame | None:
 
 
 def is_drawn(results: Path) -> bool:
-    """Whether a comparison of many runs' verdicts stands below ``results``; that of a report has no figure."""
+    """Whether the comparison below ``results`` has a figure: that of reports has none, nor one without a verdict."""
     frame = read(results)
-    return frame is not None and set(frame["where"]) != {REPORT}
+    return frame is not None and _has_figure(frame)
+
+
+def _has_figure(frame: pd.DataFrame) -> bool:
+    return bool(((frame["where"] != REPORT) & (frame["verdict"] != NOT_RUN)).any())
 
 
 def _trained_on(runs: tables.Results, normaliser: str) -> str:
@@ -266,10 +270,12 @@ def section(frame: pd.DataFrame, profile: str) -> str:
         + (", fewer and shorter than those behind the verdicts of this report" if profiles != profile else "")
         + ". For a normaliser of your own: docs/normalisers.md.",
     ]  # fmt: skip
+    if not own and not _has_figure(frame):
+        return "\n\n".join([*parts, "Nothing of it has been run yet: make compare."])
     if not own:
         parts.append("![Normalisers compared](figures/comparison.png)")
         parts += _listed("What to use when", found.situations)
-        parts += _listed("What a step costs", found.costs)
+        parts += _listed("What a step costs, over the plain network's", found.costs)
         parts += _listed("Each normaliser", found.portraits)
     parts.append(table(["claim", *header], rows))
     return "\n\n".join(parts)

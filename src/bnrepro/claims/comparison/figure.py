@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from bnrepro.claims import naming, style
-from bnrepro.claims.comparison.words import PLACES, SAYS
+from bnrepro.claims.comparison.words import HEADINGS, PLACES, SAYS
 from bnrepro.stats import (
     CONTRADICTED,
     DEPENDS,
@@ -28,14 +28,16 @@ FILLS = {
 }  # fmt: skip
 """Verdict → colour: told apart with any colour vision, and by the mark in the cell."""
 SIGNS = {
-    SUPPORTED: "+", WEAKER: "(+)", DEPENDS: "±", INCONCLUSIVE: "?", CONTRADICTED: "−", MEASURED: "", NOT_RUN: "",
+    SUPPORTED: "✔", WEAKER: "≈", DEPENDS: "±", INCONCLUSIVE: "?", CONTRADICTED: "✘", MEASURED: "", NOT_RUN: "",
 }  # fmt: skip
+SYMBOLS = ["DejaVu Sans"]
+"""The font of the signs, which matplotlib brings along; that of the house style lacks some."""
 LEGEND = {
     SUPPORTED: "supported", WEAKER: "weaker than the margin", DEPENDS: "depends on scale and rate",
     INCONCLUSIVE: "inconclusive", CONTRADICTED: "contradicted",
 }  # fmt: skip
-LABELS, CELL, ROW = 2.55, 0.43, 0.235
-"""Inches: the column of questions at most, a cell, a row."""
+ROW, AROUND = 0.225, 1.75
+"""Inches: the height of a row, and of title, names and legend together."""
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -45,14 +47,10 @@ def draw(frame: pd.DataFrame) -> Figure:
     cells = {(row["where"], row["claim"], row["normaliser"]): row for row in frame.to_dict("records")}
     lines: list[tuple[str, str] | None] = []  # None: a heading
     headings: dict[int, str] = {}
-    for where, group in groupby(asked, key=lambda each: each[0]):
-        members = list(group)
-        if len(members) > 1:
-            headings[len(lines)] = PLACES.get(where, where)
-            lines.append(None)
-        lines += members
-    height = ROW * len(lines) + 1.75
-    figure, [[axes]] = style.canvas(style.PAGE, height)
+    for heading, group in groupby(asked, key=lambda each: _heading(each[0])):
+        headings[len(lines)] = heading
+        lines += [None, *group]
+    figure, [[axes]] = style.canvas(style.PAGE, ROW * len(lines) + AROUND)
     axes.set(xlim=(0, len(normalisers)), ylim=(len(lines), 0))
     for place, line in enumerate(lines):
         if line is None:
@@ -63,11 +61,8 @@ def draw(frame: pd.DataFrame) -> Figure:
             continue
         for column, normaliser in enumerate(normalisers):
             _cell(axes, column, place, cells.get((*line, normaliser)))
-    alone = {where for where, group in groupby(asked, key=lambda each: each[0]) if len(list(group)) == 1}
     named = [(place, line) for place, line in enumerate(lines) if line is not None]
-    axes.set_yticks(
-        [place + 0.5 for place, _ in named], [_label(line, line[0] in alone) for _, line in named], fontsize=7
-    )
+    axes.set_yticks([place + 0.5 for place, _ in named], [_label(*line) for _, line in named], fontsize=7)
     axes.set_xticks([column + 0.5 for column in range(len(normalisers))], _columns(frame, normalisers), fontsize=7.5)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
@@ -75,7 +70,9 @@ def draw(frame: pd.DataFrame) -> Figure:
         text.set(rotation=40, ha="left", rotation_mode="anchor")
     axes.spines[:].set_visible(False)
     handles = [Patch(facecolor=FILLS[verdict], label=f"{SIGNS[verdict]}  {LEGEND[verdict]}") for verdict in LEGEND]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=1.2)
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=5, handlelength=1.2, columnspacing=1.2)
+    for text in legend.get_texts():
+        text.set(fontfamily=[*style.STYLE["font.family"].split(","), *SYMBOLS])
     figure.suptitle(_title(frame))
     return figure
 
@@ -85,11 +82,15 @@ def _cell(axes: Axes, column: int, place: int, row: dict | None) -> None:
     axes.add_patch(
         Rectangle((column + 0.02, place + 0.05), 0.96, 0.9, facecolor=FILLS[verdict], edgecolor="0.85", linewidth=0.4)
     )
-    text = "–" if row is None or verdict == NOT_RUN else f"{SIGNS[verdict]} {_short(row)}".strip()
-    dark = verdict in (SUPPORTED, CONTRADICTED)
-    axes.text(
-        column + 0.5, place + 0.52, text, ha="center", va="center", fontsize=6.5, color="white" if dark else "black"
-    )
+    shade = "white" if verdict in (SUPPORTED, CONTRADICTED) else "black"
+    middle = {"ha": "center", "va": "center", "color": shade}
+    if row is None or verdict == NOT_RUN:
+        axes.text(column + 0.5, place + 0.5, "–", fontsize=6.5, **middle)
+        return
+    sign = SIGNS[verdict]
+    if sign:
+        axes.text(column + 0.18, place + 0.5, sign, fontsize=5.5, fontfamily=SYMBOLS, **middle)
+    axes.text(column + (0.63 if sign else 0.5), place + 0.52, _short(row), fontsize=6.3, **middle)
 
 
 def _short(row: dict) -> str:
@@ -97,13 +98,17 @@ def _short(row: dict) -> str:
     value, unit = row["estimate"], row["unit"]
     if pd.isna(value):
         return ""
-    forms = {"share": f"{100 * value:.0f}%", "ratio": f"{value:.2g}×", "difference": style.signed(100 * value)}
+    ratio = f"{value:.2f}×" if value < 10 else f"{value:.0f}×"
+    forms = {"share": f"{100 * value:.0f}%", "ratio": ratio, "difference": style.signed(100 * value)}
     return forms.get(str(unit), f"{value:.3g}")
 
 
-def _label(line: tuple[str, str], alone: bool) -> str:
-    where, claim = line
-    return PLACES.get(where, where) if alone else SAYS.get(claim, claim)
+def _heading(where: str) -> str:
+    return HEADINGS.get(where) or PLACES.get(where, where)
+
+
+def _label(where: str, claim: str) -> str:
+    return PLACES[where] if where in HEADINGS else SAYS.get(claim, claim)
 
 
 def _columns(frame: pd.DataFrame, normalisers: list[str]) -> list[str]:
@@ -115,5 +120,9 @@ def _columns(frame: pd.DataFrame, normalisers: list[str]) -> list[str]:
 
 def _title(frame: pd.DataFrame) -> str:
     data = " and ".join(sorted({each for text in frame["data"].dropna() for each in str(text).split("; ")}))
-    said = "%: share of cells, cases, scales or rates beyond the margin; ×: ratio; signed: points of accuracy"
-    return f"Against the network without normalisation{f', {data}' if data else ''}\n{said}"
+    seeds = int(frame.loc[frame["claim"] != "step_cost", "n"].max())  # a step's cost counts rounds
+    trained = [f" on {data}"] if data else []
+    said = (
+        "%: share of cells, cases, scales or rates beyond the margin; ×: ratio; signed: points of accuracy; –: not run"
+    )
+    return f"Against the network without normalisation{''.join(trained)}, up to {style.count(seeds, 'seed')}\n{said}"

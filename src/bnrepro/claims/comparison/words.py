@@ -20,16 +20,23 @@ SAYS = {
 """Claim → what a normaliser does if it holds, at the declared margin."""
 PLACES = {
     "map": "over the map: §4.1's network, every scale and rate at which both train",
-    "rates, sigmoid": "largest rate, sigmoid",
-    "rates, ReLU": "largest rate, ReLU",
+    "rates, sigmoid": "trains at three times the rate, sigmoid",
+    "rates, ReLU": "trains at three times the rate, ReLU",
     "both tuned": "both tuned: each at its own best scale and rate",
     "Fig. 1": "Fig. 1: at the plain network's best scale and rate",
     "Inception": "the Inception: BN-x5 with each in its place, against Inception",
-    "a step, MLP": "time of a step, §4.1's network",
-    "a step, Inception": "time of a step, the Inception",
+    "a step, MLP": "§4.1's network",
+    "a step, Inception": "the Inception",
     "report": "the claims of the report, each in its own experiment",
 }
-"""Where a row is asked → its heading."""
+"""Where a row is asked, in words: what all rows of a place share, or what its only one asks."""
+HEADINGS = {
+    "rates, sigmoid": "largest rate that trains",
+    "rates, ReLU": "largest rate that trains",
+    "a step, MLP": "time of a step, over the plain network's",
+    "a step, Inception": "time of a step, over the plain network's",
+}
+"""Where a row is asked → the heading that it shares with other places; the others have their own."""
 SITUATIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("To reach a given accuracy in fewer steps, without tuning anew", (("map", "faster_training"),)),
     ("To reach it in fewer steps, where both networks are tuned", (("both tuned", "faster_training"),)),
