@@ -13,7 +13,8 @@ class GhostBatchNorm(BatchNorm):
 
     The running statistics take in the ghost batches one after the other, so that μ_run = (1−η)^n μ_run + η Σ_i
     (1−η)^(n−i) μ_i after n of them; η is ``momentum``, and ``num_batches_tracked`` counts ghost batches. At inference
-    it is :class:`~bnrepro.norm.BatchNorm`, whose shapes, kernel and state it has.
+    it is :class:`~bnrepro.norm.BatchNorm`, whose shapes, kernel and state it has: a running σ² with Bessel's factor,
+    where the paper's algorithm keeps a running σ.
 
     A mini-batch that ``ghost_size`` does not divide is split into as many ghost batches as fit, of nearly equal sizes,
     none of them below ``ghost_size``; a smaller one is a single ghost batch. Raises ``ValueError`` for a ``ghost_size``

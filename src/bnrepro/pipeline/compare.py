@@ -18,6 +18,7 @@ from bnrepro.claims.inception_training import X5 as BN
 from bnrepro.claims.naming import BATCH
 from bnrepro.claims.normaliser_cost import NAME as COST
 from bnrepro.config.compose import Composer
+from bnrepro.config.identity import is_scientific
 from bnrepro.config.schema import Config
 from bnrepro.data import fallback
 from bnrepro.data.fallback import Reasons
@@ -65,13 +66,18 @@ class Comparison:
     def committed(self) -> bool:
         """Whether this is the comparison whose results are committed."""
         whole = set(self.normalisers) == {BATCH, *ALL}
-        return whole and self.profile == EXAM and not self.overrides and self.config_dir is None
+        return whole and self.profile == EXAM and not self.changing and self.config_dir is None
+
+    @property
+    def changing(self) -> list[str]:
+        """The overrides that make other runs."""
+        return [text for text in self.overrides if is_scientific(text.lstrip("+~").partition("=")[0])]
 
     def folder(self, on_digits: bool) -> Path:
         """Where the tables of the runs go."""
         if self.committed and not on_digits:
             return store.committed_results() / comparison.NAME
-        named = "+".join([*self.treatments, *map(_safe, self.overrides)])
+        named = "+".join([*self.treatments, *map(_safe, self.changing)])
         substitute = fallback.SUBSTITUTE if on_digits else None
         return store.results_folder(f"{comparison.NAME}-{self.profile}", store.short(named, LONGEST_NAME), substitute)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bnrepro.data.batches import Changes, changed, drawn_changes
 from bnrepro.models.mlp import MLP
+from bnrepro.norm import WeightNorm
 from bnrepro.training import checkpoint
 from bnrepro.training.evaluation import Evaluation, chunk_size, tally
 from bnrepro.training.fleet.dense import DenseStack
@@ -242,9 +243,12 @@ def needed(seat: Seat, width: int, runs: int) -> int:
     """How many of the ``width`` places of a block have to be computed for so many ``runs``.
 
     All of them, unless a run is known to have the same bits in a narrower stack: then as many as there are runs, but
-    two, since a single matrix is multiplied in another way than several.
+    two, since a single matrix is multiplied in another way than several. With lengths of weights, sums over two examples
+    differ between widths in their last bit.
     """
-    return min(width, max(runs, 2)) if seat.config.device == "cpu" and _known(seat) else width
+    same = seat.config.device == "cpu" and _known(seat)
+    lengths = any(isinstance(module, WeightNorm) for module in seat.model.modules())
+    return min(width, max(runs, 2)) if same and not lengths else width
 
 
 def _known(seat: Seat) -> bool:
