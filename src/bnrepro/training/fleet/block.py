@@ -243,8 +243,8 @@ def needed(seat: Seat, width: int, runs: int) -> int:
     """How many of the ``width`` places of a block have to be computed for so many ``runs``.
 
     All of them, unless a run is known to have the same bits in a narrower stack: then as many as there are runs, but
-    two, since a single matrix is multiplied in another way than several. With lengths of weights, sums over two examples
-    differ between widths in their last bit.
+    two, since a single matrix is multiplied in another way than several. With lengths of weights, sums over two
+    examples differ between widths in their last bit.
     """
     same = seat.config.device == "cpu" and _known(seat)
     lengths = any(isinstance(module, WeightNorm) for module in seat.model.modules())
