@@ -47,7 +47,7 @@ def test_faster_in_every_cell_is_supported() -> None:
     assert found.verdict == "supported"
     assert found.primary is not None
     assert found.primary.unit == "share"
-    assert found.primary.said.startswith("of 12 cells 12 beyond the margin")
+    assert found.primary.said.startswith("of 12 cells: 12 at 0.5× or below")
     assert "12 both arms train in every seed, in 0 only batch" in found.notes[1]
 
 
@@ -71,7 +71,7 @@ def test_speed_is_judged_only_where_both_arms_train() -> None:
 
     found = judged("faster_training", made(cell, rates=(0.03, 0.1, 0.3, 1.0, 3.0)))
     assert found.primary is not None
-    assert found.primary.said.startswith("of 10 cells 10 beyond")
+    assert found.primary.said.startswith("of 10 cells: 10 at 0.5×")
     assert "in 10 both arms train in every seed, in 0 only batch, in 0 only none, in 5 neither" in found.notes[1]
 
 
@@ -120,7 +120,7 @@ def test_a_target_that_neither_reaches_is_not_applicable() -> None:
     cell = lambda arm, s, r, seed: Run(rising(50), lambda step: max(falling(400 if arm == "none" else 40)(step), 0.2))  # noqa: E731
     found = judged("lower_training_loss", made(cell))
     assert found.primary is not None
-    assert found.primary.said.startswith("of 48 cases 48 beyond")  # four targets of nine in twelve cells
+    assert found.primary.said.startswith("of 48 cases: 48 at 0.5×")  # four targets of nine in twelve cells
 
 
 def test_the_median_unit_alone_does_not_decide_the_drift() -> None:
@@ -143,7 +143,7 @@ def test_an_infinite_drift_lies_on_the_other_side_and_in_no_mean() -> None:
 
     found = judged("stable_inputs", made(cell))
     assert found.primary is not None
-    assert "96 beyond the margin, 96 on the claimed side, 48 on the other" in found.primary.said
+    assert "96 at 0.5× or below, 96 below 1×, 48 above 1×" in found.primary.said
     [mean] = [each for each in found.estimates if "geometric mean" in each.name]
     assert mean.interval.value == pytest.approx(0.2)
 
@@ -176,8 +176,8 @@ def test_where_both_tuned_disagree_the_words_say_so() -> None:
 
     found = judged("higher_accuracy", made(cell))
     assert found.verdict == "supported"
-    assert found.evidence.words.startswith("The answer is not the same everywhere: over the map it is supported (of 12")
-    assert "both tuned it is contradicted (-0.3" in found.evidence.words
+    assert found.evidence.words.startswith("The answer is not the same everywhere: supported over the map; ")
+    assert "contradicted with both tuned, -0.3" in found.evidence.words
     agreed = judged("higher_accuracy", made(lambda arm, s, r, seed: flat(0.95 + (arm == "batch") / 100 + seed / 1e3)))
     assert agreed.evidence.words == ""
 

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from bnrepro import store, tables
-from bnrepro.claims import CLAIMS, EXPERIMENTS, Claim, Evidence, Judgement, style
+from bnrepro.claims import CLAIMS, EXPERIMENTS, Evidence, Judgement, style
 from bnrepro.claims.markdown import table
 from bnrepro.config.schema import Config
-from bnrepro.report import conclusions, judge, markdown
+from bnrepro.report import judge, markdown
 from bnrepro.report.judge import Found
 from bnrepro.runs import run
 from bnrepro.runs.planned import plan
-from bnrepro.stats import SUPPORTED, VERDICTS, Estimate, Interval, Within, amount
+from bnrepro.stats import SUPPORTED, VERDICTS, Estimate, Interval, amount
 from bnrepro.tables import Results
 
 STEPS = [0, 10, 20, 40, 80, 160, 320, 640]
@@ -165,21 +165,6 @@ def test_empirical_and_exact_claims_are_counted_apart(folder: Path) -> None:
     assert f"{len(CLAIMS) - exact} empirical: " in opening
 
 
-def test_where_other_places_give_another_answer_the_conclusions_say_it(folder: Path) -> None:
-    [claim] = [each for each in CLAIMS if each.slug == "faster_training"]
-    estimate = Estimate("x", "batch", Interval(0.9, 0.8, 1.0, 5), True, "share", "of 12 cells 11 beyond the margin")
-    other = "The answer is not the same everywhere: both tuned it is inconclusive."
-    judgement = Judgement("depends", Evidence([estimate], words=other))
-    found = Found(Results(folder), ((claim, judgement),))
-    said = conclusions.section(found)
-    assert "depends on initial scale and learning rate" in said
-    assert f"of 12 cells 11 beyond the margin, n = 5 ([faster_training](#faster-training)). {other}" in said
-    text = markdown.as_markdown(found)
-    assert f"**{other}**" in text
-    assert "| of 12 cells 11 beyond the margin | 5 | – | ± depends |" in text
-    assert judge.as_json(found)["faster_training"]["words"] == other
-
-
 def test_the_readme_block_is_replaced_and_nothing_else() -> None:
     begin, end = markdown.BLOCK
     text = f"before\n{begin}\nold\n{end}\nafter\n"
@@ -205,39 +190,6 @@ def test_amounts_read_as_a_reader_wants_them(interval: Interval, unit: str, expe
 def test_every_arm_keeps_its_colour() -> None:
     assert style.colour("none") != style.colour("batch")
     assert style.colour("mine") == style.colour("mine")
-
-
-def test_only_what_is_exact_is_called_exact(folder: Path) -> None:
-    """A timing stands among the exact properties, and is a sample all the same: the rule tells them apart."""
-    estimate = Estimate("error", "batch", Interval(0.0, 0.0, 0.0, 1), True, "number")
-    judgement = Judgement(SUPPORTED, Evidence([estimate]))
-    one, two = [claim for claim in CLAIMS if isinstance(claim.rule, Within)][:2]
-    timing = next(claim for claim in CLAIMS if claim.slug == "whitening_cost")
-    assert {claim.group for claim in (one, two, timing)} == {"B"}
-
-    def said(*claims: Claim) -> str:
-        return conclusions.section(Found(Results(folder), tuple((claim, judgement) for claim in claims)))
-
-    assert "3 stand, 2 of them exact properties of the algorithm:" in said(one, timing, two)
-    assert "2 stand, 1 of them an exact property of the algorithm:" in said(one, timing)
-
-
-def test_the_conclusions_say_every_verdict_once_and_no_number_of_their_own(folder: Path) -> None:
-    found = markdown.write_report(Results(folder))
-    stored = json.loads((folder / "claims.json").read_text())
-    text = (folder / "REPORT.md").read_text().partition("## What we conclude")[2]
-    for claim, judgement in found:
-        [line] = [line for line in text.splitlines() if f"[{claim.slug}](#" in line]
-        heading = text[: text.index(line)].rpartition("**Of ")[2].partition("**")[0]
-        words = {"supported": "stand", "weaker": "hold", "depends": "depend", "contradicted": "fail",
-                 "inconclusive": "not decided", "measured": "measured", "not run": "not been run"}  # fmt: skip
-        assert words[stored[claim.slug]["verdict"]] in heading
-        # What is left of the line without what claims.json holds is words.
-        rest = line.replace(claim.sentence, "").replace(claim.metric[1:], "").replace(claim.deviation, "")
-        if judgement.primary is not None:
-            rest = rest.replace(judge.words(judgement.primary), "").replace(judgement.evidence.words, "")
-            rest = rest.replace(f"n = {stored[claim.slug]['n']:,}", "")
-        assert not any(character.isdigit() for character in rest.replace(claim.slug, "").partition("](#")[0])
 
 
 def cells_of(text: str) -> Iterator[tuple[list[str], list[list[str]]]]:

@@ -23,6 +23,7 @@ from bnrepro.stats import (
     maps,
     share_estimates,
 )
+from bnrepro.stats.shares import together
 
 ASKED = Thresholds(majority=0.5, minority=0.2, both=0.1, least=10)
 RATIO = OnMap(Below(0.5, null=1.0), "ratio", ASKED)
@@ -117,7 +118,7 @@ def test_one_seed_decides_nothing_and_agreement_is_a_count() -> None:
     assert math.isnan(agreed.beyond.interval.low)  # no interval of width 0 passes for certainty
     assert agreed.beyond.said("cells") == "15 of 20 cells in each of 3 seeds"
     [first, second, third] = share_estimates(RATIO, agreed, "batch")
-    assert first.said == "of 20 cells 15 beyond the margin, 20 on the claimed side, 0 on the other, in each of 3 seeds"
+    assert first.said == "of 20 cells: 15 at 0.5× or below, 20 below 1×, 0 above 1×, in each of 3 seeds"
     assert (first.primary, second.primary, third.primary) == (True, False, False)
     assert first.interval.value == 0.75
     differ = Share((3, 4), (4, 4))
@@ -151,3 +152,12 @@ def test_a_map_is_not_judged_on_an_interval() -> None:
         RATIO.verdict(Interval(0.4, 0.3, 0.5, 5))
     with pytest.raises(AssertionError):
         Below(0.5).verdict(Shares(*[Share((1,), (1,))] * 3, places=1))
+
+
+def test_shares_that_vary_are_said_with_the_number_of_units_and_their_sides() -> None:
+    varying = Share((9, 10, 11), (20, 20, 20))
+    constant, none = Share((6, 6, 6), (20, 20, 20)), Share((0, 0, 0), (20, 20, 20))
+    shown = [(varying, "at 0.5× or below"), (constant, "below 1×"), (none, "above 1×")]
+    said = together("cells", shown)
+    assert said == "of 20 cells: 50% (38% to 62%) at 0.5× or below, 30% in every seed below 1×, none above 1×"
+    assert together("scales", [(Share((4, 5), (4, 5)), "above 1×")]) == "of 4 to 5 scales: all above 1×"

@@ -37,6 +37,7 @@ CLAIMS = (
         source="§3; readers",
         metric="difference of final test accuracy, with γ and β minus without",
         unit="difference",
+        network="MLP of §4.1",
         rule=Above(0.0),
         paper="said of the layer's power; no experiment is given",
         deviation="the network of §4.1 on binary MNIST, 15,000 steps, at the rate and initialisation of mnist_training",

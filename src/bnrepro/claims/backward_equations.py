@@ -62,6 +62,7 @@ CLAIMS = (
         metric="largest error ÷ gradcheck's own tolerance (1e-5 + 1e-3 · size), against finite differences, autograd "
         "and the library, 2-D to 4-D inputs, two ε, float64",
         unit="number",
+        network="one layer",
         rule=RULE,
         paper="six equations",
         deviation="none",

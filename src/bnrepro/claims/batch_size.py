@@ -78,6 +78,7 @@ CLAIMS = (
         source="readers; Wu & He 2018",
         metric="slope of final test accuracy against log10 of the batch size, with BN minus with group norm",
         unit="difference",
+        network="MLP of §4.1",
         rule=Above(0.0),
         paper="not in the paper; readers call a batch of one impossible and a small one bad",
         deviation="the network of §4.1 on 120,000 examples of binary MNIST, 2 to 256 a batch; group norm with 10 "

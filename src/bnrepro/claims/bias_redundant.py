@@ -50,6 +50,7 @@ CLAIMS = (
         metric="largest relative change of the output, and relative gradient of the bias, biases from 1e-3 to 1e3, "
         "linear and convolution, from-scratch layer and the library's, float64",
         unit="number",
+        network="one layer",
         rule=RULE,
         paper="the bias is dropped",
         deviation="none",

@@ -63,10 +63,11 @@ class Inapplicable(NotRun):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict with the evidence behind it."""
+    """A verdict with the evidence behind it. ``counts`` names what n of the primary estimate counts, in the plural."""
 
     verdict: str
     evidence: Evidence
+    counts: str = "seeds"
 
     @property
     def estimates(self) -> list[Estimate]:
@@ -91,8 +92,9 @@ class Claim:
 
     ``group`` is A (training), B (exact properties), C (limits and costs) or D (why it works). ``origin`` says whose
     claim it is and ``source`` where it stands. ``metric`` describes the primary estimate, ``unit`` is its unit,
-    ``figure`` names the figure that shows it. ``paper`` is what the paper reports. ``deviation`` says what differs from
-    the paper, and ``deviates`` whether anything does.
+    ``network`` what it is measured on, ``counts`` what its n counts, empty where n says nothing. ``figure`` names the
+    figure that shows it. ``paper`` is what the paper reports. ``deviation`` says what differs from the paper, and
+    ``deviates`` whether anything does.
     """
 
     slug: str
@@ -108,6 +110,8 @@ class Claim:
     figure: str
     numbers: Callable[[Results], Evidence]
     deviates: bool = True
+    network: str = ""
+    counts: str = "seeds"
 
     def asked_of(self, treatment: str) -> Claim:
         """The claim about ``treatment``. What it says of the paper, and of how it departs from it, stays as it is."""
@@ -127,7 +131,8 @@ class Claim:
         assert primary is not None, self.slug
         assert primary.unit == self.unit, self.slug
         found = evidence.shares or primary.interval
-        return Judgement(self.rule.verdict(found, evidence.lost, evidence.condition), evidence)
+        counts = "" if self.rule.exact else self.counts
+        return Judgement(self.rule.verdict(found, evidence.lost, evidence.condition), evidence, counts)
 
 
 @dataclass(frozen=True)

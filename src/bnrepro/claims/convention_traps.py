@@ -99,6 +99,7 @@ CLAIMS = (
         source="readers",
         metric="test accuracy in evaluation mode with the momentum the other way round, minus the reference's",
         unit="difference",
+        network="MLP of §4.1",
         rule=Measured(),
         paper="not in the paper, which gives no momentum",
         deviation="short runs of the network of §4.1, with each variant's own defaults (momentum 0.1, ε = 1e-5)",

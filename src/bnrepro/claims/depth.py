@@ -101,6 +101,7 @@ CLAIMS = (
         metric="ratio of the largest numbers of hidden layers at which any of the rates trains, with BN over without, "
         "ReLU; each lies between two depths of the grid",
         unit="ratio",
+        network="MLP of 3 to 50 hidden layers",
         rule=rules.DEPTH,
         paper="trains a network of 22 layers; no experiment varies the depth",
         deviation="fully connected stacks on binary MNIST with 3, 5, 10, 20 and 50 hidden layers of 100, ReLU from "

@@ -133,6 +133,7 @@ CLAIMS = (
         metric="gain in final test accuracy by the best dropout on validation, without BN minus with, mean of the "
         "sizes of the training set",
         unit="difference",
+        network="MLP of §4.1",
         rule=Above(0.0),
         paper="dropout is removed from the Inception without loss; no experiment isolates it",
         deviation="the network of §4.1 on 1,000, 5,000, 20,000 and 55,000 training images of binary MNIST, 6,000 "

@@ -48,6 +48,7 @@ CLAIMS = (
         metric="largest relative error of BN with γ = √(σ²+ε), β = μ from an independent computation, from-scratch "
         "layer and the library's, σ from 1e-6 to 1e3, ε = 1e-5, float64",
         unit="number",
+        network="one layer",
         rule=RULE,
         paper="γ = √Var[x], β = E[x] recover the activations",
         deviation="γ = √(σ²+ε): ε belongs under the root, or the identity is missed where σ² is small",

@@ -119,6 +119,7 @@ CLAIMS = (
         metric="ratio, with BN over without, of the range of the loss over steps of 1/2 to 4 learning rates along the "
         "negative gradient, geometric mean of 20 points of training",
         unit="ratio",
+        network="MLP of §4.1",
         rule=RULE,
         paper="not in the paper; the follow-up shows it for VGG on CIFAR-10, without a number",
         deviation="the network of §4.1 for 10,000 steps at the learning rate and initialisation that are best without "

@@ -119,6 +119,7 @@ CLAIMS = (
         metric="distance of the singular values s from 1, the root mean square of log s (its spread and its mean "
         "together), geometric mean over layers and 11 points of 2,000 steps of training, with BN ÷ without",
         unit="ratio",
+        network="MLP of §4.1",
         rule=RULE,
         paper="a conjecture; no experiment is given",
         deviation="Jacobians at single examples with the statistics held fixed, as in the paper's argument; short runs "

@@ -169,6 +169,7 @@ CLAIMS = (
         metric="difference of final test accuracy, before minus after, each at its best learning rate on validation, "
         "sigmoid",
         unit="difference",
+        network="MLP of §4.1",
         rule=Above(0.0),
         paper="argued in the text; no experiment is given",
         deviation=f"the network of §4.1; {GRID}",

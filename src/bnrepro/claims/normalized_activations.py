@@ -75,6 +75,7 @@ CLAIMS = (
         metric="largest |mean| and |variance − σ²/(σ²+ε)| of a feature, from-scratch layer and the library's, σ² from "
         "1e-8 to 100, and 0, float64",
         unit="number",
+        network="one layer",
         rule=Within(1e-6),
         paper="mean 0, variance 1 where ε is neglected",
         deviation="ε = 1e-5 is not neglected: a feature whose variance is below it leaves with less than 1",

@@ -99,6 +99,7 @@ CLAIMS = (
         metric="ratio of steps to Inception's maximum test accuracy, BN-x5 over itself without BN at the best of three "
         "rates on validation",
         unit="ratio",
+        network="small Inception",
         rule=RULE,
         paper="BN-x5 differs from Inception in BN and seven changes at once; the changes alone are not tried",
         deviation=PROTOCOL + READ_FROM,

@@ -79,6 +79,7 @@ CLAIMS = (
         source="§3.1, Algorithm 2",
         metric="largest change of an example's scores as the rest of its test batch is exchanged, batches of 2 to 256",
         unit="number",
+        network="MLP of §4.1",
         rule=Within(0.0),
         paper="an algorithm; no number is given",
         deviation="none in the algorithm: the population is the training set in mini-batches of the size trained with. "

@@ -94,6 +94,7 @@ CLAIMS = (
         metric="slope of the gain in test accuracy, Algorithm 2 minus moving average, against log2 of the mini-batch "
         "size, 2 to 256; besides, the gain at the smallest size must be above 0 (contradicted if it is below)",
         unit="difference",
+        network="MLP of §4.1",
         rule=RULE,
         paper="Algorithm 2 is the paper's; moving averages are mentioned, and not compared with it",
         deviation="the networks of batch_size, momentum 0.1, on MNIST instead of ImageNet; Algorithm 2 over 10,000 "

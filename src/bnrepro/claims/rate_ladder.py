@@ -110,6 +110,7 @@ CLAIMS = (
         source="§4.2.1",
         metric="ratio of the learning rates at which the Inception stops training, BN-Baseline over Inception",
         unit="ratio",
+        network="small Inception",
         rule=RULE,
         paper="at ×5 without BN the parameters reach machine infinity at once; with it, and other changes, ×30 trains",
         deviation=full.PROTOCOL

@@ -59,6 +59,7 @@ CLAIMS = (
         metric="largest relative error of the three identities, |a| from 1e-3 to 1e3 with both signs, from-scratch "
         "layer and the library's, ε = 0, float64",
         unit="number",
+        network="one layer",
         rule=RULE,
         paper="three equations, for a scalar a",
         deviation="the paper says a scalar a; its equations hold for a > 0, and with the signs given here for a < 0. "

@@ -199,6 +199,7 @@ CLAIMS = (
         metric="ratio, with BN over without, of the L2 change of a layer's gradient by the updates of the layers "
         "before it, geometric mean of all layers but the first and of 20 points of training",
         unit="ratio",
+        network="MLP of §4.1",
         rule=LESS,
         paper="argued, not measured; the follow-up measures it, and finds no reduction",
         deviation="the shift is that of the follow-up's Definition 2.1: the gradient of a layer's weights, on the same "

@@ -52,6 +52,8 @@ CLAIMS = (
         source="readers",
         metric="standard deviation of noise after the layer ÷ before it, when the samples are identical, ε = 1e-5",
         unit="ratio",
+        network="one layer",
+        counts="",
         rule=Measured(),
         paper="says only that ε is there for numerical stability",
         deviation="none: a property of the formula, in float64, with noise of standard deviation 1e-9",

@@ -82,6 +82,7 @@ CLAIMS = (
         source="§2",
         metric="largest relative change of the loss over 2,000 updates of b alone, one mini-batch, float64",
         unit="number",
+        network="one layer",
         rule=RULE,
         paper="an argument, and the remark that it was observed in experiments",
         deviation="the loss (cross-entropy of the normalised values as logits) and the rate are ours; the paper "

@@ -146,6 +146,7 @@ CLAIMS = (
         metric="test accuracy with statistics re-estimated on shifted training images minus with those of training, "
         "mean over contrast × 0.5 and × 0.2, blur of 1 and 2 pixels, and inversion",
         unit="difference",
+        network="MLP of §4.1",
         rule=Above(0.0),
         paper="not in the paper; readers say that frozen statistics belong to the old data, without a number",
         deviation="readers speak of transfer between data sets. Here the classes stay, and the images change as the "

@@ -107,6 +107,8 @@ CLAIMS = (
         metric="processor time of a forward and backward pass, cheapest of three ways to whiten ÷ per feature, 1,024 "
         "features, 2,048 examples",
         unit="ratio",
+        network="one layer",
+        counts="rounds",
         rule=Above(10.0, null=1.0),
         paper="calls full whitening expensive, without a number",
         deviation="whitening by eigenvectors of the covariance (ZCA), by its Cholesky factor, and by Newton–Schulz "

@@ -19,4 +19,4 @@ def normalise(kernel: str, x: Tensor, epsilon: float, affine: tuple[Tensor, Tens
     """
     layer = KERNELS[kernel](x.shape[1], epsilon, affine=affine is not None, track_running_stats=False).to(x.dtype)
     values = {} if affine is None else dict(zip(("weight", "bias"), affine, strict=True))
-    return torch.func.functional_call(layer, values, (x,))
+    return torch.func.functional_call(layer, values, (x,))  # pyright: ignore[reportArgumentType] - a dict is invariant in its keys

@@ -106,7 +106,8 @@ def print_measured(planned: Measurement, console: Console) -> None:
         for claim in EXPERIMENTS[planned.name].claims:
             here, there = (claim.judge(results) for results in (Results(Path(folder)), committed))
             (number, n), (known, _) = deciding(here), deciding(there)
-            line = f"{claim.slug}: {number} (n = {n}), {here.verdict}; committed: {known}, {there.verdict}"
+            counted = "" if n == "–" else f" ({n})"
+            line = f"{claim.slug}: {number}{counted}, {here.verdict}; committed: {known}, {there.verdict}"
             for text in (line, f"    {claim.metric}", *(f"    {note}" for note in here.notes)):
                 console.print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -60,14 +60,19 @@ def written_p(p: float) -> str:
 
 
 def as_json(found: Found) -> dict[str, Any]:
-    """By slug: verdict, metric, value, low, high, n, p, margin, paper, deviation, notes, estimates; six digits."""
+    """By slug: verdict, metric, network, data, value, low, high, n and what it counts, p, margin, paper, deviation,
+    notes, estimates; six digits.
+    """
     tested = adjusted(found)
     return {
         claim.slug: {
             "verdict": judgement.verdict,
             **({"words": judgement.evidence.words} if judgement.evidence.words else {}),
             "metric": claim.metric,
+            "network": claim.network,
+            "data": data_of(found.results, claim.slug),
             **_numbers(judgement.primary.interval if judgement.primary else None),
+            "counts": judgement.counts,
             **({"p": _rounded(tested[claim.slug][0]), "p_holm": _rounded(tested[claim.slug][1])}
                if claim.slug in tested else {}),
             "margin": claim.rule.margin,
@@ -108,9 +113,24 @@ def marked(verdict: str) -> str:
 
 
 def deciding(judgement: Judgement) -> tuple[str, str]:
-    """The primary estimate with its interval, and its n; dashes if the claim was not run."""
+    """The primary estimate with its interval, and its n, ``5 seeds``; a dash where there is none."""
     primary = judgement.primary
-    return (words(primary), f"{primary.interval.n:,}") if primary else ("–", "–")
+    if primary is None:
+        return "–", "–"
+    n, counts = primary.interval.n, judgement.counts
+    return words(primary), f"{n:,} {counts if n != 1 else counts.removesuffix('s')}" if counts else "–"
+
+
+def setting(found: Found, claim: Claim) -> str:
+    """The network and the data of a claim: ``MLP of §4.1; MNIST, binary``."""
+    return "; ".join(part for part in (claim.network, data_of(found.results, claim.slug)) if part)
+
+
+def data_of(results: Results, slug: str) -> str:
+    """The data of the experiment whose tables judge a claim; empty if there are none, as for an exact property."""
+    [name] = [name for name, each in EXPERIMENTS.items() if slug in {claim.slug for claim in each.claims}]
+    made = results.tables(name) or results.measured(name)
+    return made.data_label if made is not None else ""
 
 
 def print_verdicts(found: Found, console: Console) -> None:

@@ -11,7 +11,7 @@ from bnrepro import store
 from bnrepro.claims import EXPERIMENTS, Claim, Judgement, asked_of, beyond, of
 from bnrepro.claims.markdown import table
 from bnrepro.report import comparison, conclusions, drawing
-from bnrepro.report.judge import Found, adjusted, anchor, as_json, deciding, judge, marked, written_p
+from bnrepro.report.judge import Found, adjusted, anchor, as_json, deciding, judge, marked, setting, written_p
 from bnrepro.report.questions import OPEN_QUESTIONS
 from bnrepro.stats import MEASURED, NOT_RUN, VERDICTS, words
 from bnrepro.tables import Measured, Results, Tables
@@ -27,8 +27,8 @@ SHORTER = (
     " **Profile {}**: fewer and shorter runs than the claims' deviations describe, which are about the full profile; "
     "`tables/*.runs.csv` lists the steps of every run."
 )
-TELLING = ("faster_training", "higher_learning_rates", "tiny_batches")
-"""The claims whose figures open the report: the paper's main claim, what makes it useful, and a limit."""
+TELLING = ("faster_training", "fewer_steps_inception", "tiny_batches")
+"""The claims whose figures open the report: the map, the paper's headline, and a limit."""
 
 
 def publish(folder: Path, treatment: str = "batch", profile: str = "full", beside: Path | None = None) -> Found:
@@ -64,15 +64,15 @@ def write_report(results: Results, profile: str = "full", beside: Path | None = 
 
 
 def verdict_table(found: Found, root: str = "") -> str:
-    """One row per claim: sentence, source, the paper's result, ours, n, verdict."""
+    """One row per claim: sentence, network and data, the paper's result, ours, n, verdict."""
     rows = [
         [
-            f"[{claim.sentence}]({root}REPORT.md#{anchor(claim.slug)})", claim.source, claim.paper,
+            f"[{claim.sentence}]({root}REPORT.md#{anchor(claim.slug)})", setting(found, claim), claim.paper,
             *deciding(judgement), marked(judgement.verdict),
         ]
         for claim, judgement in found
     ]  # fmt: skip
-    return table(["claim", "source", "the paper", "here (95% interval)", "n", "verdict"], rows)
+    return table(["claim", "on", "the paper", "here (95% interval)", "n", "verdict"], rows)
 
 
 def with_block(text: str, block: str) -> str:
@@ -94,12 +94,12 @@ def as_markdown(found: Found, profile: str = "full") -> str:
     names = [*asked_of(results.treatment), *(name for name in known if name not in EXPERIMENTS)]
     used = {name: tables for name in names if (tables := results.tables(name)) is not None}
     measured = [made for name in names if (made := results.measured(name)) is not None]
-    parts = ["# Report", *_opening(found, used, profile)]
+    parts = ["# Report", conclusions.section(found), *_opening(found, used, profile)]
     for group, title in GROUPS.items():
         members = [(claim, judgement) for claim, judgement in found if claim.group == group]
         if members:
             parts.append(f"## {title}")
-            parts += [_claim(claim, judgement) for claim, judgement in members]
+            parts += [_claim(claim, judgement, setting(found, claim)) for claim, judgement in members]
     made = {each.name for each in measured} | {name for name, tables in used.items() if len(tables.runs)}
     for name in names:
         section = known[name].section
@@ -109,7 +109,7 @@ def as_markdown(found: Found, profile: str = "full") -> str:
     compared = comparison.read(results.folder)
     if compared is not None:
         parts.append(comparison.section(compared, profile))
-    parts += [_questions(), _environment(used, measured), _tracing(), conclusions.section(found)]
+    parts += [_questions(), _environment(used, measured), _tracing()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -123,7 +123,7 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
             if claim.group == group:
                 link = f"[{claim.sentence}](#{anchor(claim.slug)})"
                 p = written_p(tested[claim.slug][1]) if claim.slug in tested else "–"
-                rows.append([title, link, *deciding(judgement), p, marked(judgement.verdict)])
+                rows.append([title, link, setting(found, claim), *deciding(judgement), p, marked(judgement.verdict)])
                 title = ""
     telling = [claim for claim, judgement in found if claim.slug in TELLING and judgement.verdict != NOT_RUN]
     return [
@@ -131,7 +131,7 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
         f"{len(found.pairs)} claims, each with an experiment. {_counts(found)}. Data: **{data}**. "
         f"Treatment: **{found.results.treatment}** against none. `make report` writes this file from the tables beside "
         "it, and reads every result from them." + (SHORTER.format(profile) if profile != "full" else ""),
-        table(["", "claim", "here (95% interval)", "n", "p (Holm)", "verdict"], rows),
+        table(["", "claim", "on", "here (95% interval)", "n", "p (Holm)", "verdict"], rows),
         f"**p (Holm)**: two-sided, of the null of the claim's rule (its margin, where the rule has no other), adjusted "
         f"for all {len(tested)} claims that one Student interval decides; no verdict depends on it. The other claims "
         "have none: they are exact, or decided by the shares of a map, by a share of seeds or by a quantity that a "
@@ -144,8 +144,7 @@ def _opening(found: Found, used: dict[str, Tables], profile: str) -> list[str]:
         "rule changed after them, the claim says so. The rules of the map came after the first report, in which one "
         "of its cells had decided, and their thresholds were chosen with a pilot's map in view; both answers are "
         "printed. Arms are paired by seed: the same order of examples, and the same initial weights in the layers "
-        "that they share, except for what the change itself alters. **n** counts seeds, or what the claim names "
-        "instead: rounds of timing, test images.",
+        "that they share, except for what the change itself alters.",
         *(f"![{claim.sentence}](figures/{claim.figure}.png)" for claim in telling),
         "**Where the experiments differ from the paper's** (each claim repeats its own deviation)",
         "\n".join(_deviations(found)),
@@ -177,13 +176,13 @@ def _deviations(found: Found) -> list[str]:
     return lines
 
 
-def _claim(claim: Claim, judgement: Judgement) -> str:
+def _claim(claim: Claim, judgement: Judgement, on: str) -> str:
     shown, n = deciding(judgement)
     lines = [
         f"### {anchor(claim.slug)}",
-        f"**{claim.sentence}** ({claim.source})",
+        f"**{claim.sentence}** ({claim.source}; {on})",
         f"*{marked(judgement.verdict)}.* "
-        + (f"{claim.metric}: **{shown}**, n = {n}. " if judgement.primary else "")
+        + (f"{claim.metric}: **{shown}**{'' if n == '–' else f', {n}'}. " if judgement.primary else "")
         + (f"Rule: {claim.rule.sentence(claim.unit)}." if judgement.verdict not in (MEASURED, NOT_RUN) else ""),
         f"The paper: {claim.paper}.",
         f"Deviation: {claim.deviation}.",

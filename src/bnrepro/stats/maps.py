@@ -145,12 +145,17 @@ class OnMap(Rule):
         )
 
 
-def share_estimates(rule: OnMap, found: Shares, arm: str) -> list[Estimate]:
-    """The three shares as estimates; the first is the primary one and says all three in words."""
+def share_estimates(rule: OnMap, found: Shares, arm: str, unit: str = "") -> list[Estimate]:
+    """The three shares as estimates; the first is the primary one and says all three in words.
+
+    ``unit`` is that of the margin where it is a plain number.
+    """
     names = ("beyond the declared margin", "on the claimed side", "on the other side")
     shares = (found.beyond, found.claimed, found.other)
-    brief = ("beyond the margin", "on the claimed side", "on the other")
-    shown = list(zip(shares, brief, strict=True))[1 if rule.margin == rule.null else 0 :]
+    side, other = ("below", "above") if rule.each.claimed_below else ("above", "below")
+    margin, null = (f"{written(value, rule.effect)} {unit}".strip() for value in (rule.margin, rule.null))
+    where = (f"at {margin} or {side}", f"{side} {null}", f"{other} {null}")
+    shown = list(zip(shares, where, strict=True))[1 if rule.margin == rule.null else 0 :]
     texts = (together(rule.units, shown), *(share.said(rule.units) for share in shares[1:]))
     return [
         Estimate(f"share of {rule.units} {name}", arm, share.interval, name == names[0], "share", text)

@@ -79,12 +79,28 @@ class Shares:
 
 
 def together(units: str, shown: Sequence[tuple[Share, str]]) -> str:
-    """Several shares of the same units in one phrase: ``of 33 cells 12 beyond the margin, …, in each of 5 seeds``."""
+    """Several shares of the same units in one phrase.
+
+    ``of 20 cells: 49% (42% to 56%) at 0.5× or below, none above 1×``; where every seed says the same of the same number
+    of units, counts: ``of 20 cells: 15 at 0.5× or below, 0 above 1×, in each of 3 seeds``.
+    """
     counts = {count for share, _ in shown for count in share.of if count}
     if not counts:
         return f"no {units} to judge"
     if len(counts) == 1 and all(len({*share.hits}) == 1 for share, _ in shown):
         parts = ", ".join(f"{share.hits[0]} {where}" for share, where in shown)
         n = shown[0][0].interval.n
-        return f"of {counts.pop()} {units} {parts}" + (f", in each of {n} seeds" if n > 1 else "")
-    return ", ".join(f"{share.said(units)} {where}" for share, where in shown)
+        return f"of {counts.pop()} {units}: {parts}" + (f", in each of {n} seeds" if n > 1 else "")
+    most, least = max(counts), min(counts)
+    of = f"{most:,}" if most == least else f"{least:,} to {most:,}"
+    return f"of {of} {units}: " + ", ".join(f"{_brief(share)} {where}" for share, where in shown)
+
+
+def _brief(share: Share) -> str:
+    """A share without its units: ``49% (42% to 56%)``, ``all``, ``none``, ``30% in every seed``."""
+    found = share.interval
+    if math.isfinite(found.low):
+        return f"{100 * found.value:.0f}% ({100 * found.low:.0f}% to {100 * found.high:.0f}%)"
+    if found.value in (0.0, 1.0):
+        return "all" if found.value else "none"
+    return f"{100 * found.value:.0f}%" + (" in every seed" if found.n > 1 else "")

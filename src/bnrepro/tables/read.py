@@ -56,6 +56,12 @@ class Measured:
     frame: pd.DataFrame
     meta: pd.Series
 
+    @property
+    def data_label(self) -> str:
+        """The name of its data; empty where it has none, as the check of a formula."""
+        named = self.frame["data"] if "data" in self.frame else pd.Series([self.meta["data"]])
+        return " and ".join(sorted({str(name) for name in named.dropna()} - {""}))
+
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that each instance has a cache of its own
 class Results:

@@ -57,6 +57,7 @@ CLAIMS = (
         metric="share of cells in which BN takes at most half of the plain network's steps to the plain network's "
         f"final test accuracy, {BOTH_TRAIN}",
         unit="share",
+        network="MLP of §4.1",
         rule=rules.FASTER_TRAINING,
         paper="Fig. 1a shows it; no number is given",
         deviation=PROTOCOL,
@@ -71,6 +72,7 @@ CLAIMS = (
         source="§4.1",
         metric=f"share of cells in which BN ends at a higher test accuracy, {BOTH_TRAIN}",
         unit="share",
+        network="MLP of §4.1",
         rule=rules.HIGHER_ACCURACY,
         paper="said in the text and shown in Fig. 1a; no number is given",
         deviation=PROTOCOL,
@@ -86,6 +88,7 @@ CLAIMS = (
         metric="share of cases (a cell and a target) in which BN takes at most half of the steps to the target, nine "
         f"mean mini-batch losses from 1 to 0.01 nats, {BOTH_TRAIN}",
         unit="share",
+        network="MLP of §4.1",
         rule=rules.LOWER_TRAINING_LOSS,
         paper="not in the paper; readers show it without a number",
         deviation=PROTOCOL,
@@ -102,6 +105,7 @@ CLAIMS = (
         "that without: the median, the mean and the 90th percentile of the 100 units, over the first 2%, 10%, 50% and "
         f"all of training, {BOTH_TRAIN}",
         unit="share",
+        network="MLP of §4.1",
         rule=rules.STABLE_INPUTS,
         paper="Fig. 1b, c show one sigmoid; no number is given",
         deviation=PROTOCOL + "; all 100 sigmoids instead of a typical one",
@@ -117,6 +121,7 @@ CLAIMS = (
         metric="share of cases (a cell and a hidden layer) in which fewer outputs lie outside [0.05, 0.95] with BN "
         f"after the last step, {BOTH_TRAIN}",
         unit="share",
+        network="MLP of §4.1",
         rule=rules.ACTIVATION_DISTRIBUTION,
         paper="not in the paper; readers show it without a number",
         deviation=PROTOCOL,
@@ -132,6 +137,7 @@ CLAIMS = (
         metric="share of initial scales at which the largest rate that trains is at least three times as large with "
         "BN, for certain: each limit lies between two rates of the grid; sigmoid",
         unit="share",
+        network="MLP of §4.1",
         rule=rules.HIGHER_LEARNING_RATES,
         paper="the Inception trains at 30 times the rate; at 5 times the rate it fails without BN (§4.2.1)",
         deviation="the network of §4.1; 18 rates a factor of 1.3 apart at five initial scales, 2,000 steps, 3 seeds",
@@ -148,6 +154,7 @@ CLAIMS = (
         "more, for certain: each end of a range lies between two scales of the grid; among the rates at which "
         "either arm trains",
         unit="share",
+        network="MLP of §4.1",
         rule=rules.ROBUST_TO_INIT,
         paper="said in the text; no experiment is given",
         deviation=PROTOCOL,
@@ -163,6 +170,7 @@ CLAIMS = (
         metric="share of cells in which the norm of the hidden layers' weights changes by at most half as much in the "
         f"second half of training with BN, in logarithms, {BOTH_TRAIN}",
         unit="share",
+        network="MLP of §4.1",
         rule=rules.PARAMETER_GROWTH,
         paper="argued from the third identity; no experiment is given",
         deviation=PROTOCOL,
@@ -178,6 +186,7 @@ CLAIMS = (
         metric="gain of final test accuracy with each arm at its best cell, minus the gain at equal rates below the "
         "plain network's best one",
         unit="difference",
+        network="MLP of §4.1",
         rule=rules.GAIN_NEEDS_LARGE_RATES,
         paper="lists higher learning rates first among what BN enables (§4.2.1); does not separate the two",
         deviation=PROTOCOL,

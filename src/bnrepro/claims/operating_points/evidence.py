@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -117,7 +118,7 @@ class Question:
             estimate = Estimate(f"{self.label}{of}, {TUNED}", found.treatment, interval, unit=self.rule.effect)
             estimates.append(estimate)
             if axis == self.row:
-                elsewhere[TUNED] = (self.rule.each.verdict(interval), estimate)
+                elsewhere[f"with {TUNED}"] = (self.rule.each.verdict(interval), estimate)
                 if self.effect is effects.accuracy:
                     level = float(found.over(BASELINE, found.final("test", "accuracy"), found.best(BASELINE)).mean())
                     notes += [f"{TUNED}: {note}" for note in sampling.notes(found.tables, interval, level)]
@@ -189,17 +190,30 @@ def over_seeds(unit: str, low: pd.Series, value: pd.Series, high: pd.Series) -> 
     return paired(unit, [np.array([each]) for each in value[known]])
 
 
+def classes(found: Map) -> str:
+    """How many cells are of each class: ``of 72 cells, in 20 both arms train in every seed, in 32 only batch, …``."""
+    counts = found.classes.value_counts()
+    return (
+        f"of {len(found.classes)} cells, in {counts.get(BOTH, 0)} both arms train in every seed, in "
+        f"{counts.get(ONLY_TREATMENT, 0)} only {found.treatment}, in {counts.get(ONLY_BASELINE, 0)} only {BASELINE}, "
+        f"in {counts.get(NEITHER, 0)} neither"
+    )
+
+
+def class_estimate(found: Map) -> Estimate:
+    """The share of the cells in which only the treatment trains, in the words of :func:`classes`: a count."""
+    share = float((found.classes == ONLY_TREATMENT).mean())
+    counted = Interval(share, math.nan, math.nan, len(found.seeds))
+    return Estimate(
+        "cells of the map, by which arm trains", found.treatment, counted, unit="share", said=classes(found)
+    )
+
+
 def class_notes(found: Map) -> list[str]:
     """How many cells are of each class, and which lack runs."""
-    counts = found.classes.value_counts()
-    treatment = found.treatment
-    text = (
-        f"Of {len(found.classes)} cells, in {counts.get(BOTH, 0)} both arms train in every seed, in "
-        f"{counts.get(ONLY_TREATMENT, 0)} only {treatment}, in {counts.get(ONLY_BASELINE, 0)} only {BASELINE}, in "
-        f"{counts.get(NEITHER, 0)} neither"
-    )
+    text = classes(found)
     lacking = [f"{len(found.incomplete)} cells lack a run and are left out"] if found.incomplete else []
-    return [text, *lacking]
+    return [text[:1].upper() + text[1:], *lacking]
 
 
 def _edges(found: Map) -> str:
@@ -213,11 +227,15 @@ def _edges(found: Map) -> str:
 
 
 def disagreement(elsewhere: dict[str, tuple[str, Estimate]]) -> str:
-    """A sentence on where the same margin gives another answer; empty if all agree."""
+    """A sentence on where the same margin gives another answer; empty if all agree.
+
+    The first place is that of the primary estimate, whose numbers stand beside the verdict: they are not repeated.
+    """
     if len({verdict for verdict, _ in elsewhere.values()}) < 2:
         return ""
-    parts = [f"{where} it is {verdict} ({stats.words(estimate)})" for where, (verdict, estimate) in elsewhere.items()]
-    return f"The answer is not the same everywhere: {'; '.join(parts)}."
+    (first, (verdict, _)), *others = elsewhere.items()
+    parts = [f"{each} {where}, {stats.words(estimate)}" for where, (each, estimate) in others]
+    return f"The answer is not the same everywhere: {'; '.join([f'{verdict} {first}', *parts])}."
 
 
 def listed(rule: OnMap, found: Shares, seeds: list[int]) -> pd.DataFrame:

@@ -76,7 +76,7 @@ def draw(found: Map) -> Figure:
     )
     figure.suptitle(
         f"{found.tables.data_label}, {found.budget:,} steps; {plane.within(found.treatment)} against "
-        f"{plane.within(BASELINE)}, where both train; hatched: only one does"
+        f"{plane.within(BASELINE)}, where both train; hatched: only one does; dots: neither reaches the loss"
     )
     return figure
 

@@ -61,7 +61,8 @@ def draw(found: Map) -> Figure:
     plane.set(xlabel="learning rate", ylabel="initial standard deviation")
     ticks = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16]
     scale_below(strip, norm, found.treatment, ticks, ["1/16", "1/8", "1/4", "1/2", "1", "2", "4", "8", "16"])
-    strip.set_xlabel(f"steps {within(found.treatment)} over {within(BASELINE)}, to the final accuracy of the latter")
+    with_, without = within(found.treatment), within(BASELINE)
+    strip.set_xlabel(f"steps {with_} ÷ steps {without}, to the final test accuracy {without}")
     figure.legend(handles=_keys(found), loc="outside lower center", ncols=3)
     figure.suptitle(f"{found.tables.data_label}, {found.budget:,} steps; {style.summary('mean', len(found.seeds))}")
     return figure
@@ -74,7 +75,10 @@ def within(arm: str) -> str:
 
 
 def cells(axes: Axes, found: Map, values: pd.DataFrame, norm: Normalize, numbers: bool = False) -> None:
-    """The cells: coloured by ``values`` where both arms train, hatched where one does, blank where none does."""
+    """The cells: coloured by ``values`` where both arms train, hatched where one does, blank where none does.
+
+    A dot says that both train but have no value: neither reaches the target.
+    """
     shown = np.ma.masked_invalid(values.to_numpy(dtype=float))
     axes.imshow(shown, cmap=colours(found.treatment), norm=norm, aspect="auto", origin="lower")
     for (scale, rate), kind in found.classes.items():  # pyright: ignore[reportGeneralTypeIssues]
@@ -83,7 +87,9 @@ def cells(axes: Axes, found: Map, values: pd.DataFrame, norm: Normalize, numbers
             arm = found.treatment if kind == ONLY_TREATMENT else BASELINE
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, **_hatched(arm)))
         value = float(values.to_numpy(dtype=float)[row, column])
-        if numbers and kind == BOTH and np.isfinite(value):
+        if kind == BOTH and not np.isfinite(value):
+            axes.plot([column], [row], ".", color="0.6", markersize=2.5)
+        elif kind == BOTH and numbers:
             red, green, blue, _ = colours(found.treatment)(norm(value))
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.55
             axes.text(column, row, _short(value), ha="center", va="center", fontsize=7.5,

@@ -17,6 +17,7 @@ from bnrepro.claims.operating_points.evidence import (
     HISTORY,
     SINGLE,
     TUNED,
+    class_estimate,
     class_notes,
     disagreement,
     single_cell,
@@ -166,7 +167,7 @@ def _tuned(
         return []
     interval = censored.over_seeds([low for low, _ in pairs], [high for _, high in pairs], log)
     estimate = Estimate(f"{label}, {TUNED}", found.treatment, interval, unit=rule.effect)
-    elsewhere[TUNED] = (rule.each.verdict(interval), estimate)
+    elsewhere[f"with {TUNED}"] = (rule.each.verdict(interval), estimate)
     return [estimate]
 
 
@@ -174,7 +175,8 @@ def robust_to_init(results: Results) -> Evidence:
     rule, found = rules.ROBUST_TO_INIT, read(results)
     low, high = differences_of_spans(found)
     shares = rule.shares(low, high)
-    estimates = share_estimates(rule, shares, results.treatment)
+    estimates = share_estimates(rule, shares, results.treatment, "decades")
+    estimates.append(class_estimate(found))
     elsewhere = {"over the rates of the map": (rule.verdict_on(shares), estimates[0])}
     notes = [HISTORY, *class_notes(found)]
     label = "decades of initial scale that train, difference"
@@ -192,7 +194,7 @@ def robust_to_init(results: Results) -> Evidence:
         except NotRun as reason:
             notes.append(f"{where}: {reason.asked_of(results.treatment)}")
             continue
-        [first, *_] = share_estimates(rule, there, results.treatment)
+        [first, *_] = share_estimates(rule, there, results.treatment, "decades")
         name = f"the same {where}: {rule.verdict_on(there)}"
         estimates.append(Estimate(name, first.arm, first.interval, unit="share", said=first.said))
     where = "at the plain network's best rate"
