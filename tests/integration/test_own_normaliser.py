@@ -103,9 +103,9 @@ def test_it_stands_in_the_comparison_beside_batch_normalization(folder: Path, ou
     text = (into / "COMPARISON.md").read_text()
     assert "| BN | centred |" in text
     assert (into / "figures" / "comparison.svg").exists()
-    again = Console(file=io.StringIO(), width=200)
-    compare(replace(asked, train=False), again)
-    assert "runs: 0 are not there" in again.file.getvalue()
+    said = io.StringIO()
+    compare(replace(asked, train=False), Console(file=said, width=200))
+    assert "runs: 0 are not there" in said.getvalue()
 
 
 def test_a_normaliser_of_images_alone_is_asked_of_images_alone(outputs: Path) -> None:

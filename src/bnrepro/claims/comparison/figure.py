@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def _cell(axes: Axes, column: int, place: int, row: dict | None) -> None:
         Rectangle((column + 0.02, place + 0.05), 0.96, 0.9, facecolor=FILLS[verdict], edgecolor="0.85", linewidth=0.4)
     )
     shade = "white" if verdict in (SUPPORTED, CONTRADICTED) else "black"
-    middle = {"ha": "center", "va": "center", "color": shade}
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "color": shade}
     if row is None or verdict == NOT_RUN:
         axes.text(column + 0.5, place + 0.5, "–", fontsize=6.5, **middle)
         return

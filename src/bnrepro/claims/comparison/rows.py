@@ -56,8 +56,8 @@ def _tuned(question: Question) -> Callable[[Results], Evidence]:
     def numbers_of(results: Results) -> Evidence:
         found = read(results)
         values = effects.tuned(question.effect, found)
-        rows = (frame.loc[question.row] for frame in (values.low, values.value, values.high))
-        interval = evidence.over_seeds(question.rule.effect, *rows)
+        low, value, high = (frame.T[question.row] for frame in (values.low, values.value, values.high))
+        interval = evidence.over_seeds(question.rule.effect, low, value, high)
         if interval is None:
             raise Inapplicable("with each arm at its best cell, no seed of either gets there")
         name = f"{question.label}, {evidence.TUNED}"
