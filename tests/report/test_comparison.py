@@ -72,9 +72,7 @@ def test_two_treatments_side_by_side(composed: Callable[..., list[Config]], tmp_
         assert notes == [f"no table of learning_rate: python scripts/reproduce.py {command}"]
     text = (other / "REPORT.md").read_text()
     assert "| claim | BN | group norm |" in text
-    assert (
-        "✘ contradicted: of 12 cells: 0 " in text
-    )  # the share of cells in which it ends higher
+    assert "✘ contradicted: of 12 cells: 0 " in text  # the share of cells in which it ends higher
     shown = Console(file=io.StringIO(), width=160)
     comparison.print_side_by_side(frame, shown)
     assert isinstance(shown.file, io.StringIO)
