@@ -24,6 +24,8 @@ NAME = re.compile(r"[\w.+=-]*\w[\w.+=-]*")
 """Names become parts of paths: no separators, and not only dots."""
 BASELINE, PAPERS = "none", "batch"
 PROFILES = ("smoke", "quick", "full")
+COMPARED = ("smoke", "quick", "exam")
+"""Profiles of the comparison of normalisers."""
 
 
 class Parser(argparse.ArgumentParser):

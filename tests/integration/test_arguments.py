@@ -38,11 +38,10 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return call
 
 
-@pytest.mark.parametrize("script", ["figures", "report", "restore", "verify", "compare"])
+@pytest.mark.parametrize("script", ["figures", "report", "restore", "verify"])
 def test_results_that_are_not_there(script: str, refused: Callable[..., str], tmp_path: Path) -> None:
-    first = ("group",) if script == "compare" else ()
-    assert "TYPO: no such folder" in refused(script, *first, "--results", "TYPO")
-    assert "no folder tables/ in it" in refused(script, *first, "--results", str(tmp_path))
+    assert "TYPO: no such folder" in refused(script, "--results", "TYPO")
+    assert "no folder tables/ in it" in refused(script, "--results", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +58,11 @@ def test_results_that_are_not_there(script: str, refused: Callable[..., str], tm
         ("report --treatment group", "no such normaliser"),  # it would overwrite the committed verdicts
         ("report --treatment none", "what the treatment is compared with"),
         ("figures --treatment ../../x", "no such normaliser"),
-        ("compare ../../x", "is no name"),
+        ("compare --treatments layer,../../x", "is no name"),
+        ("compare --treatments layr", "did you mean layer"),
+        ("compare --treatments none", "what the treatment is compared with"),
+        ("compare --profile full", "invalid choice"),
+        ("compare norm=layer", "use the option --norm"),
         ("reproduce --treatment ../../x --no-train", "no such normaliser"),
         ("reproduce --treatment grup", "did you mean group"),
         ("reproduce --experiments ../x", "is no name"),

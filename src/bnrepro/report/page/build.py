@@ -86,7 +86,7 @@ def page(found: Found, profile: str = "full") -> str:
         drawn = plane(results, profile)
     except NotRun as reason:
         missing = reason.asked_of(results.treatment)
-    compared = comparison.read(results.folder)
+    compared = comparison.matrix(results.folder)
     return _environment().get_template("page.html").render(
         title=f"{LONG.get(results.treatment, results.treatment)}, reproduced",
         subject=short(results.treatment),
@@ -169,10 +169,19 @@ def _frame(frame: pd.DataFrame) -> dict[str, Any]:
     return {"header": [str(frame.index.name or ""), *map(str, frame.columns)], "rows": rows}
 
 
-def _side_by_side(frame: pd.DataFrame, briefs: dict[str, str]) -> dict[str, Any]:
-    """The comparison of normalisers: a row per claim, a column per normaliser."""
-    cells = comparison.cells(frame)
-    rows = [(briefs.get(str(slug), str(slug)), anchor(str(slug)) if slug in briefs else "", list(map(str, row)))
-            for slug, row in cells.iterrows()]  # fmt: skip
-    profiles, data = (", ".join(map(str, frame[column].dropna().unique())) for column in ("profile", "data"))
-    return {"normalisers": [short(str(name)) for name in cells], "rows": rows, "profiles": profiles, "data": data}
+def _side_by_side(compared: comparison.Matrix, briefs: dict[str, str]) -> dict[str, Any]:
+    """The comparison of normalisers: a row per question, a column per normaliser, and its conclusions."""
+    rows = [
+        (briefs.get(row.slug, row.says) if row.where == comparison.REPORT else f"{row.says} ({row.place})",
+         anchor(row.slug) if row.slug in briefs else "",
+         [comparison.as_text(row.cells.get(name)) for name in compared.normalisers])
+        for row in compared.rows
+    ]  # fmt: skip
+    return {
+        "normalisers": list(compared.normalisers.values()),
+        "rows": rows,
+        "profiles": ", ".join(dict.fromkeys(compared.profiles.values())),
+        "run": any(cell.verdict != NOT_RUN for row in compared.rows for cell in row.cells.values()),
+        "parts": {"What to use when": compared.situations, "What a step costs": compared.costs,
+                  "Each normaliser": compared.portraits},
+    }  # fmt: skip
