@@ -200,7 +200,9 @@ def test_figures_are_drawn_again_when_the_claim_s_file_changes(
     drawing.publish(results)
     calls: list[Path] = []
     draw = drawing.draw
-    monkeypatch.setattr(drawing, "draw", lambda results: calls.append(results.folder) or draw(results))
+    monkeypatch.setattr(
+        drawing, "draw", lambda results, *_, **more: calls.append(results.folder) or draw(results, **more)
+    )
     drawing.publish(results)
     assert calls == []
     edit(my, '"test accuracy")\n    style.legend', '"accuracy on the test set")\n    style.legend')

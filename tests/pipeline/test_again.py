@@ -14,8 +14,9 @@ from bnrepro import store, tables
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError
 from bnrepro.pipeline import verify
-from bnrepro.pipeline.again import _Watched, claim_again
+from bnrepro.pipeline.again import claim_again
 from bnrepro.runs import run
+from bnrepro.tables import Results, Watched
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_one_seed_runs_to_its_end_and_stands_beside_the_committed_number(
     rows = [line for line in said(console).splitlines() if line.startswith("│")]
     whole, alone, again = ([cell.strip() for cell in row.strip("│").split("│")] for row in rows)
     assert whole[0] == "committed, as in the README"
-    assert whole[2] == "2"
+    assert whole[2] == "2 seeds"
     assert (alone[0], again[0]) == ("committed, seed 1 alone", "made again, seed 1")
     assert alone[1:] == again[1:]
     assert "points" in again[1]
@@ -62,11 +63,11 @@ def test_a_claim_that_the_tables_cannot_answer_is_refused(results: Path, console
 
 
 def test_what_a_claim_prints_beside_its_number_is_not_made_again(results: Path) -> None:
-    watched = _Watched(results)
-    assert watched.beside("mnist_training") is not None
+    watched = Watched.over(Results(results))
+    assert watched.beside("affine") is not None
     assert not watched.sweeps
-    assert watched.tables("mnist_training") is not None
-    assert list(watched.sweeps) == ["mnist_training"]
+    assert watched.tables("affine") is not None
+    assert list(watched.sweeps) == ["affine"]
 
 
 def test_a_measurement_is_made_again(console: Console) -> None:

@@ -108,7 +108,7 @@ def filled(draw: Callable[[st.SearchStrategy[Any]], Any], node: Any) -> None:
 
 def fit_together(config: Any) -> None:
     """Mend what no single field shows."""
-    for schedule in (config.evaluation, config.probes.activations):
+    for schedule in (config.evaluation, config.probes.activations, config.probes.summary):
         schedule.min_interval, schedule.max_interval = sorted((schedule.min_interval, schedule.max_interval))
     landscape = config.probes.landscape
     landscape.longest = max(landscape.longest, 2 * landscape.shortest)

@@ -159,9 +159,11 @@ def figures(results: Results) -> dict[str, Figure]:
             if 0.0 in accuracy:
                 sweeps.with_intervals(below[place], _by_dropout(accuracy.sub(accuracy[0.0], axis=0)), arm)
         below[place].axhline(0, **style.GUIDE)
-        below[place].sharey(below[0])
         below[place].tick_params(labelleft=not place)
         below[place].set_xlabel("dropout probability")
+    lowest, highest = zip(*(panel.get_ylim() for panel in below), strict=True)
+    for panel in below:
+        panel.set_ylim(min(lowest), max(highest))
     style.panel_letters(above, [_words(size) for size in sizes])
     above[0].set_ylabel("final test accuracy, %")
     below[0].set_ylabel("gain over no dropout, points")

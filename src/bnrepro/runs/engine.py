@@ -127,7 +127,7 @@ def _workers(pending: Sequence[Planned]) -> int:
     """Processes: one per core, or those that feed a card."""
     if any(item.config.device == "cuda" for item in pending):
         return ON_CUDA
-    return max(1, (os.cpu_count() or 1) // max(item.config.threads for item in pending))
+    return max(1, (os.cpu_count() or 1) // max((item.config.threads for item in pending), default=1))
 
 
 def tasks(pending: Sequence[Planned], workers: int) -> list[list[Planned]]:

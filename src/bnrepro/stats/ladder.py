@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bnrepro.stats.intervals import Interval, paired_difference
+from bnrepro.stats import censored
+from bnrepro.stats.intervals import Interval
 from bnrepro.stats.rules import CONTRADICTED, INCONCLUSIVE, SUPPORTED, WEAKER, Rule, written
 
 DIGITS = 9
@@ -41,8 +42,7 @@ def bracket(trains: Mapping[float, bool]) -> Bracket:
 
 def ratio(over: Bracket, under: Bracket) -> Bracket:
     """The ratio of two limits: above ``low`` and below ``high``, neither of which it can equal."""
-    low = 0.0 if math.isinf(under.high) else over.low / under.high
-    high = over.high / under.low if under.low else math.inf
+    low, high = censored.ratio_bounds((over.low, over.high), (under.low, under.high))
     return Bracket(_rounded(low), _rounded(high))
 
 
@@ -53,20 +53,10 @@ def across_seeds(brackets: Sequence[Bracket]) -> Interval:
     (Student's t, of the logarithms): seeds that agree leave the width of the ladder, not 0. An end that is 0 or
     infinite in one seed is so in the interval. The value is the middle of the mean bracket, or its known end.
     """
-    low, below = _mean([each.low for each in brackets], -1)
-    high, above = _mean([each.high for each in brackets], 1)
-    known = [math.log(end) for end in (low, high) if 0 < end < math.inf]
-    value = math.exp(sum(known) / len(known)) if known else math.nan
-    return Interval(_rounded(value), _rounded(below), _rounded(above), len(brackets))
-
-
-def _mean(ends: Sequence[float], side: int) -> tuple[float, float]:
-    """The geometric mean of ``ends``, and its bound on ``side``: below for -1, above for 1."""
-    unknown = next((end for end in ends if not 0 < end < math.inf), None)
-    if unknown is not None:
-        return unknown, unknown
-    logs = paired_difference([math.log(end) for end in ends])
-    return math.exp(logs.value), math.exp(logs.low if side < 0 else logs.high)
+    found = censored.over_seeds([each.low for each in brackets], [each.high for each in brackets], log=True)
+    if found.n < 2:
+        return Interval(_rounded(found.value), math.nan, math.nan, found.n)
+    return Interval(_rounded(found.value), _rounded(found.low), _rounded(found.high), found.n)
 
 
 def _rounded(value: float) -> float:

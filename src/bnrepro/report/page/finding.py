@@ -36,7 +36,7 @@ SAID = {
     WEAKER: ("by less than the declared margin, {} is found to ", " and to "),
     DEPENDS: ("in a part of the map, and not in another, {} is found to ", " and to "),
     CONTRADICTED: ("{} is found not to ", " or to "),
-    INCONCLUSIVE: ("the runs leave it open for {} to ", " and to "),
+    INCONCLUSIVE: ("the runs leave open whether {} would ", " and "),
     NOT_RUN: ("there are no runs yet that could show {} to ", " or to "),
 }
 """Verdict → what comes before the first of its claims, and before its last; ``{}`` is the normaliser, then "it"."""
