@@ -272,7 +272,7 @@ def section(frame: pd.DataFrame, profile: str) -> str:
         "The claims that can be asked of any normaliser, asked of others in Batch Normalization's place, with runs of "
         f"the **{profiles}** profile" + (f" on {data}" if data else "")
         + (", fewer and shorter than those behind the verdicts of this report" if profiles != profile else "")
-        + ". For a normaliser of your own: docs/normalisers.md.",
+        + ". For a normaliser of your own: docs/normaliser.md.",
     ]  # fmt: skip
     if not own and not _has_figure(frame):
         return "\n\n".join([*parts, "Nothing of it has been run yet: make compare."])
