@@ -71,7 +71,10 @@ def test_copies_of_a_composed_run_are_what_hydra_itself_composes(composer: Compo
     assert sorted(map(repr, found)) == sorted(set(map(repr, expected)))
 
 
-@pytest.mark.parametrize("overrides", [["norm=none"], ["experiment=depth"], ["arm=bn_x5"], ["norm=batch", "seed=2"]])
+@pytest.mark.parametrize(
+    "overrides",
+    [["norm=none"], ["experiment=depth"], ["experiment=inception_training", "arm=bn_x5"], ["norm=batch", "seed=2"]],
+)
 def test_files_that_are_parsed_once_give_what_hydra_gives(
     overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,16 +89,17 @@ def test_files_that_are_parsed_once_give_what_hydra_gives(
 
 
 def test_a_file_is_parsed_once_in_a_command_and_anew_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hydra._internal.sources_registry import SourcesRegistry
+    from hydra._internal.config_repository import ConfigRepository
 
     read: list[str] = []
-    source = SourcesRegistry.instance().resolve("file")
-    load = source.load_config
-    monkeypatch.setattr(source, "load_config", lambda self, path: read.append(path) or load(self, path))
-    for _ in range(2):
+    load = ConfigRepository.load_config
+    monkeypatch.setattr(
+        ConfigRepository, "load_config", lambda self, config_path: read.append(config_path) or load(self, config_path)
+    )
+    for steps in (31, 32):
         read.clear()
         with Composer() as composer:
-            composer.sweep(["norm=none,batch,group", "seed=0,1"])
+            composer.sweep(["norm=none,batch,group", "seed=0,1", f"steps={steps}"])
         assert "train" in [path.removesuffix(".yaml") for path in read]
         assert len(read) == len(set(read))
 
