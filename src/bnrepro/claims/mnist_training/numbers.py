@@ -7,7 +7,7 @@ import pandas as pd
 
 from bnrepro import stats
 from bnrepro.claims import sampling
-from bnrepro.claims.claim import Evidence, paired_runs
+from bnrepro.claims.claim import Evidence, Inapplicable, paired_runs
 from bnrepro.claims.mnist_training_own_rate import NAME as OWN_RATE
 from bnrepro.stats import BASELINE, Estimate, Pairs, pair_by_seed
 from bnrepro.stats.selection import RATE, SCALE
@@ -124,6 +124,8 @@ def lower_training_loss(results: Results) -> Evidence:
 def stable_inputs(results: Results) -> Evidence:
     tables, pairs = paired_runs(results, NAME, probe="activations")
     running, batch = drifts(tables, "running"), drifts(tables, "batch")
+    if not set(pairs.frame.to_numpy().ravel()) <= set(running.columns):
+        raise Inapplicable("a run has no two looks at its activations after the first 1% of its steps")
     medians, typical = running.median(), running.T[TYPICAL_UNIT]
     primary = pairs.ratio(medians)
     label = "drift, in widths of the final distribution"
