@@ -144,6 +144,18 @@ def test_drift_is_the_time_weighted_distance_from_the_end_in_widths(runs, tmp_pa
     assert judged.primary.interval.value == pytest.approx(1 / 8)
 
 
+def test_runs_that_were_looked_at_once_have_no_drift_and_the_report_says_so(runs, tmp_path: Path) -> None:
+    once = "\n".join(["step,statistics,percentile,u0", *(f"640,running,{each},0" for each in (15, 50, 85)), ""])
+    for arm in ("none", "batch"):
+        curves = {"test/accuracy": rising(8, 0.9), "train/loss": rising(8, 1)}
+        finish(runs(arm, 0), curves, STEPS, activations=once)
+    publish("mnist_training", tmp_path)
+    assert mnist_training.DECLARED.section is not None
+    assert "- stable_inputs: a run has no two looks at its activations" in mnist_training.DECLARED.section(
+        Results(tmp_path)
+    )
+
+
 @pytest.mark.parametrize(
     ("seeds", "shown", "panels"), [({"none": (1, 2), "batch": (2, 3)}, 2, 2), ({"none": (4,), "batch": (3,)}, 3, 1)]
 )

@@ -6,18 +6,18 @@ import pytest
 
 from bnrepro.claims import CLAIMS, naming, style
 
-SENTENCE = "Batch Normalization is the worse the smaller the batch, with BN over without."
+SENTENCE = "Batch Normalization gets worse as the batch shrinks, with BN over without."
 
 
 @pytest.mark.parametrize(
     ("treatment", "said"),
     [
         ("batch", SENTENCE),
-        ("mine", "mine is the worse the smaller the batch, with mine over without."),
-        ("group", "Group normalisation is the worse the smaller the batch, with group norm over without."),
-        ("reference_batch", "Batch Normalization from scratch is the worse the smaller the batch, "
+        ("mine", "mine gets worse as the batch shrinks, with mine over without."),
+        ("group", "Group normalisation gets worse as the batch shrinks, with group norm over without."),
+        ("reference_batch", "Batch Normalization from scratch gets worse as the batch shrinks, "
                             "with BN from scratch over without."),
-        (r"a\1b", r"a\1b is the worse the smaller the batch, with a\1b over without."),
+        (r"a\1b", r"a\1b gets worse as the batch shrinks, with a\1b over without."),
     ],
 )  # fmt: skip
 def test_a_sentence_names_the_normaliser_that_is_asked(treatment: str, said: str) -> None:

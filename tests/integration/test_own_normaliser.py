@@ -78,7 +78,7 @@ def test_every_claim_about_training_is_asked_of_it(folder: Path, one_format: Non
     )
     assert judged["regularizes"]["metric"] == asked
     report = (results / "REPORT.md").read_text()
-    assert "**Dropout gains less where there is centred.**" in report
+    assert "**Dropout helps less in a network with centred.**" in report
     assert "**All claims by verdict, asked of centred**" in report
     of_the_paper = (
         "The paper: ",

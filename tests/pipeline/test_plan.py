@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from bnrepro.config.compose import Composer
 from bnrepro.errors import ConfigError
+from bnrepro.pipeline.ahead import Ahead
 from bnrepro.pipeline.plan import Plan, Request
 
 
@@ -39,3 +41,24 @@ def test_without_an_update_there_is_nothing_to_judge() -> None:
     request = Request("smoke", only=("affine",), overrides=("data=digits", "wandb=disabled", "steps=0"))
     with Composer() as composer, pytest.raises(ConfigError, match="steps=0"):
         Plan(composer, request, Console(file=io.StringIO()))
+
+
+def test_a_plan_ahead_gives_what_a_plan_gives_and_raises_what_it_raises() -> None:
+    names = ("mnist_training", "affine", "init_scale")
+    with Composer() as composer:
+        console = Console(file=io.StringIO())
+        request = Request("smoke", only=names, overrides=("data=digits", "wandb=disabled"))
+        whole = Plan(composer, request, console)
+        ahead = Ahead(Plan(composer, request, console, ["mnist_training"]))
+        found = []
+        while not ahead.ended:
+            found += ahead.found(wait=True)
+        assert ahead.found(wait=True) == []
+        assert [name for name, _ in found] == [name for name in whole.runs if name != "mnist_training"]
+        assert {name: [item.key for item in items] for name, items in found} == {
+            name: [item.key for item in items] for name, items in whole.runs.items() if name != "mnist_training"
+        }
+        plan = Plan(composer, request, console, ["mnist_training"])
+        plan.request = replace(request, overrides=("steps=0",))
+        with pytest.raises(ConfigError, match="steps=0"):
+            Ahead(plan).found(wait=True)

@@ -18,7 +18,7 @@ from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError, Interrupted
 from bnrepro.pipeline import stages
 from bnrepro.pipeline.reproduce import Request, reproduce
-from bnrepro.report import drawing, markdown
+from bnrepro.report import drawing
 from bnrepro.runs.course import Chore
 
 TINY = ("data=digits", "model.hidden=[12,8]", "wandb=disabled", "steps=60", "seed=0,1")
@@ -65,9 +65,9 @@ def test_fig_1_is_seen_before_another_run_has_ended() -> None:
 
 def test_a_verdict_is_said_once_and_as_soon_as_its_experiment_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "REFRESH_SHARE", 1.0)
-    written: list[str] = []
-    report = markdown.write_report
-    monkeypatch.setattr(markdown, "write_report", lambda *given: written.append(str(given[0].folder)) or report(*given))
+    written: list[stages.Published] = []
+    hear = stages.Stages._hear
+    monkeypatch.setattr(stages.Stages, "_hear", lambda self, it, said: written.append(said) or hear(self, it, said))
     lines, folder = shown("affine", "dropout", "scale_invariance", "step_cost")
     for slug in ("affine_needed", "regularizes", "scale_invariance", "step_cost"):
         assert sum(line.startswith(f"  {slug}: ") for line in lines) == 1
@@ -75,17 +75,19 @@ def test_a_verdict_is_said_once_and_as_soon_as_its_experiment_has_ended(monkeypa
     assert place(lines, "  regularizes: ") < place(lines, "] affine/")
     assert place(lines, "  scale_invariance: ✔ supported (") < place(lines, "measuring step_cost")
     assert place(lines, "dropout: ") < place(lines, "affine: ")
-    assert len(written) >= 4  # after each of them
+    assert len(written) >= 3  # what ends while the one before is published is published together
+    assert all(said.seconds is not None for said in written)
     assert (folder / "REPORT.md").exists()
 
 
 def test_the_report_is_refreshed_no_oftener_than_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "REFRESH_SHARE", -1.0)
-    written: list[int] = []
-    report = markdown.write_report
-    monkeypatch.setattr(markdown, "write_report", lambda *given: written.append(1) or report(*given))
+    written: list[stages.Published] = []
+    hear = stages.Stages._hear
+    monkeypatch.setattr(stages.Stages, "_hear", lambda self, it, said: written.append(said) or hear(self, it, said))
     lines, _ = shown("affine", "scale_invariance")
-    assert len(written) == 1
+    assert written
+    assert all(said.seconds is None for said in written)
     assert place(lines, "  affine_needed: ") < place(lines, "REPORT.md")
 
 
@@ -109,7 +111,7 @@ def test_measurements_of_times_run_alone_and_say_how_long(monkeypatch: pytest.Mo
 
 
 def test_a_measurement_that_failed_has_no_tables(tmp_path: Path) -> None:
-    plan: Any = SimpleNamespace(request=Request("smoke"), runs={}, measurements=[], rest=list, results=tmp_path)
+    plan: Any = SimpleNamespace(request=Request("smoke"), runs={}, measurements=[], results=tmp_path)
     found = stages.Stages(plan, Console(file=io.StringIO()))
     found.measured["ensemble"] = plan  # which has no folder that could be read
     found.made(Chore("measuring ensemble", print), ConfigError("too few networks"))

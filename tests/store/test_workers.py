@@ -134,3 +134,15 @@ def test_tasks_that_are_added_meanwhile_are_done_from_the_left() -> None:
                 queue.appendleft(5)
     assert done == [2, 10, 6, 8]
     assert not queue
+
+
+def test_workers_wait_for_tasks_that_are_expected() -> None:
+    queue, done, idle = deque([1]), [], 0
+    for event in side_by_side(double, queue, 1, lambda: len(done) < 2):
+        if event.kind == "result":
+            done.append(event.value)
+        elif event.kind == "idle" and done:
+            idle += 1
+            queue.append(7)
+    assert done == [2, 14]
+    assert idle == 1

@@ -198,3 +198,16 @@ def test_a_foreign_line_among_a_probes_rows_is_refused(runs: list[store.RunFolde
     vouch(tmp_path)
     with pytest.raises(StoreError, match=r"single\.layers\.csv"):
         tables.read_experiment("single", tmp_path)
+
+
+def test_tables_are_read_again_when_they_have_changed_and_only_then(
+    runs: list[store.RunFolder], tmp_path: Path
+) -> None:
+    tables.write_experiment("single", runs[:2], tmp_path)
+    first = tables.read_experiment("single", tmp_path)
+    assert tables.read_experiment("single", tmp_path) is first
+    tables.write_experiment("single", runs, tmp_path)
+    second = tables.read_experiment("single", tmp_path)
+    assert first is not None
+    assert second is not None
+    assert (len(first.runs), len(second.runs)) == (2, 4)

@@ -122,8 +122,8 @@ CLAIMS = (
         slug="accelerations",
         group="A",
         origin="paper",
-        sentence="Once there is Batch Normalization, the paper's other changes help, on average, but for the two that "
-        "leave out what it makes unnecessary.",
+        sentence="Once Batch Normalization is in place, the paper's other changes help on average, apart from "
+        "the two that remove what it makes unnecessary.",
         source="§4.2.1",
         metric="gain in maximum test accuracy of BN-x5 over itself with one change undone, mean of five changes",
         unit="difference",
@@ -138,7 +138,7 @@ CLAIMS = (
         slug="dispensable",
         group="A",
         origin="paper",
-        sentence="Once there is Batch Normalization, neither dropout nor local response normalisation is needed.",
+        sentence="Once Batch Normalization is in place, neither dropout nor local response normalisation is needed.",
         source="§4.2.1, §3.4",
         metric="gain in maximum test accuracy by leaving it out of BN-x5, the lower of the two",
         unit="difference",

@@ -94,8 +94,8 @@ CLAIMS = (
         slug="convention_traps",
         group="B",
         origin="readers",
-        sentence="Momentum the other way round, another variance, γ and β that nothing trains and the like cost "
-        "accuracy at inference.",
+        sentence="Reversed momentum, another definition of the variance, γ and β that are never trained and "
+        "the like cost accuracy at inference.",
         source="readers",
         metric="test accuracy in evaluation mode with the momentum the other way round, minus the reference's",
         unit="difference",

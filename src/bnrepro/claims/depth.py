@@ -96,7 +96,7 @@ CLAIMS = (
         slug="depth",
         group="C",
         origin="readers",
-        sentence="With Batch Normalization plain stacks train at depths at which they otherwise do not.",
+        sentence="With Batch Normalization, plain stacks of layers train at depths at which they otherwise do not.",
         source="readers; Yang et al. 2019 on where this ends",
         metric="ratio of the largest numbers of hidden layers at which any of the rates trains, with BN over without, "
         "ReLU; each lies between two depths of the grid",

@@ -129,7 +129,7 @@ CLAIMS = (
         slug="regularizes",
         group="A",
         origin="paper",
-        sentence="Dropout gains less where there is Batch Normalization.",
+        sentence="Dropout helps less in a network with Batch Normalization.",
         source="§3.4",
         metric="gain in final test accuracy by the best dropout on validation, without BN minus with, mean of the "
         "sizes of the training set",

@@ -54,8 +54,9 @@ CLAIMS = (
         slug="gradient_estimate",
         group="C",
         origin="paper",
-        sentence="The gradient of a mini-batch estimates that of the training set, and its error shrinks with the "
-        "root of the batch's size; a batch costs less than as many examples one by one.",
+        sentence="The gradient of a mini-batch estimates that of the training set, with an error that shrinks "
+        "as the inverse root of the batch's size; a batch costs less than as many examples one by "
+        "one.",
         source="§1; readers",
         metric="exponent of the batch size in the relative error of the gradient, batches of 1 to 4,096",
         unit="number",

@@ -47,7 +47,7 @@ READ_FROM = (
 )
 SINCE = "after the full profile's first three seeds"
 CHANGED = {
-    "fewer_steps_inception": f"the words “and what it lets be changed” were added {SINCE}; the rule is unchanged",
+    "fewer_steps_inception": f"the words “and the changes that it permits” were added {SINCE}; the rule is unchanged",
     "higher_accuracy_inception": "declared as “ends at a higher accuracy, the most at thirty times the rate”; the "
     f"words were changed {SINCE}, to what the unchanged rule decides",
     "thirty_times_is_best": f"declared as part of higher_accuracy_inception, and dropped from its words {SINCE}; a "
@@ -147,8 +147,8 @@ CLAIMS = (
         slug="fewer_steps_inception",
         group="A",
         origin="paper",
-        sentence="With Batch Normalization, and what it lets be changed, the Inception reaches the plain network's "
-        "best accuracy in a fraction of the steps.",
+        sentence="With Batch Normalization and the changes that it permits, the Inception reaches the plain "
+        "network's best accuracy in a fraction of the steps.",
         source="§4.2.2, Figs. 2 and 3",
         metric="ratio of steps, BN-x5 over Inception, to Inception's maximum test accuracy",
         unit="ratio",
@@ -163,8 +163,8 @@ CLAIMS = (
         slug="higher_accuracy_inception",
         group="A",
         origin="paper",
-        sentence="With Batch Normalization, and what it lets be changed, the Inception reaches a higher accuracy, also "
-        "at thirty times the rate.",
+        sentence="With Batch Normalization and the changes that it permits, the Inception reaches a higher "
+        "accuracy, even at thirty times the learning rate.",
         source="§4.2.2, Fig. 3",
         metric="difference of maximum test accuracy, BN-x30 minus Inception",
         unit="difference",
@@ -179,7 +179,7 @@ CLAIMS = (
         slug="thirty_times_is_best",
         group="A",
         origin="paper",
-        sentence="With Batch Normalization thirty times the learning rate ends at a higher accuracy than five times.",
+        sentence="With Batch Normalization, thirty times the learning rate ends at a higher accuracy than five times.",
         source="§4.2.2, Fig. 3",
         metric="difference of maximum test accuracy, BN-x30 minus BN-x5",
         unit="difference",
@@ -194,7 +194,7 @@ CLAIMS = (
         slug="saturating_nonlinearity",
         group="A",
         origin="paper",
-        sentence="With Batch Normalization the Inception trains with sigmoids, which it does not do without.",
+        sentence="With Batch Normalization the Inception trains with sigmoids; without it, it does not.",
         source="§4.2.2",
         metric="difference of maximum test accuracy, BN-x5-Sigmoid minus Inception with sigmoids",
         unit="difference",

@@ -93,8 +93,9 @@ CLAIMS = (
         slug="plain_with_changes",
         group="A",
         origin="readers",
-        sentence="With the paper's other changes made to both, the Inception with Batch Normalization reaches the "
-        "plain network's best accuracy in a fraction of the steps: it is BN, not the other changes, that speeds it up.",
+        sentence="With the paper's other changes made to both networks, the Inception with Batch Normalization"
+        " still reaches the plain network's best accuracy in a fraction of the steps: it is BN, not "
+        "the other changes, that speeds it up.",
         source="§4.2.1, Fig. 3; readers",
         metric="ratio of steps to Inception's maximum test accuracy, BN-x5 over itself without BN at the best of three "
         "rates on validation",

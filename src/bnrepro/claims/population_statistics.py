@@ -74,7 +74,7 @@ CLAIMS = (
         slug="population_statistics",
         group="B",
         origin="paper",
-        sentence="With the population's statistics, what the network says about an example does not depend on the "
+        sentence="With population statistics, the network's output for an example does not depend on the "
         "examples beside it.",
         source="§3.1, Algorithm 2",
         metric="largest change of an example's scores as the rest of its test batch is exchanged, batches of 2 to 256",

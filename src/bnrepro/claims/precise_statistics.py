@@ -1,4 +1,4 @@
-"""Readers: population statistics estimated anew beat the moving average, the more the smaller the mini-batch."""
+"""Readers: population statistics estimated anew beat the moving average, by more the smaller the mini-batch."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ CLAIMS = (
         slug="precise_statistics",
         group="C",
         origin="readers",
-        sentence="Population statistics estimated anew after training beat the moving average kept in training, the "
-        "more the smaller the mini-batch.",
+        sentence="Population statistics estimated anew after training beat the moving average kept in "
+        "training, and by more the smaller the mini-batch.",
         source="Wu & Johnson 2021; §3.1, Algorithm 2",
         metric="slope of the gain in test accuracy, Algorithm 2 minus moving average, against log2 of the mini-batch "
         "size, 2 to 256; besides, the gain at the smallest size must be above 0 (contradicted if it is below)",

@@ -53,8 +53,9 @@ CLAIMS = (
         slug="scale_invariance",
         group="B",
         origin="paper",
-        sentence="A scale a of the weights changes nothing but the sign, which is that of a, in the output of a "
-        "normalised layer and in the gradient of its input, and divides the gradient of the weights by |a|.",
+        sentence="Scaling the weights by a changes the output of a normalised layer and the gradient of its "
+        "input in nothing but the sign, which is that of a, and divides the gradient of the weights "
+        "by |a|.",
         source="§3.3",
         metric="largest relative error of the three identities, |a| from 1e-3 to 1e3 with both signs, from-scratch "
         "layer and the library's, ε = 0, float64",

@@ -48,7 +48,8 @@ CLAIMS = (
         slug="similar_samples",
         group="C",
         origin="readers",
-        sentence="A mini-batch of nearly identical samples is bad for BN: it blows their noise, and the gradient, up.",
+        sentence="A mini-batch of nearly identical samples is bad for BN, which amplifies their noise and the "
+        "gradient.",
         source="readers",
         metric="standard deviation of noise after the layer ÷ before it, when the samples are identical, ε = 1e-5",
         unit="ratio",

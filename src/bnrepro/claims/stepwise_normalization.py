@@ -77,8 +77,8 @@ CLAIMS = (
         slug="stepwise_normalization",
         group="B",
         origin="paper",
-        sentence="If the gradient takes the statistics for constants, each update of a bias is cancelled by the "
-        "normalisation after it: the bias grows without end and the loss does not change.",
+        sentence="If the gradient treats the statistics as constants, the normalisation cancels each update of"
+        " a bias: the bias grows without bound while the loss stays the same.",
         source="§2",
         metric="largest relative change of the loss over 2,000 updates of b alone, one mini-batch, float64",
         unit="number",

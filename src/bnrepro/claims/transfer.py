@@ -140,8 +140,8 @@ CLAIMS = (
         slug="transfer_statistics",
         group="C",
         origin="readers",
-        sentence="After the data have shifted, statistics frozen in training hurt, and estimating them anew recovers "
-        "accuracy, without a label.",
+        sentence="After the data have shifted, statistics frozen in training hurt; estimating them anew "
+        "recovers accuracy, without labels.",
         source="readers; §3.1, Algorithm 2",
         metric="test accuracy with statistics re-estimated on shifted training images minus with those of training, "
         "mean over contrast × 0.5 and × 0.2, blur of 1 and 2 pixels, and inversion",

@@ -101,8 +101,8 @@ CLAIMS = (
         slug="whitening_cost",
         group="B",
         origin="paper",
-        sentence="Whitening all features of a layer jointly costs far more than normalising each of them by itself, "
-        "however it is done.",
+        sentence="Whitening all features of a layer jointly costs far more than normalising each by itself, "
+        "whichever way it is done.",
         source="§2, §3",
         metric="processor time of a forward and backward pass, cheapest of three ways to whiten ÷ per feature, 1,024 "
         "features, 2,048 examples",

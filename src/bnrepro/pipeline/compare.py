@@ -25,7 +25,8 @@ from bnrepro.data.fallback import Reasons
 from bnrepro.errors import ConfigError, UserError
 from bnrepro.measurements import base as measure
 from bnrepro.pipeline.plan import AUTO, LONGEST_NAME, Request
-from bnrepro.pipeline.stages import say, write_tables
+from bnrepro.pipeline.publication import write_tables
+from bnrepro.pipeline.stages import say
 from bnrepro.report import comparison, drawing
 from bnrepro.runs import engine
 from bnrepro.runs.planned import Planned
@@ -114,7 +115,8 @@ def compare(asked: Comparison, console: Console) -> Path:
     into = store.committed_results() if runs.parent == store.committed_results() else runs
     with store.alone_in(runs):
         for name, items in plan.runs.items():
-            write_tables(name, [item.folder for item in items], runs, console)
+            for line in write_tables(name, [item.folder for item in items], runs):
+                say(console, line)
         if timed is not None:
             tables.write_measurement(timed, runs)
         beside = None if into == store.committed_results() else comparison.read(store.committed_results())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ class Plan:
     ``names`` are the experiments and measurements asked for. ``runs`` holds the runs to train, by experiment. ``found``
     also holds the experiments whose networks a measurement uses: they are not trained, but something may stand in for
     their data. Planning takes seconds, and more where data are decoded or downloaded: with ``first``, these experiments
-    are planned at once, and the others by :meth:`rest`.
+    are planned at once, and each of the others by :meth:`next`.
     """
 
     def __init__(self, composer: Composer, request: Request, console: Console, first: Sequence[str] = ()) -> None:
@@ -145,20 +146,20 @@ class Plan:
         self.found: dict[str, Found] = {}
         self.runs: dict[str, list[Planned]] = {}
         self._reasons, self._told = Reasons(), set[str]()
-        self._add(first or self._with_needs())
-
-    def rest(self) -> list[Planned]:
-        """Plan everything that is not planned yet. Returns its runs."""
-        before = set(self.runs)
-        self._add(self._with_needs())
-        return [item for name, items in self.runs.items() if name not in before for item in items]
-
-    def _add(self, names: Sequence[str]) -> None:
         swept = (*experiments(), *self.request.own())
-        for name in [name for name in names if name in swept and name not in self.found]:
+        self._waiting = deque(name for name in dict.fromkeys([*first, *self._with_needs()]) if name in swept)
+        while self._waiting and not (first and set(first) <= set(self.found)):
+            self.next()
+
+    def next(self) -> tuple[str, list[Planned]] | None:
+        """Plan one more experiment of which runs are to be trained. Returns it, with its runs; None after the last."""
+        while self._waiting:
+            name = self._waiting.popleft()
             found = self.found[name] = self._with_data(name)
             if name in self.names:
                 self.runs[name] = [plan_run(config, together=True, devices=self.devices) for config in found.configs]
+                return name, self.runs[name]
+        return None
 
     @property
     def results(self) -> Path:

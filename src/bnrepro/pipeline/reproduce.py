@@ -10,7 +10,8 @@ from rich.console import Console
 from bnrepro.claims import remarks
 from bnrepro.config.compose import Composer
 from bnrepro.pipeline.plan import Plan, Request
-from bnrepro.pipeline.stages import FIRST, Stages, say
+from bnrepro.pipeline.publication import FIRST
+from bnrepro.pipeline.stages import Stages, say
 from bnrepro.report import comparison, judge
 from bnrepro.runs import engine
 
@@ -27,7 +28,7 @@ def reproduce(request: Request, console: Console) -> Path:
         outcome = _train(plan, stages, console)
         found = stages.finish()
     outcome.errors |= stages.errors
-    folder, own = plan.results, stages.beside
+    folder, own = plan.results, stages.place.beside
     judge.print_verdicts(found, console)
     for text in remarks(found.results):
         say(console, f"{text} (curves and final values: in the report)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,32 +11,31 @@ from typing import Any
 
 from rich.console import Console
 
-from bnrepro import store, tables
-from bnrepro.claims import declared
+from bnrepro import store
 from bnrepro.errors import NetworksMissing, UserError
 from bnrepro.measurements import base as measure
 from bnrepro.measurements.base import Measurement
+from bnrepro.pipeline.ahead import Ahead
 from bnrepro.pipeline.plan import Plan
-from bnrepro.report import drawing, judge, markdown
+from bnrepro.pipeline.publication import FIRST, Place, Publication, Published
+from bnrepro.report import judge
 from bnrepro.runs.course import Chore, Course
 from bnrepro.runs.display import roughly
 from bnrepro.runs.planned import Planned
-from bnrepro.stats import NOT_RUN
-from bnrepro.tables import Results
 
-FIRST = "mnist_training"
-"""Its figures, the paper's Fig. 1, are the first to be seen."""
 TIMED = ("step_cost", "whitening_cost", "gradient_estimate", "imagenet_plan")
 """Measurements of times: nothing else runs beside them."""
-REFRESH_SHARE = 0.1
+REFRESH_SHARE = 0.05
 """The largest share of the time that goes into writing the report again while runs are trained."""
 
 
 class Stages(Course):
-    """Publishes an experiment's tables, figures and verdicts as soon as its last run has ended.
+    """Plans one experiment after another while runs are trained, and publishes each as soon as its last run has ended.
 
-    Tables and figures are written at once, the report so often that it costs at most :data:`REFRESH_SHARE` of the time.
-    Measurements that measure no time run beside the training; the others one by one after it, with :meth:`finish`.
+    Tables and figures are written at once, the report so often that it costs at most :data:`REFRESH_SHARE` of the time;
+    one of the workers does it, and what ends meanwhile is published together after it. Where results are to be found is
+    known once all is planned: nothing is published before. Measurements that measure no time run beside the training;
+    the others one by one after it, with :meth:`finish`.
     """
 
     def __init__(self, plan: Plan, console: Console) -> None:
@@ -45,32 +43,44 @@ class Stages(Course):
         self.errors: dict[str, str] = {}
         self.measured: dict[str, Measurement] = {}
         self._planned = False
+        self._ahead: Ahead | None = None
         self._under_way: dict[str, set[str]] = {}
         """By experiment, the runs that have not ended."""
         self._complete: list[str] = []
         """Experiments and measurements that have ended."""
         self._given: set[str] = set()
+        self._waiting: list[str] = []
+        """What has ended and is not published."""
+        self._publishing: Publication | None = None
         self._written: set[str] = set()
         self._told: set[str] = set()
         self._began, self._reporting = time.monotonic(), 0.0
+        for name, items in plan.runs.items():
+            self._follow(name, items)
 
     # ------------------------------------------------------------------------------------------- during training
 
-    def more(self) -> Sequence[Planned]:
+    def more(self, wait: bool = False) -> Sequence[Planned] | None:
         if self._planned:
-            return ()
-        self._planned = True
-        added = self.plan.rest()
-        ended = []
-        for name, items in self.plan.runs.items():
-            self._under_way[name] = {item.folder.name for item in items if not item.folder.is_done()}
-            if not self._under_way[name]:
-                ended.append(name)
-        if self.request.train and any(self._under_way.values()):
-            self._publish(ended)
-        else:
-            self._complete += ended
-        return added
+            return None
+        if self._ahead is None:
+            self._ahead = Ahead(self.plan)
+        found = self._ahead.found(wait)
+        for name, items in found:
+            self._follow(name, items)
+        self._planned = self._ahead.ended
+        if self._planned and not (self.request.train and any(self._under_way.values())):
+            self._waiting.clear()  # nothing is trained: everything is published at the end
+        return [item for _, items in found for item in items]
+
+    def _follow(self, name: str, items: Sequence[Planned]) -> None:
+        self._under_way[name] = {item.folder.name for item in items if not item.folder.is_done()}
+        self._end_if_none_is_left(name)
+
+    def _end_if_none_is_left(self, name: str) -> None:
+        if not self._under_way[name]:
+            self._complete.append(name)
+            self._waiting.append(name)
 
     def seconds_after(self) -> float:
         return sum(self._seconds(name) for name in self.plan.measurements if name in TIMED)
@@ -79,8 +89,7 @@ class Stages(Course):
         name = run.config.experiment
         if run.folder.name in self._under_way[name]:
             self._under_way[name].remove(run.folder.name)
-            if not self._under_way[name]:
-                self._publish([name])
+            self._end_if_none_is_left(name)
 
     def ready(self) -> Sequence[Chore]:
         if not self._planned or (FIRST in self.plan.runs and FIRST not in self._complete):
@@ -96,23 +105,34 @@ class Stages(Course):
             self.measured[name] = item
             if item.folder.is_done():
                 self._complete.append(name)
+                self._waiting.append(name)
             else:
                 chores.append(Chore(f"measuring {name}", functools.partial(measure.execute, item), self._seconds(name)))
-        return sorted(chores, key=lambda chore: chore.seconds)
+        chores.sort(key=lambda chore: chore.seconds)
+        if self._waiting and self._publishing is None:
+            self._publishing = self._publication()
+            chores.insert(0, Chore(PUBLISHING, self._publishing))
+        return chores
 
     def made(self, chore: Chore, result: Any) -> None:
+        if chore.name == PUBLISHING:
+            publication, self._publishing = self._publishing, None
+            if publication is not None and isinstance(result, Published):  # else it is tried again at the end
+                self._hear(publication, result)
+            return
         name = chore.name.removeprefix("measuring ")
         if isinstance(result, UserError):
             del self.measured[name]
         else:
-            self._publish([name])
+            self._complete.append(name)
+            self._waiting.append(name)
 
     # ------------------------------------------------------------------------------------------------- after it
 
     def finish(self) -> judge.Found:
         """Make the measurements that are left, alone and one by one, and publish everything."""
-        if not self._planned:
-            self.more()
+        while self.more(wait=True) is not None:
+            pass
         left = [name for name in self.plan.measurements if name not in self._given]
         items = {name: item for name in left if (item := self._measurement(name)) is not None}
         missing = [name for name, item in items.items() if not item.folder.is_done()]
@@ -129,13 +149,16 @@ class Stages(Course):
                 self.errors[name] = str(error)
                 continue
             self.measured[name] = item
+            self._complete.append(name)
             if name in missing:
-                self._publish([name])
-            else:
-                self._complete.append(name)
-        with store.alone_in(self.plan.results):
-            self._write([name for name in (*self.plan.runs, *self.measured) if name not in self._written])
-            return self._report()
+                self._waiting.append(name)
+                publication = self._publication()
+                self._hear(publication, publication())
+        with store.alone_in(self.place.folder):
+            rest = [name for name in (*self.plan.runs, *self.measured) if name not in self._written]
+            for line in self._of(rest).write():
+                say(self.console, line)
+            return self.place.report()
 
     def _announce(self, name: str, number: int, count: int, seconds: float) -> None:
         alone = ", with nothing beside it" if name in TIMED else ""
@@ -162,80 +185,38 @@ class Stages(Course):
     # ---------------------------------------------------------------------------------------------- publication
 
     @functools.cached_property
-    def own(self) -> Path | None:
-        """The user's folder with claims of theirs, if there is one."""
-        return self.request.own_claims()
+    def place(self) -> Place:
+        """Where the results go, once all is planned."""
+        request, folder = self.request, self.plan.results
+        batch = request.results("batch", self.plan.on_digits)
+        beside = batch if batch != folder else None
+        return Place(folder, request.treatment, request.profile, beside, request.own_claims())
 
-    @property
-    def beside(self) -> Path | None:
-        """The folder of Batch Normalization's own results, if another normaliser is asked."""
-        own = self.request.results("batch", self.plan.on_digits)
-        return own if own != self.plan.results else None
+    def _publication(self) -> Publication:
+        """Of what has ended since the last one."""
+        names, self._waiting = self._waiting, []
+        return self._of(names)
 
-    def _publish(self, names: Sequence[str]) -> None:
-        """Write tables and figures of what has ended, print its verdicts, and refresh the report if it is time."""
-        if not names:
-            return
-        self._complete += names
-        folder = self.plan.results
-        with store.alone_in(folder):
-            self._write(names)
-            results = Results(folder, self.request.treatment, self.own)
-            markdown.draw(results, self.request.profile)
-            self._tell(results, names)
-            spent = time.monotonic() - self._began
-            if self._reporting <= REFRESH_SHARE * spent or FIRST in names:
-                self._report()
-
-    def _write(self, names: Sequence[str]) -> None:
-        for name in names:
-            self._written.add(name)
-            if name in self.measured:
-                tables.write_measurement(self.measured[name].folder, self.plan.results)
-            else:
-                folders = [item.folder for item in self.plan.runs[name]]
-                write_tables(name, folders, self.plan.results, self.console)
-
-    def _report(self) -> judge.Found:
-        began = time.monotonic()
-        request = self.request
-        found = markdown.publish(self.plan.results, request.treatment, request.profile, self.beside, self.own)
-        self._reporting += time.monotonic() - began
-        return found
-
-    def _tell(self, results: Results, names: Sequence[str]) -> None:
-        """One line for each claim that can now be judged, and one for the figures of what has ended."""
-        for name in names:
-            if shown := drawing.pictures(results, name):
-                more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
-                label = "Fig. 1 of the paper" if name == FIRST else name
-                say(self.console, f"{label}: {os.path.relpath(shown[0])}{more}")
-        known = declared(results.own)
-        for name in self._complete:
-            for claim in known[name].claims if name in known else ():
-                if claim.slug in self._told:
-                    continue
-                judgement = claim.asked_of(results.treatment).judge(results)
-                if judgement.verdict != NOT_RUN:
-                    self._told.add(claim.slug)
-                    number, n = judge.deciding(judgement)
-                    counted = f"{number}, {n}" if n != "–" else number
-                    say(self.console, f"  {claim.slug}: {judge.marked(judgement.verdict)} ({counted})")
-
-
-def write_tables(name: str, runs: Sequence[store.RunFolder], folder: Path, console: Console) -> None:
-    """Write an experiment's tables from its finished ``runs``.
-
-    The tables stay as they are if they hold unfinished ones: in a fresh clone they hold runs that its outputs lack.
-    """
-    if kept := tables.held(name, [run for run in runs if not run.is_done()], folder):
-        say(
-            console,
-            f"{name}: its tables stay as they are, since {len(kept)} of the runs in them are not in the outputs folder "
-            "(make restore brings them back, except those whose networks are kept)",
+    def _of(self, names: Sequence[str]) -> Publication:
+        spent = time.monotonic() - self._began
+        return Publication(
+            self.place,
+            {name: [item.folder for item in self.plan.runs[name]] for name in names if name not in self.measured},
+            {name: self.measured[name].folder for name in names if name in self.measured},
+            tuple(self._complete),
+            frozenset(self._told),
+            self._reporting <= REFRESH_SHARE * spent or FIRST in names,
         )
-    else:
-        tables.write_experiment(name, [run for run in runs if run.is_done()], folder)
+
+    def _hear(self, publication: Publication, said: Published) -> None:
+        self._written.update(publication.runs, publication.measured)
+        for line in said.lines:
+            say(self.console, line)
+        self._told.update(said.claims)
+        self._reporting += said.seconds or 0.0
+
+
+PUBLISHING = "drawing and judging"
 
 
 def say(console: Console, text: str) -> None:

@@ -102,12 +102,12 @@ QUESTIONS = (
             f"{SLOPE} | none": "exponent of the gradient's size in the weights', without", f"{SLOPE} | batch": "with"}),
     )),
     Question("Does it come at a price?", (
-        Point("step_cost", "a dearer step", {"ratio of a step's time, inception": "on the small Inception"}),
+        Point("step_cost", "a step that takes longer", {"ratio of a step's time, inception": "on the small Inception"}),
         Point("tiny_batches", "accuracy lost with tiny mini-batches, unlike group normalisation", {
             "final test accuracy at 2 examples a batch | batch": "with 2 examples a mini-batch",
             "final test accuracy at 2 examples a batch | group": "group normalisation"}),
         Point("transfer_statistics", "accuracy lost to frozen statistics after a shift of the data"),
-        Point("precise_statistics", "accuracy lost to the moving average, the more the smaller the mini-batch"),
+        Point("precise_statistics", "accuracy lost to the moving average, more so with small mini-batches"),
     )),
     Question("Are the details of the paper needed?", (
         Point("affine_needed", "γ and β"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -142,7 +143,9 @@ def draw(
     tasks = [(results, name, into, tuple(kinds)) for name in names]
     # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
-    drawn = _all_drawn(tasks, min(os.cpu_count() or 1, len(tables.intersection(names)) // 3))
+    # A worker, which cannot have workers of its own, has one core.
+    cores = 1 if multiprocessing.current_process().daemon else os.cpu_count() or 1
+    drawn = _all_drawn(tasks, min(cores, len(tables.intersection(names)) // 3))
     if folder is None:
         _record(results, dict(zip(names, drawn, strict=True)))
     return [path for each in drawn for path in each.paths] + compared

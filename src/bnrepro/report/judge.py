@@ -148,7 +148,7 @@ def print_verdicts(found: Found, console: Console) -> None:
     """Print a table of the verdicts."""
     table = Table(title=f"{found.results.treatment} against none")
     for column in ("claim", "here (95% interval)", "n", "verdict"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("claim", "verdict"))
     for claim, judgement in found:
         table.add_row(claim.slug, *deciding(judgement), judgement.verdict)
     console.print(table)

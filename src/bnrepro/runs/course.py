@@ -13,7 +13,7 @@ from bnrepro.runs.planned import Planned
 class Chore:
     """Work besides training that one of the processes of a sweep does: ``call`` must be picklable.
 
-    ``seconds`` is roughly how long it takes.
+    ``seconds`` is roughly how long it takes; 0 if that is not worth saying.
     """
 
     name: str
@@ -27,9 +27,12 @@ class Course:
     Methods are called between two events of the workers, and may take some seconds: workers go on meanwhile.
     """
 
-    def more(self) -> Sequence[Planned]:
-        """Further runs, after those of the sweep; called when the first ones train, and again after each event."""
-        return ()
+    def more(self, wait: bool = False) -> Sequence[Planned] | None:
+        """Further runs that are known by now, after those of the sweep; called after each event of the workers.
+
+        None says that there will be no more. With ``wait``, returns when there are some, or none to come.
+        """
+        return None
 
     def ready(self) -> Sequence[Chore]:
         """Chores to be done next, before any further run; each is given once."""

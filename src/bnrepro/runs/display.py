@@ -55,12 +55,14 @@ class Display:
 
     def __init__(self, console: Console, pending: Sequence[Planned], done: int) -> None:
         self.console, self.live = console, console.is_terminal
-        self.started = False
+        self.started = self.complete = False
         self.done = self.total = 0
         self.work, self.costs = 0.0, dict[str, float]()
         self.finished_work, self.shares = 0.0, dict[str, float]()
         self.seconds_after = 0.0
         """Of what comes after the runs."""
+        self.said = 0
+        """The total that was said last."""
         self.rows: dict[str, Any] = {}
         self.began = self.spoke = time.monotonic()
         self.progress = Progress(
@@ -72,17 +74,20 @@ class Display:
 
     def add(self, pending: Sequence[Planned], done: int) -> None:
         """Count further runs, some of them ``done``."""
-        if not pending and not done:
-            return
         self.done, self.total = self.done + done, self.total + done + len(pending)
         found = {item.folder.name: cost(item) for item in pending}
         self.costs |= found
         self.work += sum(found.values())
         self.progress.update(self.overall, total=self.total, completed=self.done)
-        if self.started:
+
+    def completes(self) -> None:
+        """From now on the total is known, and with it the time left."""
+        self.complete = True
+        if self.started and self.total != self.said:
             self._count()
 
     def _count(self) -> None:
+        self.said = self.total
         self._say(f"{self.total} runs: {self.done} done, {self.total - self.done} to train")
 
     def __enter__(self) -> Display:
@@ -125,10 +130,10 @@ class Display:
 
     def starts(self, chore: Chore) -> None:
         """Show what a worker does besides training, and how long it takes."""
-        about = roughly(chore.seconds)
+        about = roughly(chore.seconds) if chore.seconds else ""
         if self.live:
             self.rows[chore.name] = self.progress.add_task(chore.name, total=None, note=about)
-        else:
+        elif about:
             self._say(f"{chore.name}: {about}")
 
     def made(self, chore: Chore) -> None:
@@ -140,7 +145,7 @@ class Display:
         """Estimated from the work done so far: runs count by their length; with what comes after them."""
         under_way = sum(self.costs[name] * share for name, share in self.shares.items())
         done = self.finished_work + under_way
-        if done <= 0:
+        if done <= 0 or not self.complete:
             return ""
         seconds = (time.monotonic() - self.began) * (self.work - done) / done + self.seconds_after
         return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{max(seconds, 0):.0f} s left"

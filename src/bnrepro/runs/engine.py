@@ -86,8 +86,8 @@ def train_all(
     """
     sweep = _Sweep(course or Course(), console or Console())
     pending = sweep.add(planned)
-    if not pending:
-        pending = sweep.add(sweep.course.more())
+    while not pending and not sweep.complete:
+        pending = sweep.more(wait=True)
     chores = sweep.course.ready()
     if not pending and not chores:
         return sweep.outcome
@@ -160,7 +160,20 @@ class _Sweep:
         self.course, self.outcome = course, Outcome()
         self.display = Display(console, [], done=0)
         self.known: dict[str, Planned] = {}
+        self.complete = False
+        """Whether the course has no further runs."""
         self.outcome.counts[lifecycle.SKIPPED] = 0
+
+    def more(self, wait: bool = False) -> list[Planned]:
+        """The further runs of the course that are to be trained."""
+        if self.complete:
+            return []
+        added = self.course.more(wait)
+        self.complete = added is None
+        pending = self.add(added or ())
+        if self.complete:
+            self.display.completes()
+        return pending
 
     def add(self, planned: Sequence[Planned]) -> list[Planned]:
         """Count further runs. Returns those to be trained, whose networks can be built."""
@@ -178,12 +191,12 @@ class _Sweep:
     def follow(self, queue: deque[list[Planned] | Chore], workers: int, views: Views) -> list[Planned]:
         """Do what is in the ``queue``. Returns the runs that did not fit into the memory beside the others."""
         short: list[Planned] = []
-        for event in side_by_side(_work, queue, workers):
+        for event in side_by_side(_work, queue, workers, lambda: not self.complete):
             stop_if_asked()
             if event.kind == "error":
                 raise event.value
             # The workers have something to do by now; what takes long to plan is planned meanwhile.
-            queue.extend(tasks(self.add(self.course.more()), workers))
+            queue.extend(tasks(self.more(), workers))
             if event.kind == "message":
                 self._hear(event.value, short, workers, views)
             queue.extendleft(reversed(self.course.ready()))

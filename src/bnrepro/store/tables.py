@@ -43,8 +43,11 @@ def write_tables(folder: Path, owner: str, tables: Mapping[str, Iterable[str]]) 
     return paths
 
 
-def check_tables(folder: Path) -> None:
-    """Raise :class:`StoreError` that names a table of ``folder`` that is not what was written there."""
+def check_tables(folder: Path) -> dict[str, str]:
+    """The digests of the tables in ``folder`` by file name.
+
+    Raises :class:`StoreError` that names a table that is not what was written there.
+    """
     listed, present = _sums(folder), _present(folder)
     for name in sorted({*listed, *present}):
         if name not in present:
@@ -56,6 +59,7 @@ def check_tables(folder: Path) -> None:
         else:
             continue
         raise StoreError(f"{folder / name} {reason}. {WAY_FORWARD}")
+    return listed
 
 
 def find_table(folder: Path, name: str) -> Path | None:

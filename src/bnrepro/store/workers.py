@@ -46,12 +46,18 @@ class Event:
     value: Any = None
 
 
-def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any] | deque[Any], workers: int) -> Iterator[Event]:
+def side_by_side(
+    call: Callable[[Any, Emit], Any],
+    tasks: Sequence[Any] | deque[Any],
+    workers: int,
+    expected: Callable[[], bool] = bool,
+) -> Iterator[Event]:
     """Call ``call(task, emit)`` for every task, in order, in ``workers`` processes; yields the events.
 
     ``call``, the tasks and everything sent must be picklable. A caller that gives a deque may change it between two
     events: workers take their tasks from its left end. Tasks are numbered as they are taken. The workers end with the
-    iterator: after the last task, or when it is closed. Raises :class:`WorkerDied` if a worker is killed.
+    iterator: when it is closed, or after the last task, unless further ones are ``expected``. Raises
+    :class:`WorkerDied` if a worker is killed.
     """
     left = tasks if isinstance(tasks, deque) else deque(tasks)
     numbers = itertools.count()
@@ -68,7 +74,7 @@ def side_by_side(call: Callable[[Any, Emit], Any], tasks: Sequence[Any] | deque[
 
     try:
         give()
-        while busy:
+        while busy or expected():
             ready = wait(list(busy), timeout=POLL_S)
             if not ready:
                 yield Event("idle")

@@ -79,10 +79,16 @@ class Results:
     @functools.cache  # noqa: B019 - lives as long as one report
     def tables(self, experiment: str) -> Tables | None:
         """The tables of an experiment; None if there are none, as for a measurement."""
-        folder = self._checked()
-        names = self._names(experiment)
+        folder, names = self._checked(), self._names(experiment)
         if not names or f"{experiment}.meta" in names:
             return None
+        digests = {name: digest for name, digest in self._digests().items() if name.startswith(f"{experiment}.")}
+        known = _known.get((folder, experiment))
+        if known is None or known[0] != digests:
+            known = _known[folder, experiment] = digests, self._read_tables(folder, experiment, names)
+        return known[1]
+
+    def _read_tables(self, folder: Path, experiment: str, names: set[str]) -> Tables:
         self._require_all(experiment, _of_runs(experiment), names)
         main, runs_name, timing_name = _of_runs(experiment)
         runs = _read(folder, runs_name, (*RUN_COLUMNS, *VERSIONS))
@@ -172,8 +178,16 @@ class Results:
     @functools.cache  # noqa: B019
     def _checked(self) -> Path:
         """The folder of the tables, all of which fit their digests."""
-        store.check_tables(self.folder / "tables")
+        self._digests()
         return self.folder / "tables"
+
+    @functools.cache  # noqa: B019
+    def _digests(self) -> dict[str, str]:
+        return store.check_tables(self.folder / "tables")
+
+
+_known: dict[tuple[Path, str], tuple[dict[str, str], Tables]] = {}
+"""The tables that this process has read, with their digests: while runs are trained, it reports again and again."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,8 +130,9 @@ def begin(wanted: str, arguments: dict[str, Any], continues: bool, warn: Callabl
         # Offline, `resume` tells `wandb sync` to append; otherwise each part of a run would replace the one before.
         resume = "allow" if mode == "online" or continues else None
         settings = wandb.Settings(
-            init_timeout=INIT_TIMEOUT_S, console="off", x_disable_stats=True, x_disable_meta=True, silent=True
-        )
+            init_timeout=INIT_TIMEOUT_S, console="off", x_disable_stats=True, x_disable_meta=True, silent=True,
+            x_save_requirements=False,  # a list of all packages, for which each run would read all of their metadata
+        )  # fmt: skip
         try:
             run = wandb.init(**arguments, mode=mode, resume=resume, settings=settings)
             # Our own step: a resumed run repeats the steps since its checkpoint, but W&B's counter only grows.

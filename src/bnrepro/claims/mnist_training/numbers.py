@@ -125,7 +125,7 @@ def stable_inputs(results: Results) -> Evidence:
     tables, pairs = paired_runs(results, NAME, probe="activations")
     running, batch = drifts(tables, "running"), drifts(tables, "batch")
     if not set(pairs.frame.to_numpy().ravel()) <= set(running.columns):
-        raise Inapplicable(f"the runs of {NAME} are too short for a drift")
+        raise Inapplicable("a run has no two looks at its activations after the first 1% of its steps")
     medians, typical = running.median(), running.T[TYPICAL_UNIT]
     primary = pairs.ratio(medians)
     label = "drift, in widths of the final distribution"

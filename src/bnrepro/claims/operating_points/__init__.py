@@ -165,7 +165,7 @@ CLAIMS = (
         slug="parameter_growth",
         group="D",
         origin="paper",
-        sentence="With Batch Normalization larger weights get smaller gradients, and their growth stabilises.",
+        sentence="With Batch Normalization, larger weights get smaller gradients, and their growth levels off.",
         source="§3.3",
         metric="share of cells in which the norm of the hidden layers' weights changes by at most half as much in the "
         f"second half of training with BN, in logarithms, {BOTH_TRAIN}",
