@@ -105,7 +105,6 @@ class Stages(Course):
             self.measured[name] = item
             if item.folder.is_done():
                 self._complete.append(name)
-                self._waiting.append(name)
             else:
                 chores.append(Chore(f"measuring {name}", functools.partial(measure.execute, item), self._seconds(name)))
         chores.sort(key=lambda chore: chore.seconds)
