@@ -81,14 +81,15 @@ def test_hydra_s_own_keys_go_with_any_sweep(composer: Composer) -> None:
         composer.sweep([*overrides, "hydra.launcher.n_jbos=2"])
 
 
+@pytest.mark.parametrize("more", [[], ["data=digits", "data.train_examples=null", "data.validation_examples=200"]])
 def test_a_large_grid_is_composed_from_files_only_a_few_times(
-    composer: Composer, monkeypatch: pytest.MonkeyPatch
+    more: list[str], composer: Composer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
     monkeypatch.setattr(
         "bnrepro.config.compose.compose", lambda *args, **kwargs: calls.append(args) or compose(*args, **kwargs)
     )
-    runs = composer.sweep(["experiment=mnist_tuning", "profile=full"])
+    runs = composer.sweep(["experiment=mnist_tuning", "profile=full", *more])
     assert len(runs) >= 100
     assert len(calls) < 10
 
