@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from hydra import compose
-from omegaconf import OmegaConf
 
 from bnrepro.config.build import from_hydra
 from bnrepro.config.compose import Composer, details, expand, experiments
@@ -35,6 +34,7 @@ def test_what_is_the_same_run_twice_is_planned_once(sweep: Callable[..., list[Co
         ["norm=none,batch", "placement=before,after", "precision=float32,float64"],
         ["norm=batch", "norm.eps=1e-3,1", "model.hidden=[3],[4,5]", "data=digits,mnist"],
         ["data.threshold=null,0.25", "data.train_examples=null,100", "norm.affine=true,false"],
+        ["data=digits", "data.train_examples=null", "optimizer.lr=1,2", "seed=0,1"],
         ["experiment=mnist_training", "profile=smoke,quick", "norm=none,batch", "seed=0,1"],
         ["treatment=batch,none", "optimizer.lr=1,2"],
         ["seed=3,4", "steps=${seed}", "norm.name=x${seed}"],
@@ -71,40 +71,6 @@ def test_copies_of_a_composed_run_are_what_hydra_itself_composes(composer: Compo
     assert sorted(map(repr, found)) == sorted(set(map(repr, expected)))
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [["norm=none"], ["experiment=depth"], ["experiment=inception_training", "arm=bn_x5"], ["norm=batch", "seed=2"]],
-)
-def test_files_that_are_parsed_once_give_what_hydra_gives(
-    overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Composer() as composer:
-        for others in (["norm=group"], ["experiment=dropout"], overrides):
-            composer.sweep(others, single=True)
-        found = OmegaConf.to_yaml(compose("train", overrides, return_hydra_config=True))
-    monkeypatch.setattr("bnrepro.config.compose.parse_files_once", lambda: None)
-    with Composer():
-        expected = OmegaConf.to_yaml(compose("train", overrides, return_hydra_config=True))
-    assert found == expected
-
-
-def test_a_file_is_parsed_once_in_a_command_and_anew_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hydra._internal.config_repository import ConfigRepository
-
-    read: list[str] = []
-    load = ConfigRepository.load_config
-    monkeypatch.setattr(
-        ConfigRepository, "load_config", lambda self, config_path: read.append(config_path) or load(self, config_path)
-    )
-    monkeypatch.setattr("bnrepro.config.compose.compose", compose)  # that of the tests remembers
-    for _ in range(2):
-        read.clear()
-        with Composer() as composer:
-            composer.sweep(["norm=none,batch,group", "seed=0,1"])
-        assert "train" in [path.removesuffix(".yaml") for path in read]
-        assert len(read) == len(set(read))
-
-
 def test_hydra_s_own_keys_go_with_any_sweep(composer: Composer) -> None:
     """They are no keys of a run, and the runs after the first are copies of it all the same."""
     overrides = ["seed=0,1,2", "optimizer.lr=0.1,1"]
@@ -115,14 +81,15 @@ def test_hydra_s_own_keys_go_with_any_sweep(composer: Composer) -> None:
         composer.sweep([*overrides, "hydra.launcher.n_jbos=2"])
 
 
+@pytest.mark.parametrize("more", [[], ["data=digits", "data.train_examples=null", "data.validation_examples=200"]])
 def test_a_large_grid_is_composed_from_files_only_a_few_times(
-    composer: Composer, monkeypatch: pytest.MonkeyPatch
+    more: list[str], composer: Composer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
     monkeypatch.setattr(
         "bnrepro.config.compose.compose", lambda *args, **kwargs: calls.append(args) or compose(*args, **kwargs)
     )
-    runs = composer.sweep(["experiment=mnist_tuning", "profile=full"])
+    runs = composer.sweep(["experiment=mnist_tuning", "profile=full", *more])
     assert len(runs) >= 100
     assert len(calls) < 10
 

@@ -15,8 +15,8 @@ from bnrepro.config.schema import Config
 
 Composed = Callable[..., list[Config]]
 COUNTS = {
-    "operating_points": {"full": 720, "quick": 80, "smoke": 16},
-    "operating_points_digits": {"full": 432, "quick": 80, "smoke": 16},
+    "operating_points": {"full": 720, "quick": 64, "smoke": 16},
+    "operating_points_digits": {"full": 432, "quick": 64, "smoke": 16},
     "stability_limit": {"full": 1080, "quick": 48, "smoke": 8},
     "depth": {"full": 360, "quick": 36, "smoke": 8},
     "first_layer": {"full": 20, "quick": 8, "smoke": 8},

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnrepro.config.schedule import evenly, learning_rate, points
+from bnrepro.config.compose import experiments
+from bnrepro.config.schedule import evaluations, evenly, learning_rate, points
 from bnrepro.config.schema import OptimizerConfig, ScheduleConfig
+from bnrepro.stats import FINAL_EVALUATIONS
 
 PAPER = ScheduleConfig(growth=0.05, min_interval=10, max_interval=500)
 
@@ -48,6 +50,13 @@ def test_the_committed_experiment_observes_at_200_points_or_more(composed) -> No
     assert len(points(config.steps, config.probes.activations)) >= 200
     evaluation = config.evaluation
     assert (evaluation.growth, evaluation.min_interval, evaluation.max_interval) == (0.05, 10, 500)
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_quick_final_values_are_of_networks_that_have_trained(composed, experiment: str) -> None:
+    """They are means of the last evaluations, none of which is of the first fifth of the run."""
+    [config, *_] = composed(f"experiment={experiment}", "profile=quick")
+    assert sorted(evaluations(config.steps, config.evaluation))[-FINAL_EVALUATIONS] >= config.steps / 5
 
 
 @settings(max_examples=200, deadline=None)

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from bnrepro.errors import UserError
+from bnrepro.pipeline import stages
 from bnrepro.pipeline.reproduce import Request, reproduce
 from bnrepro.runs import run
 from bnrepro.store.tables import SUMS
@@ -67,7 +68,9 @@ def files_of(outputs: Path) -> dict[str, bytes]:
     }
 
 
-def test_full_at_any_write(outputs: Path, small: Callable, one_format: None) -> None:
+def test_full_at_any_write(outputs: Path, small: Callable, one_format: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Measured and published in this process, where the disk is watched.
+    monkeypatch.setattr(stages, "TIMED", REQUEST.only)
     disk, planned = Disk(), run.plan(small("norm=none"))
 
     def everything() -> None:

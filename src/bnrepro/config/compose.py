@@ -26,7 +26,6 @@ from bnrepro.arguments import importable
 from bnrepro.config import own_groups
 from bnrepro.config.build import from_hydra, register_schema, unknown_key
 from bnrepro.config.checks import validated
-from bnrepro.config.parsed_once import parse_files_once
 from bnrepro.config.schema import Config
 from bnrepro.errors import ConfigError
 from bnrepro.store.record import flatten
@@ -68,7 +67,6 @@ class Composer:
             own_groups.folder = self._own or self._outer[1]
             self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
             self._context.__enter__()
-            parse_files_once()
         self._composed_of: dict[tuple[Any, ...], tuple[DictConfig, list[str], list[str], Config]] = {}
         self._computed: dict[tuple[Any, ...], dict[str, Any]] = {}
         return self

@@ -33,9 +33,10 @@ class Stages(Course):
     """Plans one experiment after another while runs are trained, and publishes each as soon as its last run has ended.
 
     Tables and figures are written at once, the report so often that it costs at most :data:`REFRESH_SHARE` of the time;
-    one of the workers does it, and what ends meanwhile is published together after it. Where results are to be found is
-    known once all is planned: nothing is published before. Measurements that measure no time run beside the training;
-    the others one by one after it, with :meth:`finish`.
+    one of the workers does it, and what ends meanwhile is published together after it. Only Fig. 1 is published by the
+    parent: somebody waits for it, and a worker may be busy for a minute. Where results are to be found is known once
+    all is planned: nothing is published before. Measurements that measure no time run beside the training; the others
+    one by one after it, with :meth:`finish`.
     """
 
     def __init__(self, plan: Plan, console: Console) -> None:
@@ -61,17 +62,17 @@ class Stages(Course):
     # ------------------------------------------------------------------------------------------- during training
 
     def more(self, wait: bool = False) -> Sequence[Planned] | None:
-        if self._planned:
-            return None
         if self._ahead is None:
             self._ahead = Ahead(self.plan)
         found = self._ahead.found(wait)
         for name, items in found:
             self._follow(name, items)
-        self._planned = self._ahead.ended
-        if self._planned and not (self.request.train and any(self._under_way.values())):
+        if found or not self._ahead.ended:
+            return [item for _, items in found for item in items]
+        if not self._planned and not (self.request.train and any(self._under_way.values())):
             self._waiting.clear()  # nothing is trained: everything is published at the end
-        return [item for _, items in found for item in items]
+        self._planned = True
+        return None
 
     def _follow(self, name: str, items: Sequence[Planned]) -> None:
         self._under_way[name] = {item.folder.name for item in items if not item.folder.is_done()}
@@ -105,10 +106,11 @@ class Stages(Course):
             self.measured[name] = item
             if item.folder.is_done():
                 self._complete.append(name)
-                self._waiting.append(name)
             else:
                 chores.append(Chore(f"measuring {name}", functools.partial(measure.execute, item), self._seconds(name)))
         chores.sort(key=lambda chore: chore.seconds)
+        if FIRST in self._waiting:  # somebody is waiting for it, and the workers may be busy for a minute
+            self._publish()
         if self._waiting and self._publishing is None:
             self._publishing = self._publication()
             chores.insert(0, Chore(PUBLISHING, self._publishing))
@@ -152,8 +154,7 @@ class Stages(Course):
             self._complete.append(name)
             if name in missing:
                 self._waiting.append(name)
-                publication = self._publication()
-                self._hear(publication, publication())
+                self._publish()
         with store.alone_in(self.place.folder):
             rest = [name for name in (*self.plan.runs, *self.measured) if name not in self._written]
             for line in self._of(rest).write():
@@ -196,6 +197,10 @@ class Stages(Course):
         """Of what has ended since the last one."""
         names, self._waiting = self._waiting, []
         return self._of(names)
+
+    def _publish(self) -> None:
+        publication = self._publication()
+        self._hear(publication, publication())
 
     def _of(self, names: Sequence[str]) -> Publication:
         spent = time.monotonic() - self._began

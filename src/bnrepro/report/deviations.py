@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from bnrepro.claims import Claim, declared
 from bnrepro.report.judge import Found, anchor
 
@@ -42,9 +44,19 @@ def _by_experiment(found: Found) -> dict[str, list[Claim]]:
 
 
 def _shown(text: str, experiment: str, said: dict[str, str]) -> str:
-    """``text``, or what it adds to the longest one of those ``said`` (by which experiment) that it begins with."""
-    base = max((other for other in said if text.startswith(other)), key=len, default=None)
-    if base is None:
+    """``text``, or what it adds to the one of those ``said`` (by which experiment) with which it shares most.
+
+    One clause in common is no reason to send the reader there, unless the other text has no more.
+    """
+    base = max(said, key=lambda other: _shared(text, other), default="")
+    shared = _shared(text, base)
+    if shared < min(2, len(base.split("; "))):
         return text
     same = "the same" if said[base] == experiment else f"as {said[base]}"
-    return same + text.removeprefix(base)
+    return "; ".join([same, *text.split("; ")[shared:]])
+
+
+def _shared(text: str, other: str) -> int:
+    """How many clauses two texts share from their beginning."""
+    pairs = zip(text.split("; "), other.split("; "), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

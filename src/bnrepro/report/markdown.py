@@ -51,8 +51,8 @@ def publish(
 
 
 def draw(results: Results, profile: str) -> None:
-    """Draw the figures that are out of date; of the smoke profile, which nobody prints, not as PDF."""
-    drawing.publish(results, ("png", "svg") if profile == "smoke" else ())
+    """Draw the figures that are out of date; those of shorter profiles, which nobody prints, not as PDF."""
+    drawing.publish(results, ("png", "svg") if profile in ("smoke", "quick") else ())
 
 
 def write_report(results: Results, profile: str = "full", beside: Path | None = None) -> Found:

@@ -50,7 +50,7 @@ def side_by_side(
     call: Callable[[Any, Emit], Any],
     tasks: Sequence[Any] | deque[Any],
     workers: int,
-    expected: Callable[[], bool] = bool,
+    expected: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Call ``call(task, emit)`` for every task, in order, in ``workers`` processes; yields the events.
 

@@ -67,6 +67,7 @@ TOPICS = (
         "On a small Inception",
         {
             "fewer_steps_inception": "reach the plain network's best accuracy in a fraction of the steps",
+            "plain_with_changes": "do so itself, not through the paper's other changes",
             "higher_accuracy_inception": "be more accurate even at thirty times the learning rate",
             "saturating_nonlinearity": "train with sigmoids",
         },
