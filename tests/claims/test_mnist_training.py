@@ -11,6 +11,7 @@ import pytest
 from fabricated import finish, publish
 
 from bnrepro.claims import Judgement, mnist_training, operating_points
+from bnrepro.claims.claim import Inapplicable
 from bnrepro.claims.mnist_training import numbers
 from bnrepro.claims.mnist_training.numbers import drifts
 from bnrepro.config.schema import Config
@@ -154,6 +155,21 @@ def test_runs_that_were_looked_at_once_have_no_drift_and_the_report_says_so(runs
     assert "- stable_inputs: a run has no two looks at its activations" in mnist_training.DECLARED.section(
         Results(tmp_path)
     )
+
+
+def test_inputs_that_end_at_one_value_have_no_width_to_move_in(runs, tmp_path: Path) -> None:
+    """As with a normaliser that cuts its output off from below, which is all that is left of some units."""
+    for arm, width in (("none", 1.0), ("batch", 0.0)):
+        looks = [
+            f"{step},running,{each},{(640 - step) / 640 + width * (each - 50) / 35}"
+            for step in (10, 320, 640)
+            for each in (15, 50, 85)
+        ]
+        curves = {"test/accuracy": rising(8, 0.9), "train/loss": rising(8, 1)}
+        finish(runs(arm, 0), curves, STEPS, activations="\n".join(["step,statistics,percentile,u0", *looks, ""]))
+    publish("mnist_training", tmp_path)
+    with pytest.raises(Inapplicable, match="in 1 of its runs a unit's inputs end at one value"):
+        numbers.stable_inputs(Results(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_the_members_train_as_long_as_declared(composed: Composed) -> None:
         for profile in ("full", "quick", "smoke")
         if (configs := composed("experiment=ensemble_members", f"profile={profile}"))
     }
-    assert found == {"full": (18, 5625), "quick": (6, 80), "smoke": (2, 8)}
+    assert found == {"full": (18, 5625), "quick": (6, 60), "smoke": (2, 8)}
 
 
 def test_an_override_that_contradicts_a_member_is_refused(composed: Composed) -> None:

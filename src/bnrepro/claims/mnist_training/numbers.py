@@ -127,6 +127,10 @@ def stable_inputs(results: Results) -> Evidence:
     if not set(pairs.frame.to_numpy().ravel()) <= set(running.columns):
         raise Inapplicable("a run has no two looks at its activations after the first 1% of its steps")
     medians, typical = running.median(), running.T[TYPICAL_UNIT]
+    if still := [run for run in pairs.frame.to_numpy().ravel() if not np.isfinite([medians[run], typical[run]]).all()]:
+        raise Inapplicable(
+            f"in {len(still)} of its runs a unit's inputs end at one value, and have no width to move in"
+        )
     primary = pairs.ratio(medians)
     label = "drift, in widths of the final distribution"
     estimates = [
