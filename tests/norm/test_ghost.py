@@ -29,12 +29,19 @@ def by_hand(x: np.ndarray, slope: np.ndarray, given: dict[str, np.ndarray], coun
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("size", "count"), [(2, 3), (3, 2), (4, 1), (6, 1), (50, 1)])
+@pytest.mark.parametrize(("size", "count"), [(2, 3), (3, 2), (4, 2), (5, 1), (6, 1), (50, 1)])
 def test_values_and_gradients_are_those_of_the_algorithm(shape: tuple[int, ...], size: int, count: int) -> None:
     layer = randomised(GhostBatchNorm(5, size, eps=EPS))
     assert error(layer, shape, lambda *given: by_hand(*given, count=count)) < 1e-12
     layer.zero_grad()
     assert error(layer, shape, lambda *given: by_hand(*given, count=count % 3 + 1)) > 0.01
+
+
+@pytest.mark.parametrize(("examples", "sizes"), [(60, [20, 20, 20]), (32, [16, 16]), (29, [29]), (3, [3]), (1, [1])])
+def test_the_sizes_come_close_to_the_one_asked_for(examples: int, sizes: list[int]) -> None:
+    count = GhostBatchNorm(5, 20).count(examples)
+    assert [len(part) for part in torch.zeros(examples).tensor_split(count)] == sizes
+    assert GhostBatchNorm(5, 2).count(3) == 1  # none is of one example
 
 
 def test_the_running_statistics_take_in_one_ghost_batch_after_the_other() -> None:

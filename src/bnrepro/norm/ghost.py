@@ -16,9 +16,9 @@ class GhostBatchNorm(BatchNorm):
     it is :class:`~bnrepro.norm.BatchNorm`, whose shapes, kernel and state it has: a running σ² with Bessel's factor,
     where the paper's algorithm keeps a running σ.
 
-    A mini-batch that ``ghost_size`` does not divide is split into as many ghost batches as fit, of nearly equal sizes,
-    none of them below ``ghost_size``; a smaller one is a single ghost batch. Raises ``ValueError`` for a ``ghost_size``
-    below 2.
+    A mini-batch that ``ghost_size`` does not divide is split into ghost batches of nearly equal sizes, so many that the
+    sizes come close to ``ghost_size``: 32 examples become two of 16 for a size of 20. Raises ``ValueError`` for a
+    ``ghost_size`` below 2.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class GhostBatchNorm(BatchNorm):
 
     def count(self, examples: int) -> int:
         """The number of ghost batches in a mini-batch of so many examples."""
-        return max(examples // self.ghost_size, 1)
+        return max(min(round(examples / self.ghost_size), examples // 2), 1)
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
