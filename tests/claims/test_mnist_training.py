@@ -172,6 +172,22 @@ def test_inputs_that_end_at_one_value_have_no_width_to_move_in(runs, tmp_path: P
         numbers.stable_inputs(Results(tmp_path))
 
 
+@pytest.mark.parametrize("early", [1, 0])
+def test_inputs_without_a_width_early_in_training_have_no_early_drift(early: int, runs, tmp_path: Path) -> None:
+    for arm, widths in (("none", (1, 1, 1)), ("batch", (1, early, 1))):
+        looks = [
+            f"{step},running,{each},{(640 - step) / 640 + width * (each - 50) / 35}"
+            for step, width in zip((10, 50, 640), widths, strict=True)
+            for each in (15, 50, 85)
+        ]
+        curves = {"test/accuracy": rising(8, 0.9), "train/loss": rising(8, 1)}
+        finish(runs(arm, 0), curves, STEPS, activations="\n".join(["step,statistics,percentile,u0", *looks, ""]))
+    publish("mnist_training", tmp_path)
+    names = [each.name for each in numbers.stable_inputs(Results(tmp_path)).estimates]
+    assert sum("within the first 10% of the steps" in name for name in names) == early
+    assert names[0] == "ratio of drift, median over the units"
+
+
 @pytest.mark.parametrize(
     ("seeds", "shown", "panels"), [({"none": (1, 2), "batch": (2, 3)}, 2, 2), ({"none": (4,), "batch": (3,)}, 3, 1)]
 )

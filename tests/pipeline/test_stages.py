@@ -52,7 +52,10 @@ def place(lines: list[str], words: str) -> int:
     return next(number for number, line in enumerate(lines) if words in line)
 
 
-def test_fig_1_is_seen_before_another_run_has_ended() -> None:
+def test_fig_1_is_seen_before_another_run_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    here: list[set[str]] = []  # what this process publishes, not one of its workers
+    publish = stages.Publication.__call__
+    monkeypatch.setattr(stages.Publication, "__call__", lambda self: here.append({*self.runs}) or publish(self))
     lines, folder = shown("affine", "mnist_training", "scale_invariance")
     seen = place(lines, "Fig. 1 of the paper: ")
     assert seen < place(lines, "] affine/")
@@ -61,6 +64,7 @@ def test_fig_1_is_seen_before_another_run_has_ended() -> None:
     named = lines[seen].removeprefix("Fig. 1 of the paper: ").partition(" and ")[0]
     assert Path(named).resolve().parent == (folder / "figures").resolve()
     assert Path(named).name == "mnist_training_accuracy.png"
+    assert "mnist_training" in here[0]
 
 
 def test_a_verdict_is_said_once_and_as_soon_as_its_experiment_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

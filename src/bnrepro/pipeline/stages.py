@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import time
@@ -109,8 +110,9 @@ class Stages(Course):
             else:
                 chores.append(Chore(f"measuring {name}", functools.partial(measure.execute, item), self._seconds(name)))
         chores.sort(key=lambda chore: chore.seconds)
-        if FIRST in self._waiting:  # somebody is waiting for it, and the workers may be busy for a minute
-            self._publish()
+        if FIRST in self._waiting:
+            with contextlib.suppress(UserError):  # it is tried again at the end
+                self._publish()
         if self._waiting and self._publishing is None:
             self._publishing = self._publication()
             chores.insert(0, Chore(PUBLISHING, self._publishing))

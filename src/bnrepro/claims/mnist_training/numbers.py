@@ -141,8 +141,7 @@ def stable_inputs(results: Results) -> Evidence:
     notes = list(pairs.notes)
     for share in EARLY_SHARES:
         early = drifts(tables, "running", share).median()
-        shown = early.reindex(pairs.frame.to_numpy().ravel())
-        if np.isfinite(shown).all():
+        if np.isfinite(early.reindex(pairs.frame.to_numpy().ravel())).all():
             ratio = pairs.ratio(early)
             label = f"ratio of drift within the first {share:.0%} of the steps"
             estimates.append(Estimate(label, results.treatment, ratio))
