@@ -88,6 +88,7 @@ def test_every_claim_about_training_is_asked_of_it(folder: Path, one_format: Non
         "- [",
         "## Normalisers compared",
         "The claims that can be",
+        "| claim | BN | centred |",  # side by side
     )
     told = [line for line in report.splitlines() if not line.startswith(of_the_paper)]
     assert not [line for line in told if re.search(r"Batch Normalization|\bBN\b", line)]
@@ -113,7 +114,8 @@ def test_it_stands_in_the_comparison_beside_batch_normalization(folder: Path, ou
     assert arms.count("none") == arms.count("batch") == arms.count("centred") == 4
     assert not list(outputs.glob("runs/inception_normalisers/batch*"))
     text = (into / "COMPARISON.md").read_text()
-    assert "| BN | centred |" in text
+    assert "| BN (smoke) | centred (smoke) | layer norm (exam) |" in text  # beside the committed columns
+    assert "is said of the profile **smoke** alone" in text
     assert (into / "figures" / "comparison.svg").exists()
     said = io.StringIO()
     compare(replace(asked, train=False), Console(file=said, width=200))

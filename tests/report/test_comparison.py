@@ -19,6 +19,7 @@ from bnrepro.config.schema import Config
 from bnrepro.errors import StoreError
 from bnrepro.report import advice, comparison, drawing, markdown
 from bnrepro.report.judge import judge
+from bnrepro.report.side_by_side import print_side_by_side
 from bnrepro.tables import Results
 
 STEPS = [0, 10, 20, 40, 80, 160]
@@ -39,6 +40,13 @@ def compared(composed: Callable[..., list[Config]], treatment: str, gain: float,
         finish(config, curves, STEPS)
     publish("operating_points", folder)
     return folder
+
+
+def printed(frame: pd.DataFrame, width: int) -> str:
+    shown = Console(file=io.StringIO(), width=width)
+    print_side_by_side(frame, shown)
+    assert isinstance(shown.file, io.StringIO)
+    return shown.file.getvalue()
 
 
 def test_only_claims_that_are_not_about_batch_norm_itself_are_asked_of_others(tmp_path: Path) -> None:
@@ -73,10 +81,12 @@ def test_two_treatments_side_by_side(composed: Callable[..., list[Config]], tmp_
     text = (other / "REPORT.md").read_text()
     assert "| claim | BN | group norm |" in text
     assert "✘ contradicted: of 12 cells: 0 " in text  # the share of cells in which it ends higher
-    shown = Console(file=io.StringIO(), width=160)
-    comparison.print_side_by_side(frame, shown)
-    assert isinstance(shown.file, io.StringIO)
-    assert "contradicted" in shown.file.getvalue()
+    assert "✘ contradicted: of 12 cells" in printed(frame, 160)
+    narrow = printed(frame, 70)
+    assert "of 12 cells" not in narrow
+    assert "1 BN, 2 group norm" in narrow
+    [row] = [line.split() for line in narrow.splitlines() if line.strip().startswith("higher_accuracy ")]
+    assert row == ["higher_accuracy", "✔", "✘"]
 
 
 def test_what_was_not_run_is_said_to_be_so(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from bnrepro.pipeline.plan import AUTO, LONGEST_NAME, Request
 from bnrepro.pipeline.publication import write_tables
 from bnrepro.pipeline.stages import say
 from bnrepro.report import comparison, drawing
+from bnrepro.report.side_by_side import print_side_by_side
 from bnrepro.runs import engine
 from bnrepro.runs.planned import Planned
 from bnrepro.runs.planned import plan as plan_run
@@ -123,7 +124,7 @@ def compare(asked: Comparison, console: Console) -> Path:
         comparison.write(into, Results(runs), asked.profile, asked.normalisers, plan.reasons, beside)
     frame = comparison.read(into)
     assert frame is not None
-    comparison.print_side_by_side(frame, console)
+    print_side_by_side(frame, console)
     for path in drawing.draw_comparison(into):
         say(console, f"figure: {path}")
     text = into / "COMPARISON.md"

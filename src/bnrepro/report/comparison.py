@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from bnrepro import store, tables
 from bnrepro.claims import asked_of, declared, naming
@@ -242,43 +240,39 @@ def as_text(cell: Cell | None) -> str:
     return marked(cell.verdict) + (f": {cell.text}" if cell.text else "")
 
 
-def print_side_by_side(frame: pd.DataFrame, console: Console) -> None:
-    """Print the comparison, one column per normaliser."""
-    found = of_frame(frame)
-    shown = Table(title="does it do what Batch Normalization does?")
-    shown.add_column("claim")
-    for name in found.normalisers.values():
-        shown.add_column(name, overflow="fold")
-    for row in found.rows:
-        label = row.slug if row.where == REPORT else f"{row.where}: {row.slug}"
-        shown.add_row(label, *(as_text(row.cells.get(name)) for name in found.normalisers))
-    console.print(shown)
-
-
 def section(frame: pd.DataFrame, profile: str) -> str:
-    """The comparison as a section of the report: the matrix, then what it says in plain words."""
+    """The comparison as a section of the report: the matrix, then what it says in plain words.
+
+    ``profile`` is that of the report. What to use when is said of its columns alone if the comparison has others too.
+    """
     found = of_frame(frame)
     own = set(frame["where"]) == {REPORT}
+    profiles = list(dict.fromkeys(found.profiles.values()))
+    mixed = len(profiles) > 1
     rows = []
     for row in found.rows:
         asked = f"[{row.slug}](#{anchor(row.slug)})" if own else f"{row.says} ({row.where}: {row.slug})"
         rows.append([asked, *(as_text(row.cells.get(name)) for name in found.normalisers)])
-    profiles = ", ".join(dict.fromkeys(found.profiles.values()))
     data = " and ".join(dict.fromkeys(each for text in frame["data"].dropna() for each in str(text).split("; ")))
-    several = len(set(found.profiles.values())) > 1
-    header = [f"{label} ({found.profiles[name]})" if several else label for name, label in found.normalisers.items()]
+    header = [f"{label} ({found.profiles[name]})" if mixed else label for name, label in found.normalisers.items()]
     parts = [
         "## Normalisers compared: does another one do what Batch Normalization does?",
         "The claims that can be asked of any normaliser, asked of others in Batch Normalization's place, with runs of "
-        f"the **{profiles}** profile" + (f" on {data}" if data else "")
-        + (", fewer and shorter than those behind the verdicts of this report" if profiles != profile else "")
+        f"the profile **{'** or **'.join(profiles)}**" + (f" on {data}" if data else "")
+        + (", fewer and shorter than those behind the verdicts of this report" if profile not in profiles else "")
         + ". For a normaliser of your own: docs/normaliser.md.",
     ]  # fmt: skip
     if not own and not _has_figure(frame):
         return "\n\n".join([*parts, "Nothing of it has been run yet: make compare."])
     if not own:
         parts.append("![Normalisers compared](figures/comparison.png)")
-        parts += _listed("What to use when", found.situations)
+        if mixed:
+            parts.append(
+                f"Profiles differ in the number and length of their runs, and so in what they can decide. What to use "
+                f"when is said of the profile **{profile}** alone."
+            )
+        alike = advice.situations(frame[frame["profile"] == profile]) if mixed else found.situations
+        parts += _listed("What to use when", alike)
         parts += _listed("What a step costs, over the plain network's", found.costs)
         parts += _listed("Each normaliser", found.portraits)
     parts.append(table(["claim", *header], rows))
