@@ -1,4 +1,4 @@
-"""Ask the claims of several normalisers, side by side: one table, one figure, one text. Called by `make compare`."""
+"""Put the claims to several normalisers, side by side: one table, one figure, one text. Called by `make compare`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
     from bnrepro import arguments
 
     own = Path(given.config_dir) if given.config_dir else None
-    treatments = tuple(arguments.treatment(each, own) for each in given.treatments)
+    treatments = tuple(arguments.treatment(each, own, option="--treatments") for each in given.treatments)
 
     from rich.console import Console
 

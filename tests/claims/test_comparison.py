@@ -96,6 +96,14 @@ def test_tuned_numbers_are_those_at_each_arms_own_best_cell(columns: dict) -> No
     assert columns["good"]["a step, MLP", "step_cost"].primary.interval.value == pytest.approx(2.0)
 
 
+def test_cells_in_which_one_arm_alone_trains_are_counted(columns: dict) -> None:
+    """All arms train in all of the 12 cells here."""
+    found = columns["good"]["trains", "cells_trained"]
+    assert found.verdict == "measured"
+    assert found.primary.said == "12 of 12, without it 12, both in 12"
+    assert columns["good"]["both tuned", "higher_accuracy"].notes == ["0.03 and 1, on the edge of the grid"] * 2
+
+
 def test_nothing_of_another_normaliser_is_called_batch_normalization(columns: dict) -> None:
     for row in ROWS:
         claim = row.claim.asked_of("good")
@@ -130,6 +138,7 @@ def with_layer_norm(composed: Callable[..., list[Config]], top: float, start: in
     [
         (0.71, 400, ("supported", "supported", "supported")),
         (0.71, 2000, ("inconclusive", "supported", "supported")),  # 3,200 steps are as many as Inception takes
+        # It never gets there, in as many steps as Inception takes: at least 1×.
         (0.65, 400, ("inconclusive", "contradicted", "contradicted")),
     ],
 )
@@ -141,7 +150,9 @@ def test_the_inception_with_another_normaliser_is_paired_with_that_without(
     assert tuple(row.claim.judge(results).verdict for row in rows) == verdicts
     batch = results.asked_of("batch")
     assert [row.claim.judge(batch).verdict for row in rows] == ["supported", "supported", "not run"]
-    gap = rows[2].claim.judge(results).primary
+    steps, _, gap = (row.claim.judge(results).primary for row in rows)
+    assert steps is not None
+    assert (steps.interval.high == float("inf")) == (top < 0.7)
     assert gap is not None
     assert gap.interval.value == pytest.approx(top - 0.72)
 
@@ -163,7 +174,7 @@ def test_the_picture_has_a_cell_for_every_verdict() -> None:
     cells = [("map", "higher_accuracy", verdict, 0.5, "share") for verdict in VERDICTS]
     frame = pd.DataFrame([
         {"where": where, "claim": claim, "normaliser": f"norm{at}", "profile": "exam", "data": "digits",
-         "verdict": verdict, "estimate": value if verdict != "not run" else None, "n": 3, "unit": unit}
+         "verdict": verdict, "estimate": value if verdict != "not run" else None, "high": 0.6, "n": 3, "unit": unit}
         for at, (where, claim, verdict, value, unit) in enumerate(cells)
     ])  # fmt: skip
     with style.house_style():
@@ -177,6 +188,9 @@ def test_the_picture_has_a_cell_for_every_verdict() -> None:
     assert {"✔", "≈", "±", "?", "✘"} <= set(shown)
     names = [text.get_text() for text in drawn.axes[0].get_xticklabels()]
     assert names == [f"norm{at}" for at in range(len(VERDICTS))]
+    bound = frame.assign(unit="ratio", high=float("inf"), low=0.4)
+    with style.house_style():
+        assert texts(figure.draw(bound)).count("≥0.40×") == len(VERDICTS) - 1
     mixed = frame.assign(profile=["exam", *["quick"] * (len(VERDICTS) - 1)])
     with style.house_style():
         labels = [text.get_text() for text in figure.draw(mixed).axes[0].get_xticklabels()]

@@ -138,7 +138,7 @@ def test_a_folder_of_groups_may_have_any_name(name: str, tmp_path: Path) -> None
 
 def test_a_glob_lists_the_choices_of_a_group(composer: Composer) -> None:
     assert {config.norm["name"] for config in composer.sweep(["norm=glob(batch*)"])} == {
-        "batch", "batch_no_affine", "batch_noisy",
+        "batch", "batch_no_affine", "batch_noisy", "batch_renorm",
     }  # fmt: skip
     with pytest.raises(ConfigError, match="no such value"):
         composer.sweep(["norm=glob(x*)"])

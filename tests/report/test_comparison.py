@@ -101,7 +101,7 @@ def row(normaliser: str, where: str, claim: str, verdict: str, estimate: float |
     unit = "ratio" if claim == "step_cost" else "share"
     return {"where": where, "claim": claim, "normaliser": normaliser, "profile": "exam", "data": "digits",
             "verdict": verdict, "estimate": estimate, "low": 0.4, "high": 0.6, "n": 3, "unit": unit, "said": "",
-            "why": ""} | more  # fmt: skip
+            "why": "", "cells": ""} | more  # fmt: skip
 
 
 MATRIX = [
@@ -111,7 +111,13 @@ MATRIX = [
     row("mine", "map", "faster_training", "not run", None, why="it was ill"),
     row("batch", "both tuned", "as_accurate_as_batch", "not run", None),
     row("layer", "both tuned", "as_accurate_as_batch", "inconclusive"),
-    row("rms", "both tuned", "as_accurate_as_batch", "supported"),
+    row(
+        "rms",
+        "both tuned",
+        "as_accurate_as_batch",
+        "supported",
+        cells="0.1 and 1 | 0.3 and 10, on the edge of the grid",
+    ),
     row("batch", "a step, MLP", "step_cost", "measured", 1.21),
     row("layer", "a step, MLP", "step_cost", "measured", 1.05),
 ]
@@ -120,19 +126,24 @@ MATRIX = [
 def test_the_conclusions_follow_from_the_verdicts() -> None:
     frame = pd.DataFrame(MATRIX)
     assert advice.situations(frame) == [
-        "**To reach a given accuracy in fewer steps, without tuning anew:** Batch Normalization; by less than the "
-        "declared margin: RMS normalisation; not so with layer normalisation; not run: mine.",
-        "**In the place of Batch Normalization, without losing accuracy:** RMS normalisation; undecided: layer "
-        "normalisation.",
+        "**To reach a given accuracy in fewer steps, at a scale and rate at which the plain network trains too:** "
+        "Batch Normalization; by less than the declared margin: RMS normalisation; not so with layer normalisation; "
+        "no answer for mine.",
+        "**In the place of Batch Normalization, losing at most half a point in §4.1's network and two in the "
+        "Inception:** RMS normalisation; undecided: layer normalisation.",
     ]
     assert advice.costs(frame) == ["**§4.1's network:** layer normalisation 1.05×, Batch Normalization 1.21×."]
     told = dict(zip(("batch", "layer", "rms", "mine"), advice.portraits(frame), strict=True))
-    assert told["batch"] == "**Batch Normalization**: of 1 question 1 supported."
+    assert told["batch"] == "**Batch Normalization**, 1 question: supported in 1."
     assert told["layer"] == (
-        "**Layer normalisation**: of 2 questions 1 contradicted, 1 inconclusive. Contradicted: reaches the plain "
+        "**Layer normalisation**, 2 questions: contradicted in 1, inconclusive in 1. Contradicted: reaches the plain "
         "network's accuracy in half of the steps (map)."
     )
-    assert told["mine"] == "**mine** has not been run."
+    assert told["mine"] == "**mine** has no verdict."
+    assert advice.unanswered(frame) == ["**mine** (map): it was ill."]
+    assert advice.tuned(frame) == [
+        "**The plain network** (exam): 0.1 and 1.", "**RMS normalisation**: 0.3 and 10, on the edge.",
+    ]  # fmt: skip
     reversed_ = [each | {"verdict": "contradicted" if each["verdict"] == "supported" else each["verdict"]}
                  for each in MATRIX]  # fmt: skip
     assert "none for certain" in advice.situations(pd.DataFrame(reversed_))[0]
@@ -170,12 +181,17 @@ def test_one_folder_holds_the_runs_of_all_columns(composed: Callable[..., list[C
     assert list(wide.columns) == ["batch", "group", "mine", "rms"]  # of the others, those that were run
     assert "x" not in wide.index
     why = frame[(frame["normaliser"] == "mine") & (frame["claim"] == "higher_accuracy")]["why"].iloc[0]
-    assert why == "operating_points: it takes images alone"
+    assert why == "it takes images alone"
+    elsewhere = frame[(frame["normaliser"] == "mine") & (frame["where"] == "Inception")]
+    assert not elsewhere["why"].str.contains("images alone").any()  # each row has the reason of its own experiment
     assert set(frame.loc[frame["normaliser"] == "rms", "profile"]) == {"exam"}
     assert list(frame["data"].dropna().unique()) == ["made up", "digits"]
     text = comparison.section(frame, "quick")
-    assert "| BN (quick) | group norm (quick) | mine (quick) | RMS norm (exam) |" in text
-    assert "### What to use when" in text
+    assert "| BN (quick) | group norm (quick) | mine (quick) | RMS norm (exam, digits) |" in text
+    assert comparison.MIXED in text
+    advised = text.partition("### What to use when")[2].partition("###")[0]
+    assert "group normalisation" in advised
+    assert "RMS" not in advised  # it was made in another way
     [path] = drawing.draw_comparison(tmp_path, kinds=("png",))
     assert path == tmp_path / "figures" / "comparison.png"
 

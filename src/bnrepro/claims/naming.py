@@ -28,7 +28,7 @@ LONG = {
     "dynamic_tanh": "dynamic tanh",
 }
 SHORT = {BATCH: "BN", "reference_batch": "BN from scratch"} | {
-    name: long.replace("normalisation", "norm").replace("renormalisation", "renorm") for name, long in LONG.items()
+    name: long.replace("normalisation", "norm") for name, long in LONG.items()
     if name not in (BATCH, "reference_batch")
 }  # fmt: skip
 LEGENDS = {

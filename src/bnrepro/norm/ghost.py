@@ -12,9 +12,10 @@ class GhostBatchNorm(BatchNorm):
     """Their Algorithm 1: in training, each of the ghost batches of ``ghost_size`` examples is normalised by itself.
 
     The running statistics take in the ghost batches one after the other, so that μ_run = (1−η)^n μ_run + η Σ_i
-    (1−η)^(n−i) μ_i after n of them; η is ``momentum``, and ``num_batches_tracked`` counts ghost batches. At inference
-    it is :class:`~bnrepro.norm.BatchNorm`, whose shapes, kernel and state it has: a running σ² with Bessel's factor,
-    where the paper's algorithm keeps a running σ.
+    (1−η)^(n−i) μ_i after n of them; the exponents that the paper prints would weigh the first one most. η is
+    ``momentum``, and ``num_batches_tracked`` counts ghost batches. At inference it is :class:`~bnrepro.norm.BatchNorm`,
+    whose shapes, kernel and state it has: a running σ² with Bessel's factor, where the paper's algorithm keeps a
+    running σ.
 
     A mini-batch that ``ghost_size`` does not divide is split into ghost batches of nearly equal sizes, so many that the
     sizes come close to ``ghost_size``: 32 examples become two of 16 for a size of 20. Raises ``ValueError`` for a

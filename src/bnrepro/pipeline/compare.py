@@ -100,7 +100,8 @@ class Plan:
 def compare(asked: Comparison, console: Console) -> Path:
     """Train what is missing, write the tables, judge, draw. Returns the folder of table, figure and text.
 
-    With ``train=False``, and after an interruption, what is missing reads "not run". Raises :class:`UserError`.
+    With ``train=False`` what is missing reads "not run". After an interruption nothing is written, and the next call
+    goes on. Raises :class:`UserError`.
     """
     with Composer(asked.config_dir) as composer:
         plan = planned(asked, composer, console)
@@ -116,11 +117,13 @@ def compare(asked: Comparison, console: Console) -> Path:
     into = store.committed_results() if runs.parent == store.committed_results() else runs
     with store.alone_in(runs):
         for name, items in plan.runs.items():
-            for line in write_tables(name, [item.folder for item in items], runs):
+            for line in write_tables(name, [item.folder for item in items], runs, "make compare trains them again"):
                 say(console, line)
         if timed is not None:
             tables.write_measurement(timed, runs)
-        beside = None if into == store.committed_results() else comparison.read(store.committed_results())
+        # Other settings, or the digits, are other questions: the committed answers do not stand beside them.
+        elsewhere = into != store.committed_results() and not asked.changing and not plan.on_digits
+        beside = comparison.read(store.committed_results()) if elsewhere else None
         comparison.write(into, Results(runs), asked.profile, asked.normalisers, plan.reasons, beside)
     frame = comparison.read(into)
     assert frame is not None

@@ -66,8 +66,8 @@ def _situation(frame: pd.DataFrame, need: str, rows: tuple[tuple[str, str], ...]
     if SUPPORTED not in found and parts:
         parts.insert(0, "none for certain")
     if NOT_RUN in found:
-        missing = found[NOT_RUN]
-        parts.append(f"not run: {joined(missing) if len(missing) <= MOST_NAMED else f'{len(missing)} others'}")
+        missing, others = found[NOT_RUN], "others" if parts else "normalisers"
+        parts.append(f"no answer for {joined(missing) if len(missing) <= MOST_NAMED else f'{len(missing)} {others}'}")
     return f"**{need}:** {'; '.join(parts)}."
 
 
@@ -85,23 +85,42 @@ def costs(frame: pd.DataFrame) -> list[str]:
 
 
 def portraits(frame: pd.DataFrame) -> list[str]:
-    """A sentence for each normaliser: in how many places each of its verdicts stands, and what it fails at."""
+    """A sentence for each normaliser: how often it has each verdict, and what it fails at."""
     said = []
-    for normaliser, rows in frame[frame["claim"] != "step_cost"].groupby("normaliser", sort=False):
-        judged = rows[rows["verdict"] != NOT_RUN]
+    for normaliser, rows in frame.groupby("normaliser", sort=False):
+        judged = rows[~rows["verdict"].isin([NOT_RUN, MEASURED])]
         if judged.empty:
-            said.append(f"**{_begun(str(normaliser))}** has not been run.")
+            said.append(f"**{_begun(str(normaliser))}** has no verdict.")
             continue
         counts = judged["verdict"].value_counts()
-        parts = [f"{counts[kind]} {kind}" for kind in (SUPPORTED, WEAKER, DEPENDS, CONTRADICTED, INCONCLUSIVE)
+        parts = [f"{kind} in {counts[kind]}" for kind in (SUPPORTED, WEAKER, DEPENDS, CONTRADICTED, INCONCLUSIVE)
                  if kind in counts]  # fmt: skip
-        text = f"**{_begun(str(normaliser))}**: of {style.count(len(judged), 'question')} {', '.join(parts)}."
+        text = f"**{_begun(str(normaliser))}**, {style.count(len(judged), 'question')}: {', '.join(parts)}."
         failed = [f"{SAYS[row['claim']]} ({row['where']})" for row in judged.to_dict("records")
-                  if row["verdict"] == CONTRADICTED and row["claim"] in SAYS]  # fmt: skip
+                  if row["verdict"] == CONTRADICTED]  # fmt: skip
         if failed:
             text += f" Contradicted: {'; '.join(failed)}."
         said.append(text)
     return said
+
+
+def tuned(frame: pd.DataFrame) -> list[str]:
+    """A sentence for each normaliser: the cell of the map at which it is asked where both are tuned."""
+    said = {}
+    for row in frame[frame["cells"].notna() & (frame["cells"] != "")].to_dict("records"):
+        plain, own = str(row["cells"]).split(" | ")
+        said.setdefault(f"{row['profile']}, plain", f"**The plain network** ({row['profile']}): {plain}.")
+        said.setdefault(str(row["normaliser"]), f"**{_begun(str(row['normaliser']))}**: {own}.")
+    return list(said.values())
+
+
+def unanswered(frame: pd.DataFrame) -> list[str]:
+    """A sentence for each reason for which a normaliser has no answer, with the places of the questions."""
+    missing = frame[(frame["verdict"] == NOT_RUN) & frame["why"].notna() & (frame["why"] != "")]
+    return [
+        f"**{_begun(str(normaliser))}** ({'; '.join(dict.fromkeys(rows['where']))}): {why}."
+        for (normaliser, why), rows in missing.groupby(["normaliser", "why"], sort=False)  # pyright: ignore
+    ]
 
 
 def _begun(normaliser: str) -> str:

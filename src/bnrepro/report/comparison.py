@@ -17,9 +17,10 @@ from typing import Any
 import pandas as pd
 
 from bnrepro import store, tables
-from bnrepro.claims import asked_of, declared, naming
+from bnrepro.claims import asked_of, declared
 from bnrepro.claims.comparison import EXPERIMENTS as COMPARED
-from bnrepro.claims.comparison import ROWS
+from bnrepro.claims.comparison import ROWS, columns
+from bnrepro.claims.comparison.rows import TUNED
 from bnrepro.claims.comparison.words import PLACES, SAYS
 from bnrepro.claims.markdown import table
 from bnrepro.errors import StoreError
@@ -31,8 +32,14 @@ from bnrepro.store.tables import WAY_FORWARD
 NAME = tables.COMPARISON
 COLUMNS = [
     "where", "claim", "normaliser", "profile", "data", "verdict", "estimate", "low", "high", "n", "unit", "said", "why",
+    "cells",
 ]  # fmt: skip
 KEY = ["where", "claim", "normaliser"]
+FEWER = "fewer, and over the map shorter, than those behind the verdicts of this report"
+MIXED = (
+    "The columns differ in the number and length of their runs, or in their data, and so in what they can decide. What "
+    "to use when is said of those alone that are like the first."
+)
 REPORT = "report"
 """Where the claims of a report are asked: each in its own experiment."""
 
@@ -46,26 +53,28 @@ def write(
 ) -> Path:  # fmt: skip
     """Judge every row of the comparison for all ``normalisers`` on the tables of ``runs``; write the table.
 
-    ``reasons`` says why a normaliser has no runs of an experiment (normaliser → experiment → reason). ``beside`` are
+    ``reasons`` says why a normaliser has no runs of an experiment (normaliser → experiment → reason). ``cells`` are,
+    where both are tuned, the best scale and rate of the network without and of that with the normaliser. ``beside`` are
     the rows of another comparison: its other normalisers stand beside these. Returns the table's path, below ``into``.
     """
     runs.check()
     rows: list[dict[str, Any]] = []
     for normaliser in normalisers:
         results, data = runs.asked_of(normaliser), _trained_on(runs, normaliser)
-        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.get(normaliser, {}).items())
         for row in ROWS:
             judged = row.claim.asked_of(normaliser).judge(results)
             found = {"where": row.where, "claim": row.slug, "normaliser": normaliser, "profile": profile, "data": data}
             primary = judged.primary
             if primary is None:
                 missing = "; ".join(note.partition(": python scripts/")[0] for note in judged.notes)
-                rows.append(found | {"verdict": NOT_RUN, "n": 0, "why": why or missing})
+                why = reasons.get(normaliser, {}).get(row.experiment, missing)
+                rows.append(found | {"verdict": NOT_RUN, "n": 0, "why": why})
                 continue
             interval = primary.interval
             numbers = {"estimate": interval.value, "low": interval.low, "high": interval.high}
             rows.append(
                 found
+                | ({"cells": " | ".join(judged.notes)} if row.where == TUNED else {})
                 | {"verdict": judged.verdict, "n": interval.n, "unit": primary.unit, "said": primary.said}
                 | {key: "" if math.isnan(value) else f"{value:.6g}" for key, value in numbers.items()}
             )
@@ -192,15 +201,15 @@ class Asked:
 class Matrix:
     """The comparison as data: ``normalisers`` gives the columns' names, ``profiles`` those of their runs.
 
-    ``situations``, ``costs`` and ``portraits`` are its conclusions as sentences in Markdown.
+    ``alike`` says whether these, and the data, are the same for all. ``conclusions`` are sentences in Markdown by
+    heading; what to use when is said of the columns alone that are like the first.
     """
 
     normalisers: Mapping[str, str]
     profiles: Mapping[str, str]
+    alike: bool
     rows: Sequence[Asked]
-    situations: Sequence[str]
-    costs: Sequence[str]
-    portraits: Sequence[str]
+    conclusions: Mapping[str, Sequence[str]]
 
 
 def matrix(results: Path) -> Matrix | None:
@@ -211,17 +220,23 @@ def matrix(results: Path) -> Matrix | None:
 
 def of_frame(frame: pd.DataFrame) -> Matrix:
     """The table as data."""
-    names = [str(name) for name in dict.fromkeys(frame["normaliser"])]
-    profiles = {name: str(frame.loc[frame["normaliser"] == name, "profile"].iloc[0]) for name in names}
+    labels, alike = columns.labels(frame), columns.alike(frame)
+    profiles = {name: str(frame.loc[frame["normaliser"] == name, "profile"].iloc[0]) for name in labels}
     rows = []
     for (where, slug), group in frame.groupby(["where", "claim"], sort=False):
         cells = {str(row["normaliser"]): _cell(row) for row in group.to_dict("records")}
         says = SAYS.get(str(slug), str(slug))
         rows.append(Asked(str(where), PLACES.get(str(where), str(where)), str(slug), says, cells))
-    return Matrix(
-        {name: naming.short(name) for name in names}, profiles, rows, advice.situations(frame), advice.costs(frame),
-        advice.portraits(frame),
-    )  # fmt: skip
+    found = {}
+    if set(frame["where"]) != {REPORT}:
+        found = {
+            "What to use when": advice.situations(frame[frame["normaliser"].isin(alike)]),
+            "What a step costs, over the plain network's": advice.costs(frame),
+            "Each normaliser": advice.portraits(frame),
+            "Its own best scale and rate, on validation": advice.tuned(frame),
+            "Where there is no answer": advice.unanswered(frame),
+        }
+    return Matrix(labels, profiles, len(alike) == len(labels), rows, found)
 
 
 def _cell(row: dict[Any, Any]) -> Cell:
@@ -241,43 +256,28 @@ def as_text(cell: Cell | None) -> str:
 
 
 def section(frame: pd.DataFrame, profile: str) -> str:
-    """The comparison as a section of the report: the matrix, then what it says in plain words.
-
-    ``profile`` is that of the report. What to use when is said of its columns alone if the comparison has others too.
-    """
+    """The comparison as a section of the report, whose own profile is ``profile``: conclusions, then the matrix."""
     found = of_frame(frame)
     own = set(frame["where"]) == {REPORT}
     profiles = list(dict.fromkeys(found.profiles.values()))
-    mixed = len(profiles) > 1
     rows = []
     for row in found.rows:
         asked = f"[{row.slug}](#{anchor(row.slug)})" if own else f"{row.says} ({row.where}: {row.slug})"
         rows.append([asked, *(as_text(row.cells.get(name)) for name in found.normalisers)])
-    data = " and ".join(dict.fromkeys(each for text in frame["data"].dropna() for each in str(text).split("; ")))
-    header = [f"{label} ({found.profiles[name]})" if mixed else label for name, label in found.normalisers.items()]
+    data = " and ".join(columns.data(frame))
     parts = [
         "## Normalisers compared: does another one do what Batch Normalization does?",
-        "The claims that can be asked of any normaliser, asked of others in Batch Normalization's place, with runs of "
+        "The claims that can be put to any normaliser, put to others in Batch Normalization's place, with runs of "
         f"the profile **{'** or **'.join(profiles)}**" + (f" on {data}" if data else "")
-        + (", fewer and shorter than those behind the verdicts of this report" if profile not in profiles else "")
-        + ". For a normaliser of your own: docs/normaliser.md.",
+        + (f", {FEWER}" if profile not in profiles else "") + ". For a normaliser of your own: docs/normaliser.md.",
     ]  # fmt: skip
     if not own and not _has_figure(frame):
         return "\n\n".join([*parts, "Nothing of it has been run yet: make compare."])
     if not own:
         parts.append("![Normalisers compared](figures/comparison.png)")
-        if mixed:
-            parts.append(
-                f"Profiles differ in the number and length of their runs, and so in what they can decide. What to use "
-                f"when is said of the profile **{profile}** alone."
-            )
-        alike = advice.situations(frame[frame["profile"] == profile]) if mixed else found.situations
-        parts += _listed("What to use when", alike)
-        parts += _listed("What a step costs, over the plain network's", found.costs)
-        parts += _listed("Each normaliser", found.portraits)
-    parts.append(table(["claim", *header], rows))
+    if found.conclusions and not found.alike:
+        parts.append(MIXED)
+    for heading, sentences in found.conclusions.items():
+        parts += [f"### {heading}", "\n".join(f"- {each}" for each in sentences)] if sentences else []
+    parts.append(table(["claim", *found.normalisers.values()], rows))
     return "\n\n".join(parts)
-
-
-def _listed(heading: str, sentences: Sequence[str]) -> list[str]:
-    return [f"### {heading}", "\n".join(f"- {each}" for each in sentences)] if sentences else []

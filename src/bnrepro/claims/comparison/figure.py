@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 from typing import Any
 
@@ -10,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from bnrepro.claims import naming, style
+from bnrepro.claims import style
+from bnrepro.claims.comparison import columns
 from bnrepro.claims.comparison.words import HEADINGS, PLACES, SAYS
 from bnrepro.stats import (
     CONTRADICTED,
@@ -37,6 +39,9 @@ LEGEND = {
     SUPPORTED: "supported", WEAKER: "weaker than the margin", DEPENDS: "depends on scale and rate",
     INCONCLUSIVE: "inconclusive", CONTRADICTED: "contradicted",
 }  # fmt: skip
+FORMS = (
+    "%: share of cells, cases, scales or rates beyond the margin; ×: ratio; signed: points of accuracy; –: no answer"
+)
 ROW, AROUND = 0.225, 1.75
 """Inches: the height of a row, and of title, names and legend together."""
 
@@ -64,7 +69,8 @@ def draw(frame: pd.DataFrame) -> Figure:
             _cell(axes, column, place, cells.get((*line, normaliser)))
     named = [(place, line) for place, line in enumerate(lines) if line is not None]
     axes.set_yticks([place + 0.5 for place, _ in named], [_label(*line) for _, line in named], fontsize=7)
-    axes.set_xticks([column + 0.5 for column in range(len(normalisers))], _columns(frame, normalisers), fontsize=7.5)
+    names = list(columns.labels(frame).values())
+    axes.set_xticks([column + 0.5 for column in range(len(names))], names, fontsize=7.5)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     for text in axes.get_xticklabels():
@@ -95,13 +101,20 @@ def _cell(axes: Axes, column: int, place: int, row: dict | None) -> None:
 
 
 def _short(row: dict) -> str:
-    """The estimate without its interval."""
+    """The estimate without its interval; its lower end, where the upper one is not known."""
     value, unit = row["estimate"], row["unit"]
     if pd.isna(value):
         return ""
-    ratio = f"{value:.2f}×" if value < 10 else f"{value:.0f}×"
-    forms = {"share": f"{100 * value:.0f}%", "ratio": ratio, "difference": style.signed(100 * value)}
+    bounded = not math.isinf(row["high"])  # else the steps run out first: only the lower end is known
+    forms = {
+        "share": f"{100 * value:.0f}%", "ratio": _ratio(value if bounded else row["low"], bounded),
+        "difference": style.signed(100 * value),
+    }  # fmt: skip
     return forms.get(str(unit), f"{value:.3g}")
+
+
+def _ratio(value: float, bounded: bool) -> str:
+    return ("" if bounded else "≥") + (f"{value:.2f}×" if value < 10 else f"{value:.0f}×")
 
 
 def _heading(where: str) -> str:
@@ -112,18 +125,8 @@ def _label(where: str, claim: str) -> str:
     return PLACES[where] if where in HEADINGS else SAYS.get(claim, claim)
 
 
-def _columns(frame: pd.DataFrame, normalisers: list[str]) -> list[str]:
-    """What the columns are called; with its profile, where the columns have several."""
-    profiles = {name: str(rows["profile"].iloc[0]) for name, rows in frame.groupby("normaliser")}
-    several = len(set(profiles.values())) > 1
-    return [naming.short(name) + (f" ({profiles[name]})" if several else "") for name in normalisers]
-
-
 def _title(frame: pd.DataFrame) -> str:
-    data = " and ".join(sorted({each for text in frame["data"].dropna() for each in str(text).split("; ")}))
     seeds = int(frame.loc[frame["claim"] != "step_cost", "n"].max())  # a step's cost counts rounds
-    trained = [f" on {data}"] if data else []
-    said = (
-        "%: share of cells, cases, scales or rates beyond the margin; ×: ratio; signed: points of accuracy; –: not run"
-    )
-    return f"Against the network without normalisation{''.join(trained)}, up to {style.count(seeds, 'seed')}\n{said}"
+    trained = [f" on {' and '.join(sorted(found))}"] if (found := columns.data(frame)) else []
+    against = f"Against the network without normalisation{''.join(trained)}, up to {style.count(seeds, 'seed')}"
+    return f"{against}\n{FORMS}"

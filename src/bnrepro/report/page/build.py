@@ -182,6 +182,5 @@ def _side_by_side(compared: comparison.Matrix, briefs: dict[str, str]) -> dict[s
         "rows": rows,
         "profiles": ", ".join(dict.fromkeys(compared.profiles.values())),
         "run": any(cell.verdict != NOT_RUN for row in compared.rows for cell in row.cells.values()),
-        "parts": {"What to use when": compared.situations, "What a step costs": compared.costs,
-                  "Each normaliser": compared.portraits},
+        "fewer": comparison.FEWER, "mixed": "" if compared.alike else comparison.MIXED, "parts": compared.conclusions,
     }  # fmt: skip
