@@ -188,9 +188,9 @@ def test_the_picture_has_a_cell_for_every_verdict() -> None:
     assert {"✔", "≈", "±", "?", "✘"} <= set(shown)
     names = [text.get_text() for text in drawn.axes[0].get_xticklabels()]
     assert names == [f"norm{at}" for at in range(len(VERDICTS))]
-    bound = frame.assign(unit="ratio", high=float("inf"), low=0.4)
+    bound = frame.assign(unit="ratio", high=float("inf"), low=0.47)
     with style.house_style():
-        assert texts(figure.draw(bound)).count("≥0.40×") == len(VERDICTS) - 1
+        assert texts(figure.draw(bound)).count("≥0.4×") == len(VERDICTS) - 1
     mixed = frame.assign(profile=["exam", *["quick"] * (len(VERDICTS) - 1)])
     with style.house_style():
         labels = [text.get_text() for text in figure.draw(mixed).axes[0].get_xticklabels()]

@@ -116,7 +116,7 @@ MATRIX = [
         "both tuned",
         "as_accurate_as_batch",
         "supported",
-        cells="0.1 and 1 | 0.3 and 10, on the edge of the grid",
+        cells="0.1 and 1 | 0.3 and 10, on the edge",
     ),
     row("batch", "a step, MLP", "step_cost", "measured", 1.21),
     row("layer", "a step, MLP", "step_cost", "measured", 1.05),

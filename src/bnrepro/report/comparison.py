@@ -233,7 +233,7 @@ def of_frame(frame: pd.DataFrame) -> Matrix:
             "What to use when": advice.situations(frame[frame["normaliser"].isin(alike)]),
             "What a step costs, over the plain network's": advice.costs(frame),
             "Each normaliser": advice.portraits(frame),
-            "Its own best scale and rate, on validation": advice.tuned(frame),
+            "Where each is at its best on validation: initial scale and rate": advice.tuned(frame),
             "Where there is no answer": advice.unanswered(frame),
         }
     return Matrix(labels, profiles, len(alike) == len(labels), rows, found)

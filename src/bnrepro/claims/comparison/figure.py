@@ -114,7 +114,10 @@ def _short(row: dict) -> str:
 
 
 def _ratio(value: float, bounded: bool) -> str:
-    return ("" if bounded else "≥") + (f"{value:.2f}×" if value < 10 else f"{value:.0f}×")
+    """With a digit less where it is a lower bound, which is rounded down: beside its verdict there is no more room."""
+    if not bounded:
+        return f"≥{math.floor(10 * value) / 10:.1f}×"
+    return f"{value:.2f}×" if value < 10 else f"{value:.0f}×"
 
 
 def _heading(where: str) -> str:
