@@ -180,7 +180,7 @@ def test_it_is_whole_and_its_links_lead_somewhere(parsed: Parsed, made: Path) ->
 
 def test_every_figure_named_exists_is_described_and_waits_until_it_is_seen(parsed: Parsed, made: Path) -> None:
     images = [found for tag, found in parsed.elements if tag == "img"]
-    assert [Path(str(found["src"])).name for found in images] == [f"{IDENTITY}_bias.svg"]
+    assert [Path(str(found["src"])).name for found in images] == [f"{IDENTITY}_bias.svg", "comparison.svg"]
     for found in images:
         assert (made / str(found["src"])).exists()
         assert found["loading"] == "lazy"
@@ -235,7 +235,9 @@ def test_normalisers_stand_side_by_side(html: str) -> None:
     heads = re.findall(r'<th scope="col">(.*?)</th>', part)
     assert heads == ["claim", *(naming.short(name) for name in dict.fromkeys(frame["normaliser"]))]
     assert frame.loc[frame["verdict"] != NOT_RUN, "verdict"].iloc[0] in part
-    assert "What to use when" in part
+    assert "<h3>What to use when</h3>" in part
+    assert "<summary>Each normaliser</summary>" in part
+    assert 'src="figures/comparison.svg"' in part
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.slug)

@@ -29,6 +29,8 @@ NAME = "index.html"
 FIGURE_TYPE = "svg"
 KINDS = {"measured": "measured in experiments", "identity": "identity, exact"}
 MAP_FIGURE = "operating_points_map"
+OPEN = 2
+"""Of the conclusions about normalisers: what to use when, and at what cost. The others unfold."""
 _SIZE = re.compile(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
@@ -104,7 +106,9 @@ def page(found: Found, profile: str = "full") -> str:
         plane=drawn,
         missing=missing,
         map_figure=_figure(results.folder, MAP_FIGURE),
-        compared=None if compared is None else _side_by_side(compared, {row.claim.slug: row.brief for row in rows}),
+        compared=None if compared is None else _side_by_side(
+            compared, {row.claim.slug: row.brief for row in rows}, results.folder
+        ),
     )  # fmt: skip
 
 
@@ -169,8 +173,8 @@ def _frame(frame: pd.DataFrame) -> dict[str, Any]:
     return {"header": [str(frame.index.name or ""), *map(str, frame.columns)], "rows": rows}
 
 
-def _side_by_side(compared: comparison.Matrix, briefs: dict[str, str]) -> dict[str, Any]:
-    """The comparison of normalisers: a row per question, a column per normaliser, and its conclusions."""
+def _side_by_side(compared: comparison.Matrix, briefs: dict[str, str], folder: Path) -> dict[str, Any]:
+    """The comparison of normalisers below ``folder``: a row per question, a column per normaliser, its conclusions."""
     rows = [
         (briefs.get(row.slug, row.says) if row.where == comparison.REPORT else f"{row.says} ({row.place})",
          anchor(row.slug) if row.slug in briefs else "",
@@ -183,4 +187,5 @@ def _side_by_side(compared: comparison.Matrix, briefs: dict[str, str]) -> dict[s
         "profiles": ", ".join(dict.fromkeys(compared.profiles.values())),
         "run": any(cell.verdict != NOT_RUN for row in compared.rows for cell in row.cells.values()),
         "fewer": comparison.FEWER, "mixed": "" if compared.alike else comparison.MIXED, "parts": compared.conclusions,
+        "open": OPEN, "figure": _figure(folder, comparison.NAME) if compared.conclusions else None,
     }  # fmt: skip
