@@ -5,15 +5,17 @@ BIN := $(VENV)/bin
 PROFILE ?= quick
 DEVICE ?= auto
 TREATMENT ?= batch
-TREATMENTS ?= group layer
+TREATMENTS ?=
 ARGS ?=
+comma := ,
+space := $(subst ,, )
 
 .PHONY: help setup reproduce compare restore test verify figures report show notebooks dashboard bench attack lint clean
 
 help:
 	@echo "make setup     the virtual environment; every other target makes it if it is missing"
 	@echo "make reproduce [PROFILE=smoke|quick|full] [TREATMENT=NORM] [DEVICE=cpu|cuda] [ARGS=...]  train what is missing, draw, judge"
-	@echo "make compare [TREATMENTS='group layer']  ask the claims of other normalisers, side by side, into the report's table"
+	@echo "make compare [PROFILE=exam|quick] [TREATMENTS=layer,rms]  put the claims to many normalisers: one table, one figure"
 	@echo "make restore   finished runs back from the committed tables, so that PROFILE=full trains only the others"
 	@echo "make test      the test suite          make lint     ruff, pyright, import contracts"
 	@echo "make figures   redraw from the tables (ARGS=--compare: only compare)"
@@ -40,10 +42,9 @@ reproduce: setup
 	$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --device $(DEVICE) --treatment $(TREATMENT) $(ARGS)
 
 compare: setup
-	@for treatment in batch $(TREATMENTS); do \
-		$(BIN)/python scripts/reproduce.py --profile $(PROFILE) --device $(DEVICE) --treatment $$treatment $(ARGS) || exit $$?; \
-	done
-	$(BIN)/python scripts/compare.py --profile $(PROFILE) $(TREATMENTS)
+	$(if $(filter-out file,$(origin TREATMENT)),$(error TREATMENT=$(TREATMENT) is for make reproduce; here it is TREATMENTS=$(TREATMENT)))
+	$(BIN)/python scripts/compare.py --device $(DEVICE) $(if $(filter-out file,$(origin PROFILE)),--profile $(PROFILE)) \
+		$(if $(TREATMENTS),--treatments $(subst $(space),$(comma),$(strip $(TREATMENTS)))) $(ARGS)
 
 restore: setup
 	$(BIN)/python scripts/restore.py $(ARGS)

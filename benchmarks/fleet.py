@@ -31,6 +31,10 @@ from bnrepro.training.state import Placed
 WIDTHS = {("cpu", "mlp"): 5, ("cpu", "inception"): 5, ("cuda", "mlp"): 100, ("cuda", "inception"): 35}
 """Places of a block. On a CPU 4 to 6 are equally fast, wider ones leave its cache, and most sweeps have five or ten
 seeds; on a card, they are the runs of its bounds."""
+OTHERS = (
+    "batch_noisy", "group", "layer", "reference_batch", "rms", "weight", "batch_renorm", "ghost_batch",
+    "filter_response", "dynamic_tanh",
+)  # fmt: skip
 NO_CUDA = "no CUDA device"
 MLP_EXPERIMENTS = (
     "mnist_training", "mnist_training_own_rate", "mnist_tuning", "learning_rate", "init_scale", "dropout", "affine",
@@ -46,7 +50,7 @@ def fleet_mlp(bench: Bench) -> Iterator[Measured]:
 
 @row("fleet-norms", "the same with other normalisers: run-steps/s")
 def fleet_norms(bench: Bench) -> Iterator[Measured]:
-    yield from _mlp(bench, "cpu", dict.fromkeys(("batch_noisy", "group", "layer", "reference_batch")))
+    yield from _mlp(bench, "cpu", dict.fromkeys(OTHERS))
 
 
 @row("fleet-inception", "small Inception, a block of runs / the single loop, one core: run-steps/s")

@@ -24,6 +24,8 @@ NAME = re.compile(r"[\w.+=-]*\w[\w.+=-]*")
 """Names become parts of paths: no separators, and not only dots."""
 BASELINE, PAPERS = "none", "batch"
 PROFILES = ("smoke", "quick", "full")
+COMPARED = ("smoke", "quick", "exam")
+"""Profiles of the comparison of normalisers."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -85,9 +87,11 @@ def name(text: str) -> str:
     return text
 
 
-def treatment(text: str, own_groups: Path | None = None, results: Path | None = None) -> str:
+def treatment(
+    text: str, own_groups: Path | None = None, results: Path | None = None, option: str = "--treatment"
+) -> str:
     """A normaliser to compare with none: one that the runs in the tables below ``results`` have, if there are runs, or
-    else a choice of the group ``norm``. The committed results are those of the paper's own.
+    else a choice of the group ``norm``. The committed results are those of the paper's own. ``option`` is what gave it.
 
     Raises :class:`ConfigError` for any other name.
     """
@@ -98,9 +102,9 @@ def treatment(text: str, own_groups: Path | None = None, results: Path | None = 
     where = f" in the tables of {results}" if known else ""
     known = [each for each in known or store.choices("norm", own_groups) if each != BASELINE]
     if text == BASELINE:
-        raise ConfigError(f"--treatment {text}: it is what the treatment is compared with; {near(text, known)}")
+        raise ConfigError(f"{option} {text}: it is what the treatment is compared with; {near(text, known)}")
     if text not in known:
-        raise ConfigError(f"--treatment {text}: no such normaliser{where}; {near(text, known)}")
+        raise ConfigError(f"{option} {text}: no such normaliser{where}; {near(text, known)}")
     return text
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from bnrepro import store
+from bnrepro.claims.comparison import rules as comparison_rules
 from bnrepro.claims.operating_points import rules
 
 RULES = Path(str(rules.__file__))
 JUDGED = ("operating_points", "operating_points_digits", "stability_limit", "first_layer", "depth")
 """The experiments whose claims are judged by these rules."""
+COMPARED = ("operating_points", "mnist_training", "stability_limit", "inception_normalisers")
 
 
 def declared(file: Path) -> float | None:
@@ -47,6 +49,18 @@ def test_the_rules_were_committed_before_the_runs(experiment: str) -> None:
     if timing is None:
         pytest.skip(f"results/tables has no {experiment}.timing.csv: it has not been run in full")
     committed = declared(RULES)
+    if committed is None:
+        pytest.skip("this copy has no history of git, so that nothing says when the rules were committed")
+    assert too_early(timing, committed) == []
+
+
+@pytest.mark.parametrize("experiment", COMPARED)
+def test_the_rules_of_the_comparison_were_committed_before_its_runs(experiment: str) -> None:
+    """Its baselines in inception_training are runs of that experiment, and older."""
+    timing = store.find_table(store.REPOSITORY / "results" / "comparison" / "tables", f"{experiment}.timing")
+    if timing is None:
+        pytest.skip(f"results/comparison has no {experiment}.timing.csv: it has not been run")
+    committed = declared(Path(str(comparison_rules.__file__)))
     if committed is None:
         pytest.skip("this copy has no history of git, so that nothing says when the rules were committed")
     assert too_early(timing, committed) == []

@@ -38,11 +38,10 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return call
 
 
-@pytest.mark.parametrize("script", ["figures", "report", "restore", "verify", "compare"])
+@pytest.mark.parametrize("script", ["figures", "report", "restore", "verify"])
 def test_results_that_are_not_there(script: str, refused: Callable[..., str], tmp_path: Path) -> None:
-    first = ("group",) if script == "compare" else ()
-    assert "TYPO: no such folder" in refused(script, *first, "--results", "TYPO")
-    assert "no folder tables/ in it" in refused(script, *first, "--results", str(tmp_path))
+    assert "TYPO: no such folder" in refused(script, "--results", "TYPO")
+    assert "no folder tables/ in it" in refused(script, "--results", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +58,11 @@ def test_results_that_are_not_there(script: str, refused: Callable[..., str], tm
         ("report --treatment group", "no such normaliser"),  # it would overwrite the committed verdicts
         ("report --treatment none", "what the treatment is compared with"),
         ("figures --treatment ../../x", "no such normaliser"),
-        ("compare ../../x", "is no name"),
+        ("compare --treatments layer,../../x", "is no name"),
+        ("compare --treatments layr", "did you mean layer"),
+        ("compare --treatments none", "what the treatment is compared with"),
+        ("compare --profile full", "invalid choice"),
+        ("compare norm=layer", "use the option --norm"),
         ("reproduce --treatment ../../x --no-train", "no such normaliser"),
         ("reproduce --treatment grup", "did you mean group"),
         ("reproduce --experiments ../x", "is no name"),
@@ -135,7 +138,7 @@ def test_a_folder_of_groups_may_have_any_name(name: str, tmp_path: Path) -> None
 
 def test_a_glob_lists_the_choices_of_a_group(composer: Composer) -> None:
     assert {config.norm["name"] for config in composer.sweep(["norm=glob(batch*)"])} == {
-        "batch", "batch_no_affine", "batch_noisy",
+        "batch", "batch_no_affine", "batch_noisy", "batch_renorm",
     }  # fmt: skip
     with pytest.raises(ConfigError, match="no such value"):
         composer.sweep(["norm=glob(x*)"])

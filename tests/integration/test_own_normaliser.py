@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import processes
@@ -18,7 +19,10 @@ from bnrepro import store
 from bnrepro.config.checks import declares
 from bnrepro.config.compose import Composer
 from bnrepro.errors import ConfigError
+from bnrepro.pipeline.compare import ALL, Comparison, compare
+from bnrepro.pipeline.compare import planned as plan_comparison
 from bnrepro.pipeline.reproduce import Request, reproduce
+from bnrepro.report import comparison
 from bnrepro.runs import run
 
 MODULE = """
@@ -84,12 +88,76 @@ def test_every_claim_about_training_is_asked_of_it(folder: Path, one_format: Non
         "- [",
         "## Normalisers compared",
         "The claims that can be",
+        "| claim | BN | centred |",  # side by side
     )
     told = [line for line in report.splitlines() if not line.startswith(of_the_paper)]
     assert not [line for line in told if re.search(r"Batch Normalization|\bBN\b", line)]
     legend = (results / "figures" / "mnist_training_accuracy.svg").read_text()  # which keeps each text as a comment
     assert "<!-- With centred -->" in legend
     assert "<!-- Without normalisation -->" in legend
+
+
+def test_it_stands_in_the_comparison_beside_batch_normalization(folder: Path, outputs: Path, one_format: None) -> None:
+    """One YAML and one class give a column; without them the runs of the others are trained once for all columns."""
+    console = Console(file=io.StringIO(), width=200)
+    overrides = ("wandb=disabled", "steps=4", "seed=0")
+    asked = Comparison(("centred",), "smoke", overrides, str(folder), jobs=1)
+    into = compare(asked, console)
+    assert into.parent == outputs
+    frame = comparison.read(into)
+    assert frame is not None
+    mine = frame[(frame["normaliser"] == "centred") & (frame["where"] == "both tuned")].set_index("claim")
+    assert mine.loc["higher_accuracy", "verdict"] != "not run"
+    assert {"Inception", "a step, MLP", "a step, Inception"} <= set(frame.loc[frame["verdict"] != "not run", "where"])
+    assert set(frame["profile"][frame["normaliser"] == "centred"]) == {"smoke"}
+    arms = [json.loads(path.read_text())["arm"] for path in outputs.glob("runs/operating_points/*/meta.json")]
+    assert arms.count("none") == arms.count("batch") == arms.count("centred") == 4
+    assert not list(outputs.glob("runs/inception_normalisers/batch*"))
+    text = (into / "COMPARISON.md").read_text()
+    assert "| BN | centred |" in text  # no committed column beside runs of other settings
+    assert (into / "figures" / "comparison.svg").exists()
+    said = io.StringIO()
+    compare(replace(asked, train=False), Console(file=said, width=200))
+    assert "runs: 0 are not there" in said.getvalue()
+
+
+def test_a_normaliser_of_images_alone_is_asked_of_images_alone(outputs: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    with Composer() as composer:
+        asked = Comparison(("instance",), "smoke", ("wandb=disabled", "steps=4", "seed=0"))
+        found = plan_comparison(asked, composer, console)
+    assert set(found.reasons) == {"instance"}
+    assert set(found.reasons["instance"]) == {"operating_points", "mnist_training", "stability_limit"}
+    assert "cannot process" in found.reasons["instance"]["operating_points"]
+    assert {item.config.norm["name"] for item in found.runs["operating_points"]} == {"none", "batch"}
+    assert [item.config.norm["name"] for item in found.runs["inception_normalisers"]] == ["instance"]
+    assert {item.config.arm for item in found.runs["inception_training"]} == {"inception", "bn_x5"}
+
+
+def test_one_that_can_be_asked_nothing_is_refused(folder: Path, outputs: Path) -> None:
+    (folder / "centred_norm.py").write_text(MODULE.replace("return self.gain", "return self.nothing"))
+    with Composer(str(folder)) as composer, pytest.raises(ConfigError, match=r"norm=centred fails in training"):
+        plan_comparison(Comparison(("centred",), "smoke", (), str(folder)), composer, Console(file=io.StringIO()))
+
+
+def test_a_measurement_knows_the_folder_of_its_command(folder: Path) -> None:
+    with Composer(str(folder)), Composer() as inner:
+        [config] = inner.sweep([*SMALL, "norm=centred"], single=True)
+    assert config.norm["name"] == "centred"
+    with Composer() as alone, pytest.raises(ConfigError, match="centred"):
+        alone.sweep([*SMALL, "norm=centred"], single=True)
+
+
+def test_a_comparison_of_others_than_the_committed_one_has_a_folder_of_its_own(outputs: Path) -> None:
+    committed = store.committed_results() / "comparison"
+    assert Comparison().folder(on_digits=False) == committed
+    assert Comparison(overrides=("wandb=disabled",)).folder(on_digits=False) == committed
+    others = [Comparison().folder(on_digits=True)]
+    changes: list[dict] = [{"treatments": ("layer",)}, {"profile": "quick"}, {"overrides": ("seed=0",)},
+                           {"config_dir": "my", "treatments": (*ALL, "mine")}]  # fmt: skip
+    others += [Comparison(**change).folder(on_digits=False) for change in changes]
+    assert len({*others, committed}) == 6
+    assert all(outputs in each.parents for each in others)
 
 
 ARM = re.compile(r"^An arm of your own is a file my/(?P<file>\S+):$(?P<text>.*)^and is chosen by .*arm=(?P<name>\w+)$",

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from bnrepro import store, tables
+from bnrepro.claims import EXPERIMENTS
 from bnrepro.config.compose import Composer, measurements
 from bnrepro.measurements import base, source
 
@@ -71,7 +72,10 @@ def test_training_and_tables_are_not(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in measurements() if base.needs(name) is None])
 def test_committed_tables_are_those_of_this_code(name: str) -> None:
     """A change of arithmetic without a new table would show here; those on trained networks need their data as well."""
-    meta = tables.read_measurement(name, store.REPOSITORY / "results")
+    compared = EXPERIMENTS[name].compared_only
+    meta = tables.read_measurement(name, store.REPOSITORY / "results" / ("comparison" if compared else ""))
+    if meta is None and compared:
+        pytest.skip("the normalisers have not been compared in full")
     assert meta is not None
     if ".".join(str(meta.meta["python"]).split(".")[:2]) != f"{sys.version_info.major}.{sys.version_info.minor}":
         pytest.skip("another version of Python writes syntax in other words")

@@ -86,8 +86,15 @@ def test_what_is_no_image_of_32_or_more_is_refused(shape: tuple[int, ...]) -> No
 # --------------------------------------------------------------------------------------------- keys, arms, steps
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "group", "layer", "instance", "reference_batch"])
-@pytest.mark.parametrize("placement", ["before", "after"])
+OTHERS = ("rms", "batch_renorm", "ghost_batch", "filter_response", "dynamic_tanh")
+ANY = [
+    (norm, placement)
+    for norm in ("none", "batch", "group", "layer", "instance", "reference_batch", *OTHERS)
+    for placement in ("before", "after")
+]
+
+
+@pytest.mark.parametrize(("norm", "placement"), [*ANY, ("weight", "before")])
 def test_any_normaliser_goes_in_either_place(norm: str, placement: str, composed: Composed) -> None:
     [config] = composed("model=bn_inception", "data=digits", f"norm={norm}", f"placement={placement}")
     model = build_model(config, (3, 64, 64), 10)

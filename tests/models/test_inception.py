@@ -35,8 +35,15 @@ def inception(composed: Composed) -> Made:
     return one
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "group", "layer", "instance", "reference_batch"])
-@pytest.mark.parametrize("placement", ["before", "after"])
+OTHERS = ("rms", "batch_renorm", "ghost_batch", "filter_response", "dynamic_tanh")
+ANY = [
+    (norm, placement)
+    for norm in ("none", "batch", "group", "layer", "instance", "reference_batch", *OTHERS)
+    for placement in ("before", "after")
+]
+
+
+@pytest.mark.parametrize(("norm", "placement"), [*ANY, ("weight", "before")])
 def test_the_network_of_the_default_configuration(norm: str, placement: str, composed: Composed) -> None:
     [config] = composed("model=inception", "data=digits", f"norm={norm}", f"placement={placement}")
     model = build_model(config, (3, 32, 32), 10)

@@ -65,8 +65,11 @@ def test_a_layer_that_cannot_be_built_is_named(norm: dict[str, Any]) -> None:
     assert "HYDRA" not in str(caught.value)
 
 
-BATCHES = ("bnrepro.norm.BatchNorm", "bnrepro.norm.NoisyBatchNorm", "bnrepro.norm.ReferenceBatchNorm")
-EPS = (*BATCHES, "bnrepro.norm.GroupNorm", "bnrepro.norm.LayerNorm", "torch.nn.InstanceNorm2d", "torch.nn.BatchNorm1d")
+BATCHES = tuple(f"bnrepro.norm.{kind}BatchNorm" for kind in ("", "Noisy", "Reference", "Ghost"))
+EPS = (
+    *BATCHES, "bnrepro.norm.GroupNorm", "bnrepro.norm.LayerNorm", "torch.nn.InstanceNorm2d", "torch.nn.BatchNorm1d",
+    "bnrepro.norm.RMSNorm", "bnrepro.norm.FilterResponseNorm",
+)  # fmt: skip
 OUT_OF_RANGE = [
     *((target, "eps", value) for target in EPS for value in (0, 0.0, -1, float("inf"), float("nan"), "small", True)),
     *((target, "momentum", value) for target in BATCHES for value in (2, -0.1, float("nan"), "fast")),
@@ -76,7 +79,26 @@ OUT_OF_RANGE = [
     *(("bnrepro.norm.GroupNorm", "num_groups", value) for value in (0, -1, 2.5, True, "all")),
     *(("bnrepro.norm.NoisyBatchNorm", name, float("inf")) for name in ("mean", "scale", "spread")),
     ("bnrepro.norm.NoisyBatchNorm", "scale", 0.5),
+    *(("bnrepro.norm.GhostBatchNorm", "ghost_size", value) for value in (1, 0, -20, 2.5, "all")),
+    *(("bnrepro.norm.FilterResponseNorm", "learned_eps", value) for value in (0, -1e-4, "small")),
+    *(("bnrepro.norm.FilterResponseNorm", "tlu", value) for value in ("no", 1)),
+    *(("bnrepro.norm.DynamicTanh", "alpha", value) for value in (0, -1, float("inf"), "half")),
+    *(("bnrepro.norm.WeightNorm", name, value) for name, value in (("eps", 0), ("eps", -1), ("from_data", "no"))),
 ]
+
+
+RENORM = {"name": "chosen", "_target_": "bnrepro.norm.BatchRenorm", "steps": 100}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("eps", 0), ("momentum", 2), ("momentum", None), ("affine", "no"), ("steps", -1), ("steps", 0.5), ("r_max", 0.9),
+     ("d_max", -1), ("hold", 0.5), ("d_relaxed", 0), ("r_relaxed", "late")],
+)  # fmt: skip
+def test_so_is_one_of_batch_renormalisation(name: str, value: object) -> None:
+    assert isinstance(make_norm(RENORM, 4), nn.Module)
+    with pytest.raises(ConfigError, match=f"norm=chosen cannot be built: .*{name}"):
+        make_norm({**RENORM, name: value}, 4)
 
 
 @pytest.mark.parametrize(("target", "name", "value"), OUT_OF_RANGE)

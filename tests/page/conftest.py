@@ -25,7 +25,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     (folder / "figures").mkdir()
     for path in [*(committed / "tables").glob(f"{IDENTITY}.*"), *(committed / "tables").glob("comparison.*")]:
         shutil.copy(path, folder / "tables")
-    for path in (committed / "figures").glob(f"{IDENTITY}*.svg"):
+    for path in [*(committed / "figures").glob(f"{IDENTITY}*.svg"), committed / "figures" / "comparison.svg"]:
         shutil.copy(path, folder / "figures")
     vouch(folder)
     return judge.judge(Results(folder))

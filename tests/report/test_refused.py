@@ -29,7 +29,7 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "reproduce": lambda folder: markdown.publish(folder, profile="smoke"),
     "verify": lambda folder: verify.verify_all(folder, None, Console(file=io.StringIO())),
     "restore": lambda folder: restore.restore_all(folder, "smoke", Console(file=io.StringIO())),
-    "compare": lambda folder: comparison.write(folder, "smoke", {"batch": folder}),
+    "compare": lambda folder: comparison.write_reports(folder, "smoke", {"batch": folder}),
 }
 
 
@@ -47,7 +47,7 @@ def whole(sweep: Callable[..., list[Config]], tmp_path_factory: pytest.TempPathF
         shutil.copy(table, folder / "tables")
     vouch(folder)
     markdown.write_report(Results(folder), "smoke")
-    comparison.write(folder, "smoke", {"batch": folder})
+    comparison.write_reports(folder, "smoke", {"batch": folder})
     return folder
 
 

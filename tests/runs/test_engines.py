@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import torch
 from benchmarks.registry import fleet  # with all rows in their order
 from benchmarks.rows import Measured
 
@@ -149,6 +150,16 @@ def test_another_source_is_another_trial(
     file.write_text(file.read_text() + "\n# another\n")
     engines.reason_alone(config)
     assert len(tried) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+@pytest.mark.usefixtures("everything_together")
+def test_nothing_is_tried_for_a_card_that_is_not_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Callable[..., Config]
+) -> None:
+    monkeypatch.setattr(engines, "refusal", lambda config, data: pytest.fail("tried"))
+    config = replace(own("fair", tmp_path, monkeypatch, small), device="cuda")
+    assert engines_of(config) == [("fleet-4", "cuda"), ("single", "cuda")]
 
 
 # ------------------------------------------------------------------------------------------- the table is made

@@ -24,9 +24,15 @@ from bnrepro.training.state import Callbacks, Placed
 
 MLP = ("model.hidden=[16,12]", "placement=before", "model.activation=sigmoid")
 INCEPTION = ("model=inception", "model.stem=4", "model.units=[1,2]", "model.blocks=[1,1]", "placement=before")
-SET = {"group": ("norm.num_groups=2",)}
-"""In groups of two or three features a difference of one unit in the last place grows a hundred million times."""
-NORMS = ("none", "batch", "batch_no_affine", "reference_batch", "group", "layer", "batch_noisy")
+SET = {
+    "group": ("norm.num_groups=2",),
+    "filter_response": ("norm.eps=0.1",),
+    "batch_renorm": ("norm.steps=60",),  # so that runs of other lengths have the same layers
+}
+"""In groups of two or three features a difference of one unit in the last place grows a hundred million times; a single
+value over a root of almost its square is nearly a sign."""
+OTHERS = ("rms", "weight", "batch_renorm", "ghost_batch", "filter_response", "dynamic_tanh")
+NORMS = ("none", "batch", "batch_no_affine", "reference_batch", "group", "layer", "batch_noisy", *OTHERS)
 RUNS = ("optimizer.lr=0.1,0.3", "seed=0,1,2")
 
 
@@ -90,7 +96,8 @@ def test_a_run_in_a_fleet_is_the_run_alone(norm: str, configs: Callable[..., lis
 @pytest.mark.parametrize("norm", NORMS)
 def test_with_everything_that_can_be_stacked(norm: str, configs: Callable[..., list[Config]]) -> None:
     runs = configs(
-        "model.hidden=[16,12]", f"norm={norm}", *SET.get(norm, ()), "placement=after", "model.activation=relu",
+        "model.hidden=[16,12]", f"norm={norm}", *SET.get(norm, ()), "model.activation=relu",
+        f"placement={'before' if norm == 'weight' else 'after'}",
         "model.dropout=0.3",
         "optimizer.momentum=0,0.9", "optimizer.weight_decay=0.001", "optimizer.decay=0.1", "model.init_scale=0.2,0.3",
         "optimizer.lr=0.003", "precision=float64", "evaluation.train_examples=100", "probes.activations.enabled=true",
@@ -107,7 +114,7 @@ def test_in_single_precision_too(configs: Callable[..., list[Config]]) -> None:
         assert distance(alone(seat.config), seat) < 1e-5
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "group", "instance"])
+@pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "group", "instance", *OTHERS])
 def test_an_inception_in_a_fleet_is_the_inception_alone(norm: str, configs: Callable[..., list[Config]]) -> None:
     runs = configs(
         *INCEPTION, f"norm={norm}", *SET.get(norm, ()), "data.enlarge=24", "steps=6", "batch_size=8",
@@ -158,7 +165,7 @@ def test_a_probe_with_a_memory_keeps_it_in_a_fleet(norm: str, configs: Callable[
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_run_does_not_notice_its_companions(norm: str, configs: Callable[..., list[Config]]) -> None:
-    common = (*MLP, f"norm={norm}", "model.dropout=0.2", "batch_size=50")
+    common = (*MLP, f"norm={norm}", *SET.get(norm, ()), "model.dropout=0.2", "batch_size=50")
     runs = configs(*common, *RUNS)
     first = trained(runs, width=4)
     again = trained(runs[::-1], width=4)[::-1]
@@ -195,18 +202,19 @@ def test_no_place_is_another(
         assert all(equal(first[(place + turned) % 5], seat) for place, seat in enumerate(again))
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "batch_no_affine", "batch_noisy"])
+@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm not in ("reference_batch", "weight")])
 @pytest.mark.parametrize("sizes", [*ODD, ("model.hidden=[100,100,100]", "batch_size=60"), (*MLP, "batch_size=2")])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
 def test_a_narrower_block_gives_the_same_bits(
     norm: str, sizes: tuple[str, ...], activation: str, configs: Callable[..., list[Config]]
 ) -> None:
     """So that places which would stay empty need not be computed."""
-    runs = configs(*sizes, f"norm={norm}", "steps=12", "seed=range(5)", f"model.activation={activation}",
+    whole = ("norm.num_groups=1",) if norm == "group" else ()  # ten groups of seven units are of one value each
+    runs = configs(*sizes, f"norm={norm}", *whole, "steps=12", "seed=range(5)", f"model.activation={activation}",
                    "optimizer.lr=0.1", "evaluation.min_interval=5", "model.dropout=0.1")  # fmt: skip
-    whole = trained(runs, width=5)
+    five = trained(runs, width=5)
     for width in (2, 3, 4):
-        assert all(equal(one, other) for one, other in zip(whole, trained(runs[:width], width), strict=False))
+        assert all(equal(one, other) for one, other in zip(five, trained(runs[:width], width), strict=False))
 
 
 def test_only_what_is_known_is_computed_for_fewer(configs: Callable[..., list[Config]]) -> None:
@@ -216,11 +224,13 @@ def test_only_what_is_known_is_computed_for_fewer(configs: Callable[..., list[Co
         [run] = configs(*overrides)
         return Seat(run, Placed.of(run, dataset))
 
-    plain, layer = seat(*MLP, "norm=batch"), seat(*MLP, "norm=layer")
+    plain, own = seat(*MLP, "norm=batch"), seat(*MLP, "norm=reference_batch")
     assert [needed(plain, 5, runs) for runs in (1, 2, 4, 5, 9)] == [2, 2, 4, 5, 5]
-    assert needed(layer, 5, 2) == 5
+    assert needed(own, 5, 2) == needed(seat(*MLP, "norm=weight"), 5, 2) == 5
+    uneven = seat(*MLP, "norm=ghost_batch", "norm.ghost_size=6")  # 20 examples are three ghost batches of two sizes
+    assert [needed(uneven, 5, 2), needed(seat(*MLP, "norm=ghost_batch", "norm.ghost_size=5"), 5, 2)] == [5, 2]
     assert len(Block(plain, 2).places) == Block(plain, 2).width == 2
-    assert (len(Block(layer, 5).places), Block(layer, 5).width) == (5, 6)
+    assert (len(Block(own, 5).places), Block(own, 5).width) == (5, 6)
 
 
 def test_the_network_of_the_paper_is_the_same_in_every_place(configs: Callable[..., list[Config]]) -> None:
@@ -335,7 +345,7 @@ def test_a_captured_stretch_computes_the_same(
 
 
 @pytest.mark.parametrize("network", [MLP, INCEPTION])
-@pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "layer"])
+@pytest.mark.parametrize("norm", ["none", "batch", "reference_batch", "layer", *OTHERS])
 def test_an_update_never_asks_the_host(
     network: tuple[str, ...], norm: str, configs: Callable[..., list[Config]]
 ) -> None:

@@ -301,7 +301,7 @@ def test_synchronised_normalisation_takes_the_place_of_the_library_s_alone(small
     assert kinds == [torch.nn.SyncBatchNorm] * 2
     assert_same(weights(plain.model), weights(synchronised.model))
     # The kernel would drop the noise, and the arithmetic from scratch.
-    for norm in ("reference_batch", "batch_noisy", "layer"):
+    for norm in ("reference_batch", "batch_noisy", "layer", "ghost_batch", "batch_renorm", "weight"):
         config = small(f"norm={norm}")
         config.sync_batch_norm = True
         with pytest.raises(ConfigError, match=f"norm={norm} cannot be synchronised"):

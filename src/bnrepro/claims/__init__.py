@@ -44,9 +44,13 @@ def remarks(results: Results) -> list[str]:
 
 
 def asked_of(treatment: str, folder: Path | None = None) -> list[str]:
-    """The experiments whose claims are asked of ``treatment``: all of them if it is Batch Normalization.
+    """The experiments whose claims are asked of ``treatment``: if it is Batch Normalization, all but those that only
+    the comparison of normalisers asks.
 
     Among them are those that a user's own ``folder`` declares.
     """
-    known = declared(folder)
-    return [name for name, experiment in known.items() if experiment.any_normaliser or treatment == "batch"]
+    return [
+        name
+        for name, experiment in declared(folder).items()
+        if experiment.any_normaliser or (treatment == "batch" and not experiment.compared_only)
+    ]

@@ -152,6 +152,7 @@ class Experiment:
     that no other normaliser can be asked the same. ``arms`` are those of the experiment besides none and the treatment;
     ``draws_all`` says that its figures show whatever arms its tables have, and ``own`` that it is a user's own, which
     this package does not declare: without ``draw`` and ``section`` it has its curves and a table of final values.
+    ``compared_only`` marks what only the comparison of normalisers asks.
     """
 
     name: str
@@ -163,6 +164,7 @@ class Experiment:
     arms: tuple[str, ...] = ()
     draws_all: bool = False
     own: bool = False
+    compared_only: bool = False
 
     def figures(self, results: Results) -> dict[str, Figure]:
         """The experiment's figures by file name; none where its tables are missing."""

@@ -20,10 +20,17 @@ LONG = {
     "group": "group normalisation",
     "layer": "layer normalisation",
     "instance": "instance normalisation",
+    "rms": "RMS normalisation",
+    "weight": "weight normalisation",
+    "batch_renorm": "batch renormalisation",
+    "ghost_batch": "ghost batch normalisation",
+    "filter_response": "filter response normalisation",
+    "dynamic_tanh": "dynamic tanh",
 }
 SHORT = {BATCH: "BN", "reference_batch": "BN from scratch"} | {
-    name: f"{name} norm" for name in ("group", "layer", "instance")
-}
+    name: long.replace("normalisation", "norm") for name, long in LONG.items()
+    if name not in (BATCH, "reference_batch")
+}  # fmt: skip
 LEGENDS = {
     "batch-after": "With BN, after the activation",
     "batch_no_affine": "With BN, no γ and β",

@@ -61,10 +61,10 @@ class Composer:
     def __enter__(self) -> Composer:
         register_schema()
         if not self._inside:
-            # A measurement opens a composer of its own while that of its command is still open.
+            # A measurement opens a composer of its own while that of its command is still open, whose groups it keeps.
             self._outer = GlobalHydra.instance().hydra, own_groups.folder
             GlobalHydra.instance().clear()
-            own_groups.folder = self._own
+            own_groups.folder = self._own or self._outer[1]
             self._context = initialize_config_dir(str(store.configs_folder()), version_base="1.3")
             self._context.__enter__()
         self._composed_of: dict[tuple[Any, ...], tuple[DictConfig, list[str], list[str], Config]] = {}

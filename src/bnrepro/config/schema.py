@@ -235,7 +235,7 @@ class Config:
     """
 
     experiment: str = key(scientific=False)
-    profile: str = key("full", choices=("full", "quick", "smoke"), scientific=False)
+    profile: str = key("full", choices=("full", "exam", "quick", "smoke"), scientific=False)
     profiles: dict[str, Any] = key(dict, scientific=False)
     treatment: str = key("batch", scientific=False)
     arm: str | None = key(None, scientific=False)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from bnrepro.config.identity import norm_name
 from bnrepro.config.randomness import generator
 from bnrepro.config.schema import ModelConfig
+from bnrepro.errors import ConfigError
 from bnrepro.norm.factory import make_norm
+from bnrepro.norm.interface import Normaliser
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 Model = TypeVar("Model", bound=ModelConfig, covariant=True)
@@ -50,19 +54,60 @@ class Activated(nn.Module):
     """g(norm(Wu)) or norm(g(Wu + b)), §3.2: the order of normalisation and activation in every block.
 
     A block has no bias where the normalisation follows directly: its mean subtraction cancels the bias, and its β takes
-    the bias's place. ``norm`` is None in a plain block.
+    the bias's place. ``norm`` is None in a plain block. What a :class:`~bnrepro.norm.Normaliser` asks for, it gets
+    here: the weights of the layer, and a say in the activation.
     """
 
     placement: str
     norm: nn.Module | None
     activation: nn.Module
 
-    def _activate(self, x: Tensor) -> Tensor:
+    def _complete(self, recipe: Recipe[ModelConfig], norm: nn.Module | None, per_activation: bool = False) -> None:
+        """Add ``norm`` and the activation behind the layer. With ``per_activation``, each position has its own units.
+
+        Raises :class:`ConfigError` for a normaliser of the layer's weights that does not follow the layer directly.
+        """
+        self.placement = recipe.placement
+        own = norm if isinstance(norm, Normaliser) else None
+        self.reads_weights = own is not None and own.reads_weights
+        if self.reads_weights and (recipe.placement != "before" or per_activation):
+            raise ConfigError(
+                f"norm={norm_name(recipe.norm)} normalises the weights of the layer before it, one vector for each "
+                "unit: it takes placement=before, and no blocks that normalise every activation by itself"
+            )
+        activation = ACTIVATIONS[recipe.model.activation]()
+        given = activation if own is None else own.in_place_of(activation)
+        self.norm = PerActivation(norm) if norm is not None and per_activation else norm
+        # A module of its own has a parameter for each unit, as the normaliser has.
+        self.activation = PerActivation(given) if given is not activation and per_activation else given
+
+    def _activate(self, x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
+        """The output of the block from that of its ``layer``."""
         if self.norm is None:
             return self.activation(x)
+        if self.reads_weights:
+            return self.activation(self.norm(x, layer.weight))
         if self.placement == "before":
             return self.activation(self.norm(x))
         return self.norm(self.activation(x))
+
+
+@torch.no_grad()
+def start_from(model: nn.Module, images: Callable[[], Tensor]) -> None:
+    """Let the normalisers of ``model`` that start from data see ``images``, a mini-batch, from the first to the last.
+
+    Every normaliser then sees what those before it have made of it. Dropout and running statistics rest: the model is
+    in evaluation mode afterwards. ``images`` is called only if there is such a normaliser.
+    """
+    starting = [module for module in model.modules() if isinstance(module, Normaliser) and module.starts_from_data]
+    if not starting:
+        return
+    handles = [module.register_forward_pre_hook(lambda module, given: module.start(*given)) for module in starting]  # pyright: ignore[reportCallIssue]
+    try:
+        model.eval()(images())
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class PerActivation(nn.Module):
@@ -92,15 +137,13 @@ class Block(Activated):
 
     def __init__(self, recipe: Recipe[ModelConfig], inputs: int, outputs: int, name: str) -> None:
         super().__init__()
-        self.placement = recipe.placement
         norm = make_norm(recipe.norm, outputs)
         self.linear = nn.Linear(inputs, outputs, bias=norm is None or recipe.placement == "after")
         initialise(self.linear, recipe, name)
-        self.norm = norm
-        self.activation = ACTIVATIONS[recipe.model.activation]()
+        self._complete(recipe, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._activate(self.linear(x))
+        return self._activate(self.linear(x), self.linear)
 
 
 def divided(side: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -127,13 +170,11 @@ class ConvBlock(Activated):
         side: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.placement = recipe.placement
         norm = make_norm(recipe.norm, outputs if side is None else outputs * math.prod(divided(side, stride)))
         bias = norm is None or recipe.placement == "after"
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
         initialise(self.conv, recipe, name)
-        self.norm = norm if norm is None or side is None else PerActivation(norm)
-        self.activation = ACTIVATIONS[recipe.model.activation]()
+        self._complete(recipe, norm, per_activation=side is not None)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._activate(self.conv(x))
+        return self._activate(self.conv(x), self.conv)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bnrepro.config.schema import BNInceptionConfig, ModelConfig
 from bnrepro.errors import ConfigError
-from bnrepro.models.blocks import ACTIVATIONS, Activated, ConvBlock, Recipe, initialise
+from bnrepro.models.blocks import Activated, ConvBlock, Recipe, initialise
 from bnrepro.models.inception import Columns, InceptionBlock, InceptionNetwork
 from bnrepro.norm import make_norm
 
@@ -57,7 +57,6 @@ class SeparableBlock(Activated):
         self, recipe: Recipe[ModelConfig], inputs: int, outputs: int, kernel: int, name: str, stride: int = 1
     ) -> None:
         super().__init__()
-        self.placement = recipe.placement
         norm = make_norm(recipe.norm, outputs)
         bias = norm is None or recipe.placement == "after"
         between = DEPTH_MULTIPLIER * inputs
@@ -65,11 +64,10 @@ class SeparableBlock(Activated):
         self.pointwise = nn.Conv2d(between, outputs, 1, bias=bias)
         initialise(self.depthwise, recipe, f"{name}.depthwise")
         initialise(self.pointwise, recipe, f"{name}.pointwise")
-        self.norm = norm
-        self.activation = ACTIVATIONS[recipe.model.activation]()
+        self._complete(recipe, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._activate(self.pointwise(self.depthwise(x)))
+        return self._activate(self.pointwise(self.depthwise(x)), self.pointwise)
 
 
 class BNInception(InceptionNetwork):

@@ -101,15 +101,20 @@ class Publication:
                 said.lines.append(f"  {claim.slug}: {judge.marked(judgement.verdict)} ({counted})")
 
 
-def write_tables(name: str, runs: Sequence[store.RunFolder], folder: Path) -> list[str]:
+RESTORE = "make restore brings them back, except those whose networks are kept"
+
+
+def write_tables(name: str, runs: Sequence[store.RunFolder], folder: Path, way: str = RESTORE) -> list[str]:
     """Write an experiment's tables from its finished ``runs``. Returns what is to be said of it.
+
+    ``way`` tells how to get runs that the tables hold and the outputs lack.
 
     The tables stay as they are if they hold unfinished ones: in a fresh clone they hold runs that its outputs lack.
     """
     if kept := tables.held(name, [run for run in runs if not run.is_done()], folder):
         return [
             f"{name}: its tables stay as they are, since {len(kept)} of the runs in them are not in the outputs folder "
-            "(make restore brings them back, except those whose networks are kept)"
+            f"({way})"
         ]
     tables.write_experiment(name, [run for run in runs if run.is_done()], folder)
     return []

@@ -13,6 +13,7 @@ from bnrepro.pipeline.plan import Plan, Request
 from bnrepro.pipeline.publication import FIRST
 from bnrepro.pipeline.stages import Stages, say
 from bnrepro.report import comparison, judge
+from bnrepro.report.side_by_side import print_side_by_side
 from bnrepro.runs import engine
 
 
@@ -54,6 +55,6 @@ def _print_comparison(folder: Path, own: Path, request: Request, console: Consol
     frame = comparison.read(folder)
     if frame is None:
         return
-    comparison.print_side_by_side(frame, console)
+    print_side_by_side(frame, console)
     if not (own / "claims.json").exists():
         say(console, f"Batch Normalization itself has not been run here: make reproduce PROFILE={request.profile}")

@@ -5,5 +5,5 @@ A probe only reads: it never changes weights, running statistics, modes or rando
 
 from __future__ import annotations
 
-from bnrepro.probes.base import Observation, Probe, forward_on_copies, watching
+from bnrepro.probes.base import Observation, Probe, forward_on_copies, restoring, watching
 from bnrepro.probes.build import build_probes

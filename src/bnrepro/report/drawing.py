@@ -14,7 +14,9 @@ from typing import Any
 
 from bnrepro import arguments, claims, store
 from bnrepro.claims import beyond, own, style
+from bnrepro.claims.comparison import figure
 from bnrepro.errors import ConfigError, Interrupted
+from bnrepro.report import comparison
 from bnrepro.store import files
 from bnrepro.store.workers import Emit, WorkerDied, side_by_side
 from bnrepro.tables import Results, Watched
@@ -35,6 +37,7 @@ def publish(results: Results, kinds: Sequence[str] = ()) -> None:
     """
     if names := outdated(results):
         draw(results, names, kinds=kinds)
+    draw_comparison(results.folder, kinds=kinds)
 
 
 def outdated(results: Results) -> list[str]:
@@ -131,11 +134,12 @@ def draw(
     :class:`~bnrepro.errors.StoreError`, before anything is drawn, if a table does not fit.
     """
     known = claims.of(results)
-    if unknown := [name for name in only if name not in known]:
+    if unknown := [name for name in only if name not in (*known, comparison.NAME)]:
         raise ConfigError(f"no experiment {', '.join(unknown)}: {arguments.near(unknown[0], known)}")
     results.check()
     names = [name for name in known if not only or name in only]
     into = folder or results.folder / "figures"
+    compared = [] if only and comparison.NAME not in only else draw_comparison(results.folder, into, kinds)
     tasks = [(results, name, into, tuple(kinds)) for name in names]
     # A claim may draw from another experiment's tables; how many tables there are tells how much there is to draw.
     tables = {path.name.partition(".")[0] for path in (results.folder / "tables").glob("*.csv*")}
@@ -144,7 +148,7 @@ def draw(
     drawn = _all_drawn(tasks, min(cores, len(tables.intersection(names)) // 3))
     if folder is None:
         _record(results, dict(zip(names, drawn, strict=True)))
-    return [path for each in drawn for path in each.paths]
+    return [path for each in drawn for path in each.paths] + compared
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,16 @@ def _all_drawn(tasks: Sequence[_Task], workers: int) -> list[_Drawn]:
     except WorkerDied as error:
         raise Interrupted("a process that drew figures was killed: out of memory? Call again.") from error
     return [each for _, each in sorted(drawn.items())]
+
+
+def draw_comparison(results: Path, into: Path | None = None, kinds: Sequence[str] = ()) -> list[Path]:
+    """Draw the comparison of normalisers, where the tables below ``results`` have one of many runs' verdicts."""
+    if not comparison.is_drawn(results):
+        return []
+    frame = comparison.read(results)
+    assert frame is not None
+    with style.house_style():
+        return style.save({figure.NAME: figure.draw(frame)}, into or results / "figures", kinds)
 
 
 def _draw(task: _Task, emit: Emit | None = None) -> _Drawn:

@@ -68,7 +68,7 @@ def write_report(results: Results, profile: str = "full", beside: Path | None = 
         store.write_atomic(results.folder / "claims.json", claims + "\n")
         if beside is not None:
             folders = {"batch": beside, results.treatment: results.folder}
-            comparison.write(results.folder, profile, folders, results.own)
+            comparison.write_reports(results.folder, profile, folders, results.own)
         store.write_atomic(results.folder / "REPORT.md", as_markdown(found, profile))
         page.write(found, profile)
         if results.folder.resolve() == store.committed_results().resolve():

@@ -61,7 +61,9 @@ def reason_alone(config: Config) -> str:
     known = row(config)
     if known.width == 1:
         return "the single loop is faster" + (f": a fleet does {known.ratio}×" if known.ratio else "")
-    return _tried(config) if is_own(config.norm) else ""
+    if not is_own(config.norm) or (config.device == "cuda" and not torch.cuda.is_available()):
+        return ""  # what a card that is not here has trained may be of either engine
+    return _tried(config)
 
 
 def places(engine: str) -> int:
@@ -96,7 +98,7 @@ _found: dict[str, str] = {}
 def _tried(config: Config) -> str:
     """What :func:`~bnrepro.training.fleet.trial.refusal` finds for a user's own normaliser.
 
-    The outputs folder remembers it by the source of the class: a trial takes a second.
+    The outputs folder remembers it by the source of the class: a trial takes a second, that of an Inception twenty.
     """
     on_cpu = replace(config, device="cpu")  # what vmap refuses, or counts wrongly, is the same on a card
     identity = [str(CODE_EPOCH), torch.__version__, shape(on_cpu), str(source_of(config.norm))]

@@ -27,7 +27,7 @@ WHOLE = ("step", "seed", "last_step")
 NUMBERS = (*WHOLE, "value", "seconds")
 TEXT = (
     "run", "experiment", "arm", "key", "status", "data", "fingerprint", *VERSIONS, "hardware", "split", "metric",
-    "claim", "normaliser", "profile",
+    "claim", "normaliser", "profile", "where", "said", "why",
 )  # fmt: skip
 """Columns that hold text even where it looks like a number: a data set may be called 2024, and a commit 1e5."""
 
@@ -102,6 +102,11 @@ class Results:
             probe = probes[name.removeprefix(f"{experiment}.")] = _read(folder, name, IDENTITY)
             _require(folder, name, checks.check_probe, probe, runs)
         return Tables(experiment, metrics, runs, timing, probes)
+
+    def asked_of(self, treatment: str) -> Results:
+        """The same tables, each still read once, for the comparison of another ``treatment`` with the network without
+        it."""
+        return self if treatment == self.treatment else _Shared(self.folder, treatment, self.own, self)
 
     def beside(self, experiment: str) -> Tables | None:
         """As :meth:`tables`, for numbers that a claim prints beside its own.
@@ -183,6 +188,22 @@ class Results:
 
 _known: dict[tuple[Path, str], tuple[dict[str, str], Tables]] = {}
 """The tables that this process has read, with their digests: while runs are trained, it reports again and again."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared(Results):
+    """Results that take their tables from ``others`` of the same folder."""
+
+    others: Results = field(default_factory=lambda: Results(Path()))
+
+    def tables(self, experiment: str) -> Tables | None:
+        return self.others.tables(experiment)
+
+    def measured(self, name: str) -> Measured | None:
+        return self.others.measured(name)
+
+    def asked_of(self, treatment: str) -> Results:
+        return self if treatment == self.treatment else self.others.asked_of(treatment)
 
 
 def read_experiment(name: str, results: Path) -> Tables | None:

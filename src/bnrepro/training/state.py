@@ -23,10 +23,11 @@ from bnrepro.config.schema import Config
 from bnrepro.data import AnyDataset, ExampleOrder, part_of
 from bnrepro.errors import ConfigError
 from bnrepro.models import build_model, memory_format, parameter_dtype
+from bnrepro.models.blocks import start_from
 from bnrepro.norm import BatchNorm
-from bnrepro.probes import Observation, build_probes, forward_on_copies, watching
+from bnrepro.probes import Observation, build_probes, forward_on_copies, restoring, watching
 from bnrepro.training.checkpoint import Progress
-from bnrepro.training.trial import try_out
+from bnrepro.training.trial import own_code, try_out
 
 METRICS_HEADER = "step,examples,split,metric,value"
 
@@ -83,6 +84,7 @@ class RunState(ABC):
         self.whole_test = placed.whole_test
         if config.evaluation.train_examples:
             self.splits["train"] = self.train_set.at(self.order.subset[: config.evaluation.train_examples])
+        self._try_out()  # before the probes, which look at the network at once
         self.probes = build_probes(config, data, self.model)
         self.evaluations = evaluations(config.steps, config.evaluation)
         self.whole_evaluations = whole_evaluations(config.steps, config.evaluation)
@@ -91,7 +93,7 @@ class RunState(ABC):
         self.progress = Progress(tables={"metrics": []})
         for probe in self.probes:
             self.progress.tables |= {name: [] for name in probe.headers}
-        self._try_out()
+        self._start()
 
     @property
     def stops(self) -> list[int]:
@@ -118,6 +120,11 @@ class RunState(ABC):
                 raise ConfigError(f"this network cannot process {self.data_label}: {error}") from error
         if self.config.batch_size == self.config.processes:
             refuse_batch_of_one(self.model, self.config, self.train_set.sample(1))
+
+    def _start(self) -> None:
+        """Have the normalisers that start from data see the first mini-batch, as it is before any augmentation."""
+        with restoring(self.model), own_code(self.config), self.autocast():
+            start_from(self.model, lambda: self.train_set.at(self.order.batch(0)).sample(self.config.batch_size))
 
     # -------------------------------------------------------------------------------- evaluations and probes
 

@@ -216,13 +216,15 @@ def class_notes(found: Map) -> list[str]:
     return [text[:1].upper() + text[1:], *lacking]
 
 
+def on_edge(found: Map, arm: str) -> bool:
+    """Whether the best cell of an arm lies on the edge of the grid, so that beyond it there may be a better one."""
+    scale, rate = found.best(arm)
+    return scale in (found.scales[0], found.scales[-1]) or rate in (found.rates[0], found.rates[-1])
+
+
 def _edges(found: Map) -> str:
     """The arms whose best cell lies on the edge of the grid."""
-    named = []
-    for arm in (BASELINE, found.treatment):
-        scale, rate = found.best(arm)
-        if scale in (found.scales[0], found.scales[-1]) or rate in (found.rates[0], found.rates[-1]):
-            named.append(arm)
+    named = [arm for arm in (BASELINE, found.treatment) if on_edge(found, arm)]
     return f"; on the edge of the grid: {', '.join(named)}" if named else ""
 
 

@@ -29,6 +29,8 @@ NAME = "index.html"
 FIGURE_TYPE = "svg"
 KINDS = {"measured": "measured in experiments", "identity": "identity, exact"}
 MAP_FIGURE = "operating_points_map"
+OPEN = 2
+"""Of the conclusions about normalisers: what to use when, and at what cost. The others unfold."""
 _SIZE = re.compile(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
@@ -86,7 +88,7 @@ def page(found: Found, profile: str = "full") -> str:
         drawn = plane(results, profile)
     except NotRun as reason:
         missing = reason.asked_of(results.treatment)
-    compared = comparison.read(results.folder)
+    compared = comparison.matrix(results.folder)
     return _environment().get_template("page.html").render(
         title=f"{LONG.get(results.treatment, results.treatment)}, reproduced",
         subject=short(results.treatment),
@@ -104,7 +106,9 @@ def page(found: Found, profile: str = "full") -> str:
         plane=drawn,
         missing=missing,
         map_figure=_figure(results.folder, MAP_FIGURE),
-        compared=None if compared is None else _side_by_side(compared, {row.claim.slug: row.brief for row in rows}),
+        compared=None if compared is None else _side_by_side(
+            compared, {row.claim.slug: row.brief for row in rows}, results.folder
+        ),
     )  # fmt: skip
 
 
@@ -169,10 +173,19 @@ def _frame(frame: pd.DataFrame) -> dict[str, Any]:
     return {"header": [str(frame.index.name or ""), *map(str, frame.columns)], "rows": rows}
 
 
-def _side_by_side(frame: pd.DataFrame, briefs: dict[str, str]) -> dict[str, Any]:
-    """The comparison of normalisers: a row per claim, a column per normaliser."""
-    cells = comparison.cells(frame)
-    rows = [(briefs.get(str(slug), str(slug)), anchor(str(slug)) if slug in briefs else "", list(map(str, row)))
-            for slug, row in cells.iterrows()]  # fmt: skip
-    profiles, data = (", ".join(map(str, frame[column].dropna().unique())) for column in ("profile", "data"))
-    return {"normalisers": [short(str(name)) for name in cells], "rows": rows, "profiles": profiles, "data": data}
+def _side_by_side(compared: comparison.Matrix, briefs: dict[str, str], folder: Path) -> dict[str, Any]:
+    """The comparison of normalisers below ``folder``: a row per question, a column per normaliser, its conclusions."""
+    rows = [
+        (briefs.get(row.slug, row.says) if row.where == comparison.REPORT else f"{row.says} ({row.place})",
+         anchor(row.slug) if row.slug in briefs else "",
+         [comparison.as_text(row.cells.get(name)) for name in compared.normalisers])
+        for row in compared.rows
+    ]  # fmt: skip
+    return {
+        "normalisers": list(compared.normalisers.values()),
+        "rows": rows,
+        "profiles": ", ".join(dict.fromkeys(compared.profiles.values())),
+        "run": any(cell.verdict != NOT_RUN for row in compared.rows for cell in row.cells.values()),
+        "fewer": comparison.FEWER, "mixed": "" if compared.alike else comparison.MIXED, "parts": compared.conclusions,
+        "open": OPEN, "figure": _figure(folder, comparison.NAME) if compared.conclusions else None,
+    }  # fmt: skip

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bnrepro.data.batches import Changes, changed, drawn_changes
 from bnrepro.models.mlp import MLP
+from bnrepro.norm import WeightNorm
 from bnrepro.training import checkpoint
 from bnrepro.training.evaluation import Evaluation, chunk_size, tally
 from bnrepro.training.fleet.dense import DenseStack
@@ -235,7 +236,7 @@ def guards(seat: Seat) -> int:
     """Places that stay empty at the end of a stack of networks like that of ``seat``.
 
     CPU kernels treat the last elements of a tensor in another way than the others, see
-    :func:`~bnrepro.training.fleet.dense.evenly`: where it is not known which kernels run, they are nobody's.
+    :func:`~bnrepro.training.fleet.layers.evenly`: where it is not known which kernels run, they are nobody's.
     """
     return int(seat.config.device == "cpu" and not _known(seat))
 
@@ -244,14 +245,17 @@ def needed(seat: Seat, width: int, runs: int) -> int:
     """How many of the ``width`` places of a block have to be computed for so many ``runs``.
 
     All of them, unless a run is known to have the same bits in a narrower stack: then as many as there are runs, but
-    two, since a single matrix is multiplied in another way than several.
+    two, since a single matrix is multiplied in another way than several. With lengths of weights, sums over two
+    examples differ between widths in their last bit.
     """
-    return min(width, max(runs, 2)) if seat.config.device == "cpu" and _known(seat) else width
+    same = seat.config.device == "cpu" and _known(seat)
+    lengths = any(isinstance(module, WeightNorm) for module in seat.model.modules())
+    return min(width, max(runs, 2)) if same and not lengths else width
 
 
 def _known(seat: Seat) -> bool:
     """Whether all the kernels that step the network of ``seat`` are known to treat all places alike."""
-    return isinstance(seat.model, MLP) and DenseStack.by_kernels(seat.model)
+    return isinstance(seat.model, MLP) and DenseStack.by_kernels(seat.model, seat.config.batch_size)
 
 
 def stacked(seat: Seat, width: int) -> Stack:

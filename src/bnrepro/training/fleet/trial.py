@@ -18,6 +18,8 @@ from bnrepro.training.loop import Trainer
 from bnrepro.training.state import Placed
 
 STEPS = 20
+EXAMPLES = 64
+"""Of each split; in training at least ``STEPS`` mini-batches. All of them would cost an Inception minutes."""
 CLOSE = 1e-9
 """The largest difference of a parameter after ``STEPS`` steps in float64."""
 
@@ -27,10 +29,13 @@ def refusal(config: Config, data: Dataset) -> str:
 
     Runs of different lengths, rates and seeds share two places, and each is compared with itself alone.
     """
+    looked_at = EvaluationConfig(
+        growth=0.0, min_interval=STEPS, max_interval=STEPS, train_examples=EXAMPLES, test_examples=EXAMPLES // 2
+    )
     tame = replace(
         config, precision="float64", steps=STEPS, probes=ProbesConfig(), wandb="disabled", checkpoint_every_s=0.0,
-        evaluation=EvaluationConfig(growth=0.0, min_interval=STEPS, max_interval=STEPS, test_examples=100),
-        optimizer=replace(config.optimizer, lr=0.01, decay=1.0),
+        evaluation=looked_at, optimizer=replace(config.optimizer, lr=0.01, decay=1.0),
+        data=replace(config.data, train_examples=None),
     )  # fmt: skip
     runs = [
         replace(tame, seed=seed, steps=steps, optimizer=replace(tame.optimizer, lr=rate))
@@ -38,11 +43,12 @@ def refusal(config: Config, data: Dataset) -> str:
     ]
     before = torch.get_rng_state()
     try:
-        placed = Placed.of(tame, data)
+        few = _few(data, config.batch_size)
+        placed = Placed.of(tame, few)
         seats = [Seat(run, placed) for run in runs]
         Block(seats[0], width=2).train(seats, on_end=lambda seat: None)
         for seat in seats:
-            alone = Trainer(seat.config, data)
+            alone = Trainer(seat.config, few)
             alone.run()
             if (found := _distance(alone, seat)) > CLOSE:
                 return f"after {seat.config.steps} steps in a fleet it is {found:.1g} away from itself alone"
@@ -52,6 +58,13 @@ def refusal(config: Config, data: Dataset) -> str:
     finally:
         torch.set_rng_state(before)
     return ""
+
+
+def _few(data: Dataset, batch_size: int) -> Dataset:
+    """The first examples of each split."""
+    splits = {"train": max(EXAMPLES, STEPS * batch_size), "validation": EXAMPLES, "test": EXAMPLES}
+    return replace(data, **{name: getattr(data, name).at(torch.arange(len(getattr(data, name)))[:count])
+                            for name, count in splits.items()})  # fmt: skip
 
 
 def _distance(alone: Trainer, seat: Seat) -> float:
