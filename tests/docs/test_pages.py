@@ -59,12 +59,13 @@ def commands(page: str) -> Iterator[list[str]]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which what the pages name is there: a copy of the templates, and results of their sweep."""
+    """A folder in which what the pages name is there: the templates, results of their sweep, the committed results."""
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     shutil.copytree(TEMPLATES, tmp_path / "my")
     (tmp_path / "outputs" / "quick-batch+my_sweep" / "tables").mkdir(parents=True)
+    (tmp_path / "results").symlink_to(ROOT / "results")
     return tmp_path
 
 

@@ -24,7 +24,7 @@ from bnrepro.runs.course import Chore, Course
 from bnrepro.runs.display import roughly
 from bnrepro.runs.planned import Planned
 
-TIMED = ("step_cost", "whitening_cost", "gradient_estimate", "imagenet_plan")
+TIMED = ("step_cost", "normaliser_cost", "whitening_cost", "gradient_estimate", "imagenet_plan")
 """Measurements of times: nothing else runs beside them."""
 REFRESH_SHARE = 0.05
 """The largest share of the time that goes into writing the report again while runs are trained."""
