@@ -86,6 +86,22 @@ def test_the_first_mini_batch_starts_with_mean_0_and_variance_1(started: Callabl
     assert torch.equal(plain["hidden.0.linear.weight"], trainer.model.state_dict()["hidden.0.linear.weight"])
 
 
+def test_every_channel_of_an_inception_starts_so_too(composed: Callable[..., list[Config]]) -> None:
+    images = ("data=digits", "data.enlarge=32", "data.standardize=true", "batch_size=32")
+    [config] = composed("model=inception", *images, "model.dropout=0", "norm=weight", "norm.eps=1e-20",
+                        "precision=float64", "steps=2")  # fmt: skip
+    trainer = Trainer(config, data.load(config.data))
+    outputs: list[Tensor] = []
+    for module in trainer.model.modules():
+        if isinstance(module, WeightNorm):
+            module.register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
+    trainer.model(trainer.train_set.images[trainer.order.batch(0)])
+    assert len(outputs) > 10
+    for z in outputs:
+        torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros_like(z[0, :, 0, 0]), atol=1e-10, rtol=0)
+        torch.testing.assert_close(z.var((0, 2, 3), correction=0), torch.ones_like(z[0, :, 0, 0]), atol=1e-6, rtol=0)
+
+
 def test_a_run_goes_on_from_its_checkpoint_and_does_not_start_again(started: Callable[..., Trainer]) -> None:
     whole, payloads = started("checkpoint_every_s=1e-9"), list[bytes]()
     whole.callbacks = Callbacks(on_checkpoint=payloads.append)
