@@ -22,7 +22,7 @@ help:
 	@echo "make report    rewrite the report, the page and the README's table from the tables"
 	@echo "make show      open the page that was written last: the map and every claim, in the browser"
 	@echo "make notebooks execute the notebooks in place, on the committed tables and the bundled digits"
-	@echo "make verify    train 200 steps of one committed run per experiment again, and compare;"
+	@echo "make verify    train 200 steps of a committed run per experiment and normaliser again;"
 	@echo "               ARGS='--claim SLUG --seed N' runs a claim's number again for one seed, to its end"
 	@echo "make dashboard the runs in the terminal, by wandb leet: no account, no network; q leaves it"
 	@echo "make attack    kill every command at 300 random moments, call it again, compare; ARGS=--disk fills its disk"

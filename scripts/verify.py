@@ -1,4 +1,4 @@
-"""Train 200 steps of one committed run per experiment again, and compare every number with the committed table.
+"""Train 200 steps of a committed run per experiment and normaliser again, and compare each number with its table.
 
 With --claim, everything that one claim needs is run again for one seed, to its end, and its number printed beside the
 committed ones.

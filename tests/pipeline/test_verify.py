@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fabricated import vouch
+from rich.console import Console
 
 from bnrepro import store, tables
 from bnrepro.config.build import from_record
 from bnrepro.config.identity import scientific
 from bnrepro.config.schema import Config
-from bnrepro.pipeline.verify import record_of, verify
+from bnrepro.pipeline.verify import record_of, verify, verify_all
 from bnrepro.runs import run
 from bnrepro.runs.planned import plan
 
@@ -38,6 +40,19 @@ def test_what_the_code_produces_agrees_to_the_digit(
     assert found.agrees
     assert found.run.startswith("batch-s0-")
     assert found.equal == found.compared > 20
+
+
+def test_every_normaliser_of_an_experiment_has_a_run_trained_again(
+    sweep: Callable[..., list[Config]], tmp_path: Path
+) -> None:
+    for config in sweep("norm=none,batch,layer", *SHORT[1:], "experiment=mnist_training"):
+        run.execute(run.plan(config))
+    tables.write_experiment("mnist_training", store.runs_of("mnist_training"), tmp_path)
+    said = io.StringIO()
+    assert verify_all(tmp_path, None, Console(file=said, width=160)) == 0
+    rows = [line for line in said.getvalue().splitlines() if "0.0e+00" in line]
+    assert ["batch-s0" in rows[0], "layer-s0" in rows[1]] == [True, True]
+    assert len(rows) == 2
 
 
 def test_another_number_is_noticed(sweep: Callable[..., list[Config]], tmp_path: Path) -> None:

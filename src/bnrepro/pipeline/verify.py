@@ -1,4 +1,4 @@
-"""Whether the code still produces the committed tables: trains the first steps of one run per experiment again."""
+"""Whether the code still produces the committed tables: the first steps of a run per experiment and normaliser."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bnrepro import data, tables
+from bnrepro.claims.naming import BATCH
 from bnrepro.config.build import from_record
 from bnrepro.config.compose import experiments
 from bnrepro.config.schema import Config
 from bnrepro.data.fallback import JPEG_FOLDER
 from bnrepro.errors import ConfigError, DataUnavailable
 from bnrepro.runs import engines
+from bnrepro.stats import BASELINE
 from bnrepro.store import RunRecord
 from bnrepro.training.checkpoint import Progress
 from bnrepro.training.fleet import Block, Seat, needed
@@ -68,14 +70,16 @@ def verify_all(results: Path, only: Sequence[str] | None, console: Console) -> i
     shown = Table("experiment", "run", "engine", "compared", "equal to the digit", "largest relative error")
     failed, missing = False, []
     for place, name in enumerate(tabulated, 1):
-        console.print(f"[{place}/{len(tabulated)}] {name}: {STEPS} steps of one run", highlight=False, markup=False)
-        try:
-            found = verify(name, results)
-        except DataUnavailable as error:
-            missing.append(f"{name} is not compared: {error}")
-            continue
-        failed |= not found.agrees
-        shown.add_row(name, found.run, found.how, str(found.compared), str(found.equal), f"{found.worst:.1e}")
+        for normaliser in _normalisers(name, results):
+            text = f"[{place}/{len(tabulated)}] {name}: {STEPS} steps of one run with norm={normaliser}"
+            console.print(text, highlight=False, markup=False)
+            try:
+                found = verify(name, results, normaliser)
+            except DataUnavailable as error:
+                missing.append(f"{name} is not compared: {error}")
+                break
+            failed |= not found.agrees
+            shown.add_row(name, found.run, found.how, str(found.compared), str(found.equal), f"{found.worst:.1e}")
     console.print(shown)
     for line in missing:
         print(line, file=sys.stderr)
@@ -84,8 +88,16 @@ def verify_all(results: Path, only: Sequence[str] | None, console: Console) -> i
     return 1 if failed else 2 if missing else 0
 
 
-def verify(experiment: str, results: Path, root: str = JPEG_FOLDER) -> Comparison:
-    """Train the first committed run with a normaliser again for 200 steps, and compare every metric until then.
+def _normalisers(experiment: str, results: Path) -> list[str]:
+    """What an experiment's runs are normalised by; nothing, only if none of them is normalised."""
+    found = tables.read_experiment(experiment, results)
+    assert found is not None, experiment
+    trained = found.runs.loc[found.runs["last_step"] > 0, "norm.name"]
+    return sorted(set(trained) - {BASELINE}) or [BASELINE]
+
+
+def verify(experiment: str, results: Path, normaliser: str = BATCH, root: str = JPEG_FOLDER) -> Comparison:
+    """Train the first committed run with ``normaliser`` again for 200 steps, and compare every metric until then.
 
     ``root`` is the folder of images, for a run on one. Raises :class:`~bnrepro.errors.UserError` if a table is damaged
     or the data are unavailable.
@@ -93,8 +105,8 @@ def verify(experiment: str, results: Path, root: str = JPEG_FOLDER) -> Compariso
     found = tables.read_experiment(experiment, results)
     if found is None:
         return Comparison(experiment, "–", 0, 0, float("inf"))
-    runs = found.runs[found.runs["last_step"] > 0]
-    run = str(runs.sort_values("arm", key=lambda arm: arm == "none", kind="stable")["run"].iloc[0])
+    runs = found.runs[(found.runs["last_step"] > 0) & (found.runs["norm.name"] == normaliser)]
+    run = str(runs["run"].iloc[0])
     config = from_record(experiment, record_of(experiment, run, results).config)
     if config.data.name == "image_folder":
         config.data.root = root  # a record does not hold the place of its data
