@@ -221,7 +221,6 @@ def matrix(results: Path) -> Matrix | None:
 def of_frame(frame: pd.DataFrame) -> Matrix:
     """The table as data."""
     labels, alike = columns.labels(frame), columns.alike(frame)
-    profiles = {name: str(frame.loc[frame["normaliser"] == name, "profile"].iloc[0]) for name in labels}
     rows = []
     for (where, slug), group in frame.groupby(["where", "claim"], sort=False):
         cells = {str(row["normaliser"]): _cell(row) for row in group.to_dict("records")}
@@ -236,7 +235,7 @@ def of_frame(frame: pd.DataFrame) -> Matrix:
             "Where each is at its best on validation: initial scale and rate": advice.tuned(frame),
             "Where there is no answer": advice.unanswered(frame),
         }
-    return Matrix(labels, profiles, len(alike) == len(labels), rows, found)
+    return Matrix(labels, columns.profiles(frame), len(alike) == len(labels), rows, found)
 
 
 def _cell(row: dict[Any, Any]) -> Cell:

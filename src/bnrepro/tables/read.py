@@ -27,7 +27,7 @@ WHOLE = ("step", "seed", "last_step")
 NUMBERS = (*WHOLE, "value", "seconds")
 TEXT = (
     "run", "experiment", "arm", "key", "status", "data", "fingerprint", *VERSIONS, "hardware", "split", "metric",
-    "claim", "normaliser", "profile", "where", "said", "why",
+    "claim", "normaliser", "profile", "where", "said", "why", "cells",
 )  # fmt: skip
 """Columns that hold text even where it looks like a number: a data set may be called 2024, and a commit 1e5."""
 

@@ -9,17 +9,17 @@ from bnrepro.claims import naming
 
 def labels(frame: pd.DataFrame) -> dict[str, str]:
     """Normaliser → its name, with the profile and the data of its runs where these set it apart from other columns."""
-    profiles, foreign = _profiles(frame), _foreign(frame)
-    several = len(set(profiles.values())) > 1
-    apart = {name: ", ".join([profiles[name]] * several + sorted(foreign[name])) for name in profiles}
-    return {name: naming.short(name) + (f" ({apart[name]})" if apart[name] else "") for name in profiles}
+    known, foreign = profiles(frame), _foreign(frame)
+    several = len(set(known.values())) > 1
+    apart = {name: ", ".join([profile] * several + sorted(foreign[name])) for name, profile in known.items()}
+    return {name: naming.short(name) + (f" ({apart[name]})" if apart[name] else "") for name in known}
 
 
 def alike(frame: pd.DataFrame) -> list[str]:
     """The normalisers whose runs have the profile of the first column, and none of other data than that."""
-    profiles, foreign = _profiles(frame), _foreign(frame)
-    first = next(iter(profiles.values()), "")
-    return [name for name in profiles if profiles[name] == first and not foreign[name]]
+    known, foreign = profiles(frame), _foreign(frame)
+    first = next(iter(known.values()), "")
+    return [name for name, profile in known.items() if profile == first and not foreign[name]]
 
 
 def data(frame: pd.DataFrame) -> list[str]:
@@ -27,7 +27,8 @@ def data(frame: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(each for text in frame["data"].dropna() for each in str(text).split("; ") if each))
 
 
-def _profiles(frame: pd.DataFrame) -> dict[str, str]:
+def profiles(frame: pd.DataFrame) -> dict[str, str]:
+    """Normaliser → the profile of its runs."""
     return {str(name): str(rows["profile"].iloc[0]) for name, rows in frame.groupby("normaliser", sort=False)}
 
 
